@@ -1,0 +1,279 @@
+"""Events as they come in: the shape of the Twilio Segment spec, and what makes one unreadable (language page, section 1).
+
+`parse_event` is the only way from bytes to an `Event`. It is on the path of every event, so it looks fields up by hand;
+the Structs below it say the same as JSON Schema, for publishers, and a test holds the two together.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import orjson
+
+from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, parse_instant
+from schemas.rejected import Reason, Rejection
+
+EVENT_BYTES_MAX: Final = 256 * 1024
+# An event is level 1. JSON writers of several languages give up between 100 and 1000; no SDK nests deeper than 10.
+EVENT_DEPTH_MAX: Final = 64
+CONTACT_BYTES_MAX: Final = 1024
+
+NAMED = {"page": "Page Viewed", "screen": "Screen Viewed"}
+_LATER = frozenset(("alias", "list", "delete"))
+_MISSING = (None, "")
+
+
+class Event:
+    """One event, read and checked.
+
+    `type`: one of `track identify page screen group tick`. `contact`: whom it is about. `name`: what sections 6-8 call
+    it (None but for `track`, `page`, `screen`). `traits`: to be merged into the contact, None where there are none.
+    `occurred_at_ms`, `received_at_ms`: epoch ms, None where the event doesn't say. `message_id`: None where there is
+    none that can make it a duplicate.
+    """
+
+    __slots__ = (
+        "contact",
+        "context",
+        "message_id",
+        "name",
+        "occurred_at_ms",
+        "properties",
+        "received_at_ms",
+        "traits",
+        "type",
+    )
+
+    def __init__(
+        self,
+        type: str,
+        contact: str,
+        name: str | None = None,
+        properties: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        traits: dict[str, Any] | None = None,
+        occurred_at_ms: int | None = None,
+        received_at_ms: int | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        self.type = type
+        self.contact = contact
+        self.name = name
+        self.properties = properties if properties is not None else {}
+        self.context = context if context is not None else {}
+        self.traits = traits
+        self.occurred_at_ms = occurred_at_ms
+        self.received_at_ms = received_at_ms
+        self.message_id = message_id
+
+
+def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
+    """The event in `raw` (JSON, UTF-8, at most 256 KiB); raises `Rejection` with the reason when it is none.
+
+    With `ticks`, a `tick` (arrival time without a contact; `TIDEGATE_CLOCK=arrival` only) is let through.
+    """
+    if len(raw) > EVENT_BYTES_MAX:
+        raise Rejection(Reason.TOO_LARGE, f"expected at most {EVENT_BYTES_MAX} bytes, got {len(raw)}")
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _unreadable(raw, error) from None
+    if type(fields) is not dict:
+        raise Rejection(Reason.NOT_AN_OBJECT, f"expected a JSON object, got {_kind(fields)}")
+    # counting brackets costs 50 ns and settles it for nearly every event, those in strings notwithstanding
+    if raw.count(b"{") + raw.count(b"[") > EVENT_DEPTH_MAX and _depth(fields) > EVENT_DEPTH_MAX:
+        raise Rejection(Reason.TOO_DEEP, f"expected at most {EVENT_DEPTH_MAX} levels of nesting, got more")
+    return event_of(fields, ticks=ticks)
+
+
+def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:
+    """The event of a decoded JSON object; raises `Rejection`."""
+    get = fields.get
+    kind = get("type")
+    received_at_ms = _instant(fields, "receivedAt")
+    if kind == "tick" and ticks:
+        if received_at_ms is None:
+            raise Rejection(Reason.MISSING_FIELD, "expected `receivedAt` in a tick, got none")
+        return Event("tick", "", received_at_ms=received_at_ms)
+    if kind == "tick":
+        raise Rejection(Reason.TICK, "expected no tick: ticks move time only with TIDEGATE_CLOCK=arrival")
+    context = _object(fields, "context")
+    traits = context.get("traits")
+    if traits in _MISSING:
+        traits = None
+    elif type(traits) is not dict:
+        raise Rejection(Reason.WRONG_TYPE, f"expected an object in `context.traits`, got {_kind(traits)}")
+    name = None
+    properties: dict[str, Any] = {}
+    if kind == "track":
+        name = _text(fields, "event", "a track event")
+        properties = _object(fields, "properties")
+    elif kind == "page" or kind == "screen":
+        name = NAMED[kind]
+        properties = _object(fields, "properties")
+        title = get("name")
+        if title not in _MISSING:
+            if type(title) is not str:
+                raise Rejection(Reason.WRONG_TYPE, f"expected text in `name`, got {_kind(title)}")
+            if properties.get("name") in _MISSING:
+                properties["name"] = title
+    elif kind == "identify":
+        own = _object(fields, "traits")
+        traits = {**traits, **own} if traits else own
+    elif kind == "group":
+        group = _text(fields, "groupId", "a group event")
+        own = {f"group.{key}": value for key, value in _object(fields, "traits").items()}
+        traits = {**(traits or {}), **own, "group.id": group}
+    elif type(kind) is str and kind in _LATER:
+        raise Rejection(Reason.NOT_SUPPORTED, f"events of type {kind!r} are not supported yet")
+    else:
+        expected = "one of track, identify, page, screen, group"
+        found = "none" if kind in _MISSING else _short(kind)
+        raise Rejection(Reason.UNKNOWN_TYPE, f"expected {expected} in `type`, got {found}")
+    message_id = get("messageId")
+    return Event(
+        kind,
+        _contact(fields),
+        name,
+        properties,
+        context,
+        traits or None,
+        _instant(fields, "timestamp"),
+        received_at_ms,
+        message_id if type(message_id) is str and message_id else None,
+    )
+
+
+def _contact(fields: dict[str, Any]) -> str:
+    for field in ("userId", "anonymousId"):
+        found = fields.get(field)
+        if found in _MISSING:
+            continue
+        if type(found) is not str:
+            raise Rejection(Reason.WRONG_TYPE, f"expected text in `{field}`, got {_kind(found)}")
+        if len(found) * 4 > CONTACT_BYTES_MAX and len(found.encode()) > CONTACT_BYTES_MAX:
+            raise Rejection(Reason.TOO_LARGE, f"expected at most {CONTACT_BYTES_MAX} bytes in `{field}`, got more")
+        return found
+    raise Rejection(Reason.NO_CONTACT, "expected a non-empty `userId` or `anonymousId`, got neither")
+
+
+def _text(fields: dict[str, Any], field: str, what: str) -> str:
+    found = fields.get(field)
+    if found in _MISSING:
+        raise Rejection(Reason.MISSING_FIELD, f"expected `{field}` in {what}, got none")
+    if type(found) is not str:
+        raise Rejection(Reason.WRONG_TYPE, f"expected text in `{field}`, got {_kind(found)}")
+    return found
+
+
+def _object(fields: dict[str, Any], field: str) -> dict[str, Any]:
+    found = fields.get(field)
+    if type(found) is dict:
+        return found
+    if found in _MISSING:
+        return {}
+    raise Rejection(Reason.WRONG_TYPE, f"expected an object in `{field}`, got {_kind(found)}")
+
+
+def _instant(fields: dict[str, Any], field: str) -> int | None:
+    found = fields.get(field)
+    if found in _MISSING:
+        return None
+    at_ms: int | None = None
+    if type(found) is str:
+        at_ms = parse_instant(found, offset_required=True)
+    elif type(found) is int:
+        at_ms = found
+    elif type(found) is float:
+        at_ms = int(found)
+    else:
+        raise Rejection(Reason.WRONG_TYPE, f"expected ISO 8601 text or epoch ms in `{field}`, got {_kind(found)}")
+    if at_ms is None or not INSTANT_MS_MIN <= at_ms <= INSTANT_MS_MAX:
+        expected = "ISO 8601 with offset (2026-03-01T09:30:00.000Z) or epoch ms"
+        raise Rejection(Reason.UNREADABLE_TIME, f"expected {expected} in `{field}`, got {_short(found)}")
+    return at_ms
+
+
+def _unreadable(raw: bytes, error: orjson.JSONDecodeError) -> Rejection:
+    """orjson gives up at 1024 levels before it says what is wrong beyond them."""
+    if "depth" in str(error) or "recursion" in str(error).lower():
+        return Rejection(Reason.TOO_DEEP, f"expected at most {EVENT_DEPTH_MAX} levels of nesting, got more")
+    start = raw[:40].decode("utf-8", "replace")
+    return Rejection(Reason.NOT_JSON, f"expected JSON in UTF-8, got {start!r}: {error.msg} at byte {error.pos}")
+
+
+def _depth(value: object) -> int:
+    """Levels of nesting; without recursion, as the value may have a thousand."""
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        item, level = todo.pop()
+        if type(item) is dict:
+            todo.extend((child, level + 1) for child in item.values())
+        elif type(item) is list:
+            todo.extend((child, level + 1) for child in item)
+        else:
+            continue
+        deepest = max(deepest, level)
+    return deepest
+
+
+_KINDS = {dict: "an object", list: "an array", str: "text", bool: "a boolean", int: "a number", float: "a number"}
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "null")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# ---- the same as Structs, for the published JSON Schema -------------------------------------------------------------
+
+Instant = Annotated[str | int, msgspec.Meta(description="ISO 8601 with offset, or epoch milliseconds")]
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Common(msgspec.Struct, kw_only=True, rename="camel"):
+    user_id: Annotated[str | None, msgspec.Meta(description="the contact; else `anonymousId` stands in")] = None
+    anonymous_id: str | None = None
+    message_id: Annotated[str | None, msgspec.Meta(description="unique per event; makes a repeat harmless")] = None
+    timestamp: Annotated[Instant | None, msgspec.Meta(description="when it happened; missing: when it arrived")] = None
+    received_at: Annotated[Instant | None, msgspec.Meta(description="when it arrived; missing: the record's time")] = (
+        None
+    )
+    context: dict[str, Any] | None = None
+
+
+class TrackEvent(_Common, kw_only=True):
+    """Something a contact did, or that was done to it."""
+
+    type: Literal["track"]
+    event: NonEmpty
+    properties: dict[str, Any] | None = None
+
+
+class PageEvent(_Common, kw_only=True):
+    """A page or screen seen: counts as the event `Page Viewed` or `Screen Viewed`."""
+
+    type: Literal["page", "screen"]
+    name: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class IdentifyEvent(_Common, kw_only=True):
+    """Traits of a contact: merged, last write by event time wins; null and empty text clear."""
+
+    type: Literal["identify"]
+    traits: dict[str, Any] | None = None
+
+
+class GroupEvent(_Common, kw_only=True):
+    """The group a contact belongs to: sets the trait `group.id`, and `group.<trait>`."""
+
+    type: Literal["group"]
+    group_id: NonEmpty
+    traits: dict[str, Any] | None = None
+
+
+EVENT_STRUCTS = (TrackEvent, PageEvent, IdentifyEvent, GroupEvent)

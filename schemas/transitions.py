@@ -1,0 +1,143 @@
+"""What comes out: transitions, and the compacted records beside them (language page, section 2).
+
+`Transition` is what the core returns; `TransitionRecord` is its wire form on the `transitions` topic, with CloudEvents
+1.0 headers in Kafka's binary mode (attributes as `ce_…` headers, the record's value is the data).
+"""
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+
+from schemas.instants import format_instant
+
+Cause = Literal["event", "timer", "import", "backfill", "edit", "merge", "manual", "erasure"]
+Direction = Literal["entered", "left"]
+CAUSES: tuple[Cause, ...] = ("event", "timer", "import", "backfill", "edit", "merge", "manual", "erasure")
+
+CAUSE_PROPERTIES_BYTES_MAX = 16 * 1024
+CE_SOURCE = "tidegate"
+CE_TYPE = "tidegate.transition"
+
+
+class CauseEvent(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """The event behind a transition; `properties_cut` says that they were over 16 KiB and are left out."""
+
+    name: str | None = None
+    message_id: str | None = None
+    properties: dict[str, Any] | None = None
+    properties_cut: bool = False
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """Contact `contact` entered or left `segment` at `at_ms` (event time, epoch ms); `seq` is odd for entered."""
+
+    segment: str
+    segment_version: int
+    contact: str
+    seq: int
+    at_ms: int
+    cause: Cause
+    event: CauseEvent | None = None
+    key: str | None = None
+    silent: bool = False
+
+    @property
+    def transition(self) -> Direction:
+        """`entered` or `left`."""
+        return "entered" if self.seq & 1 else "left"
+
+    @property
+    def id(self) -> str:
+        """32 hex digits: a pure function of segment, contact, key, seq and at, the same on every replay."""
+        named = orjson.dumps([self.segment, self.contact, self.key, self.seq, self.at_ms])
+        return hashlib.sha256(named).hexdigest()[:32]
+
+    def simulated(self) -> dict[str, Any]:
+        """The object that `tidegate simulate` prints (language page, section 11)."""
+        shown: dict[str, Any] = {"segment": self.segment, "contact": self.contact}
+        if self.key is not None:
+            shown["key"] = self.key
+        return shown | {
+            "transition": self.transition,
+            "seq": self.seq,
+            "at": format_instant(self.at_ms),
+            "cause": self.cause,
+        }
+
+    def record(self, emitted_at_ms: int, revision: int) -> "TransitionRecord":
+        """The wire form; `revision` is the contact's change counter after the step that brought it."""
+        return TransitionRecord(
+            id=self.id,
+            segment=self.segment,
+            segment_version=self.segment_version,
+            contact=self.contact,
+            key=self.key,
+            transition=self.transition,
+            seq=self.seq,
+            at=format_instant(self.at_ms),
+            emitted_at=format_instant(emitted_at_ms),
+            cause=self.cause,
+            event=self.event,
+            silent=self.silent,
+            revision=revision,
+        )
+
+
+class TransitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Value of a record of the `transitions` topic; its Kafka key is the contact."""
+
+    id: Annotated[str, msgspec.Meta(description="the same on replay: drop repeats by it where you read uncommitted")]
+    segment: str
+    segment_version: int
+    contact: str
+    transition: Direction
+    seq: Annotated[int, msgspec.Meta(ge=1, description="1, 2, 3 … per contact, segment and key; odd is entered")]
+    at: Annotated[str, msgspec.Meta(description="event time: the instant of the transition")]
+    emitted_at: str
+    cause: Cause
+    revision: int
+    key: str | None = None
+    event: CauseEvent | None = None
+    silent: bool = False
+
+
+def ce_headers(record: TransitionRecord) -> list[tuple[str, bytes]]:
+    """CloudEvents 1.0 attributes of a transition as Kafka headers (binary content mode)."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", record.id.encode()),
+        ("ce_type", f"{CE_TYPE}.{record.transition}".encode()),
+        ("ce_source", CE_SOURCE.encode()),
+        ("ce_subject", record.contact.encode()),
+        ("ce_time", record.at.encode()),
+        ("content-type", b"application/json"),
+    ]
+
+
+class MembershipRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Value of a record of `memberships`: whether `contact` is in `segment` now, and since when; key: `membership_key`."""
+
+    contact: str
+    segment: str
+    member: bool
+    since: str
+    seq: int
+    segment_version: int
+    revision: int
+    key: str | None = None
+
+
+def membership_key(contact: str, segment: str, key: str | None) -> bytes:
+    """Kafka key of a membership: JSON `[contact, segment]`, or `[contact, segment, key]`; its partition is the contact's."""
+    return orjson.dumps([contact, segment] if key is None else [contact, segment, key])
+
+
+class ContactRecord(msgspec.Struct, frozen=True):
+    """Value of a record of `contacts`: traits that are present, as of the last change; the Kafka key is the contact."""
+
+    contact: str
+    traits: dict[str, Any]
+    changed_at: str
+    revision: int
