@@ -72,6 +72,7 @@ def _copy_dependencies(pom: Path, target: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise ServiceError("maven: expected mvn on the PATH, found none - run deploy/setup, or install maven")
+    print("fetching Apache Kafka's jars with Maven (43 MB, once) ...", file=sys.stderr, flush=True)
     argv = [maven, "-B", "-q", "-C", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
     for attempt in range(1, MAVEN_TRIES + 1):
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -87,11 +88,16 @@ def _copy_dependencies(pom: Path, target: Path) -> None:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Holds `.run/NAME.lock` against every other process of this checkout, waiting for it as long as it takes."""
+def locked(name: str, waiting: str = "") -> Iterator[None]:
+    """Holds `.run/NAME.lock` against every other process of this checkout; says `waiting` if it has to wait."""
     RUN.mkdir(exist_ok=True)
     with (RUN / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting:
+                print(waiting, file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -1,0 +1,108 @@
+"""Everything CI checks, one step after the other, with the time each took. `deploy/test` runs it.
+
+Every step runs even where one before it failed, so that one run tells all. Arguments are given to pytest; a selection
+that leaves one of the two test steps without a test is fine, one that leaves both without is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from services import Kafka, Redis, ServiceError
+from tools import ROOT, RUN
+
+BIN = Path(sys.executable).parent
+NO_TESTS = 5  # pytest's exit status where nothing was selected
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a step ended: its exit status, and the seconds it took."""
+
+    name: str
+    status: int
+    seconds: float
+
+    @property
+    def word(self) -> str:
+        """The status in a word."""
+        return {0: "ok", NO_TESTS: "no tests"}.get(self.status, f"FAILED ({self.status})")
+
+
+def run(name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Result:
+    """Runs one step with its output shown as it comes."""
+    print(f"\n=== {name}", flush=True)
+    began = time.monotonic()
+    status = subprocess.run(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+    result = Result(name, status, time.monotonic() - began)
+    print(f"--- {name}: {result.word} in {result.seconds:.1f} s", flush=True)
+    return result
+
+
+def static_checks() -> list[Result]:
+    """Format, lint, types, import rules."""
+    words = {
+        "format": ["ruff", "format", "--check", "."],
+        "lint": ["ruff", "check", "."],
+        "types": ["mypy"],
+        "types of deploy/": ["mypy", "--strict", *sorted(str(path) for path in (ROOT / "deploy").glob("*.py"))],
+        "import rules": ["lint-imports"],
+    }
+    return [run(name, [str(BIN / command), *arguments]) for name, (command, *arguments) in words.items()]
+
+
+def tests(arguments: Sequence[str]) -> list[Result]:
+    """The tests that need nothing, then those that need a broker and a Redis, which are started for them."""
+    pytest = [sys.executable, "-m", "pytest", "-q"]
+    plain = run("tests", [*pytest, "-m", "not kafka", *arguments])
+    began = time.monotonic()
+    with ExitStack() as stack:
+        directory = Path(tempfile.mkdtemp(prefix="test-", dir=RUN))
+        try:
+            kafka = stack.enter_context(Kafka(directory / "kafka"))
+            redis = stack.enter_context(Redis(directory / "redis"))
+        except ServiceError as error:
+            print(f"\nerror: {error}", flush=True)
+            return [plain, Result("tests on Kafka and Redis", 1, time.monotonic() - began)]
+        addresses = {"TIDEGATE_TEST_BROKER": kafka.address, "TIDEGATE_TEST_REDIS": redis.url}
+        real = run("tests on Kafka and Redis", [*pytest, "-m", "kafka", *arguments], {**os.environ, **addresses})
+    if real.status in (0, NO_TESTS):
+        shutil.rmtree(directory)
+    else:
+        print(f"the logs of Kafka and Redis are kept in {directory}", flush=True)
+    return [plain, real]
+
+
+def passed(static: Sequence[Result], tested: Sequence[Result]) -> bool:
+    """Whether every step is ok; one test step may have had nothing to run, not both."""
+    return (
+        all(result.status == 0 for result in static)
+        and all(result.status in (0, NO_TESTS) for result in tested)
+        and any(result.status == 0 for result in tested)
+    )
+
+
+def main() -> int:
+    """Runs all and prints the summary; 0 if all is well."""
+    began = time.monotonic()
+    static = static_checks()
+    tested = tests(sys.argv[1:])
+    print(f"\n=== summary, {time.monotonic() - began:.0f} s in all")
+    for result in [*static, *tested]:
+        print(f"{result.word:>12}  {result.seconds:6.1f} s  {result.name}")
+    ok = passed(static, tested)
+    print("all checks passed" if ok else "some checks FAILED")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

