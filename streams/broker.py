@@ -1,0 +1,130 @@
+"""Connections to Kafka for short work: open in bounded time, closed whatever happens, failures said in a sentence.
+
+The worker has its own; this is for the command line, for definitions and for checks at start.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streams.errors import BrokerError, TopicsError
+from streams.settings import Settings
+
+CONNECT_TIMEOUT_S = 5.0
+# how long one request may take before the broker counts as gone
+REQUEST_TIMEOUT_MS = 10_000
+FETCH_BYTES_MAX = 4 * 1024 * 1024
+
+
+@contextlib.asynccontextmanager
+async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client; raises `BrokerError`."""
+    await _reach(settings)
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    async with _started(client, client.close, settings):
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that waits for all replicas and repeats nothing; raises `BrokerError`."""
+    await _reach(settings)
+    client = AIOKafkaProducer(
+        bootstrap_servers=settings.servers,
+        acks="all",
+        enable_idempotence=True,
+        **{"request_timeout_ms": REQUEST_TIMEOUT_MS, **options},
+    )
+    async with _started(client, client.stop, settings):
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of committed records, in no group, with all partitions of `topics` (full names) assigned.
+
+    Raises `BrokerError`, and `TopicsError` where a topic is missing: asking Kafka for one could make it, wrongly.
+    """
+    partitions = await partitions_of(settings, topics)
+    client = AIOKafkaConsumer(
+        bootstrap_servers=settings.servers,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        group_id=None,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        fetch_max_wait_ms=100,
+    )
+    async with _started(client, client.stop, settings):
+        client.assign([TopicPartition(topic, n) for topic in topics for n in range(partitions[topic])])
+        yield client
+
+
+async def partitions_of(settings: Settings, topics: Sequence[str]) -> dict[str, int]:
+    """Partition count of each of `topics` (full names); raises `TopicsError` naming those that are missing."""
+    async with admin(settings) as client:
+        there = set(await client.list_topics())
+        if missing := [topic for topic in topics if topic not in there]:
+            raise TopicsError(
+                f"expected the topics {', '.join(missing)} on {settings.broker}, found none of that name: "
+                "make them with `tidegate topics create`, or set TIDEGATE_PREFIX to the prefix that is meant"
+            )
+        return {found["topic"]: len(found["partitions"]) for found in await client.describe_topics(list(topics))}
+
+
+async def _reach(settings: Settings) -> None:
+    """Raises `BrokerError` with what each server answered, unless one accepts a connection."""
+    answers = []
+    for server in settings.servers:
+        host, _, port = server.rpartition(":")
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        except TimeoutError:
+            answers.append(f"{server}: no answer within {CONNECT_TIMEOUT_S:g} s")
+        except socket.gaierror as error:
+            answers.append(f"{server}: {error.strerror}")
+        except OSError as error:
+            answers.append(f"{server}: {error.strerror or error}")
+        else:
+            writer.close()
+            return
+    raise BrokerError(
+        f"expected a Kafka broker, got no connection ({'; '.join(answers)}): "
+        "start Kafka there, or set TIDEGATE_BROKER to where it is (host:port)"
+    )
+
+
+@contextlib.asynccontextmanager
+async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[None]:
+    try:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await client.start()
+        except (TimeoutError, KafkaError) as error:
+            said = "no answer as a broker gives it" if isinstance(error, TimeoutError) else _words(error)
+            raise BrokerError(
+                f"expected a Kafka broker at {settings.broker}, got a connection but {said}: "
+                "see that this is Kafka's own port and that its advertised listener can be reached from here"
+            ) from None
+        try:
+            yield
+        except KafkaError as error:
+            raise BrokerError(f"Kafka at {settings.broker} failed: {_words(error)}") from error
+    finally:
+        # a broker that went away would otherwise hold the command for as long as requests may take
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await stop()
+
+
+def _words(error: KafkaError) -> str:
+    """What aiokafka says, on one line, with the kind of error where that is all it has."""
+    text = " ".join(str(error).split())
+    return text if text else type(error).__name__

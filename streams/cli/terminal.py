@@ -1,0 +1,103 @@
+"""What the commands share: settings, tables, lines for people, progress, running a coroutine."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from streams.settings import Settings, load_settings
+
+T = TypeVar("T")
+PROGRESS_LINE_S = 5.0
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON in place of a table.")
+
+
+def settings() -> Settings:
+    """Settings from the environment; raises `SettingError`."""
+    return load_settings()
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs `coroutine` on uvloop to its end."""
+    import uvloop
+
+    return uvloop.run(coroutine)
+
+
+def say(line: str) -> None:
+    """A line for people, on standard error."""
+    click.echo(line, err=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON line on standard output."""
+    sys.stdout.write(orjson.dumps(value).decode() + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], as_json: bool) -> None:
+    """A table on standard output; with `as_json` an array of objects with the columns' names."""
+    rows = [list(row) for row in rows]
+    if as_json:
+        sys.stdout.write(orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode() + "\n")
+        return
+    lines = [[name.replace("_", " ") for name in columns], *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return " ".join(str(value).split()) if isinstance(value, str) else str(value)
+
+
+@contextlib.contextmanager
+def progress(what: str, total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
+    """Calls of `advance(things so far, bytes so far)` shown on standard error: a bar on a terminal, else a line now and then.
+
+    `what` is the plural of the things; `total_bytes` None means that the end can't be known.
+    """
+    if sys.stderr.isatty():
+        with _bar(what, total_bytes) as advance:
+            yield advance
+        return
+    started_s = said_s = time.monotonic()
+
+    def advance(count: int, done_bytes: int) -> None:
+        nonlocal said_s
+        now_s = time.monotonic()
+        if now_s - said_s >= PROGRESS_LINE_S:
+            said_s = now_s
+            share = f", {100 * done_bytes // total_bytes} %" if total_bytes else ""
+            say(f"{count:,} {what}, {count / (now_s - started_s):,.0f}/s{share}")
+
+    yield advance
+
+
+@contextlib.contextmanager
+def _bar(what: str, total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.fields[count]:>12,} " + what),
+        BarColumn(),
+        TextColumn("{task.fields[rate]:>9,.0f}/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    started_s = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task(what, total=total_bytes, count=0, rate=0.0)
+
+        def advance(count: int, done_bytes: int) -> None:
+            rate = count / max(time.monotonic() - started_s, 1e-3)
+            shown.update(task, completed=done_bytes, count=count, rate=rate)
+
+        yield advance
