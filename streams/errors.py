@@ -25,7 +25,7 @@ class BrokerError(StreamsError):
 
 
 class TopicsError(StreamsError):
-    """Topics are missing or other than they must be; the operator runs `tidegate topics create` and reads what it says."""
+    """Topics are missing or other than they must be; `tidegate topics create` makes or compares them."""
 
 
 class DefinitionsRefused(StreamsError):

@@ -51,7 +51,7 @@ class Created:
 
 
 async def create(settings: Settings) -> Created:
-    """Makes the topics that are missing, compares the others; raises `BrokerError`, also when the broker refuses one."""
+    """Makes the topics that are missing, compares the others; raises `BrokerError`, also when one is refused."""
     async with admin(settings) as client:
         found = await _found(client, settings)
         missing = [topic for topic in TOPICS if settings.topic(topic.name) not in found]
@@ -179,7 +179,6 @@ async def _visible(client: AIOKafkaAdminClient, names: Sequence[str]) -> None:
     deadline = asyncio.get_running_loop().time() + _VISIBLE_TIMEOUT_S
     while missing := set(names) - set(await client.list_topics()):
         if asyncio.get_running_loop().time() > deadline:
-            raise BrokerError(
-                f"expected to see the new topics within {_VISIBLE_TIMEOUT_S:g} s, still missing: {', '.join(sorted(missing))}"
-            )
+            names = ", ".join(sorted(missing))
+            raise BrokerError(f"expected to see the new topics within {_VISIBLE_TIMEOUT_S:g} s, still missing: {names}")
         await asyncio.sleep(0.05)

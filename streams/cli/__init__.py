@@ -1,7 +1,8 @@
 """The command line: `tidegate COMMAND`, one module here for each.
 
-Standard output is for results, standard error for people. Exit status: 0 when all went well, 2 for bad input or usage,
-1 for the rest. A command's module is imported when the command is run: `--help` is quick, and works where one is broken.
+Standard output is for results, standard error for people. Exit status: 0 when all went well, 2 for bad input or
+usage, 1 for the rest. A command's module is imported when the command is run: `--help` is quick, and works where one
+is broken.
 """
 
 import importlib

@@ -59,14 +59,16 @@ def _cell(value: Any) -> str:
 
 @contextlib.contextmanager
 def progress(what: str, total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
-    """Calls of `advance(things so far, bytes so far)` shown on standard error: a bar on a terminal, else a line now and then.
+    """`advance(things so far, bytes so far)`, shown on standard error: a bar on a terminal, else a line now and then.
 
     `what` is the plural of the things; `total_bytes` None means that the end can't be known.
     """
-    if sys.stderr.isatty():
-        with _bar(what, total_bytes) as advance:
-            yield advance
-        return
+    with _bar(what, total_bytes) if sys.stderr.isatty() else _lines(what, total_bytes) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _lines(what: str, total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
     started_s = said_s = time.monotonic()
 
     def advance(count: int, done_bytes: int) -> None:
