@@ -1,0 +1,18 @@
+"""What can go wrong with rules, before anything is sent.
+
+Exception
+└── RuleErrors      a file of rules, or a rule on the definitions topic, that can't be taken
+"""
+
+from collections.abc import Iterable
+
+
+class RuleErrors(Exception):
+    """All errors of a file of rules; its author corrects them and applies again. Nothing of it is in force.
+
+    `errors` are whole lines: `rule 'cart-mail': expected text, got 5 - at $.template.subject`.
+    """
+
+    def __init__(self, errors: Iterable[str]) -> None:
+        self.errors = list(errors)
+        super().__init__("\n".join(self.errors))
