@@ -43,8 +43,7 @@ def events(until_ms: int, *, households: int | None = None, limit: int | None = 
     `households` keeps that many of them, each with its whole history; `limit` the first so many events.
     """
     kept = _sample(households)
-    dated = [*_orders(), *_redemptions(), *_mailings()]
-    chosen = [pair for pair in dated if kept is None or pair[1]["userId"] in kept]
+    chosen = [*_orders(kept), *_redemptions(kept), *_mailings(kept)]
     chosen.sort(key=lambda pair: (pair[0], RANKS[pair[1]["event"]], pair[1]["messageId"]))
     chosen = chosen[:limit]
     if not chosen:
@@ -59,8 +58,8 @@ def instant_ms(text: str) -> int:
     return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _orders() -> Iterator[tuple[int, Event]]:
-    for row in _rows("baskets"):
+def _orders(kept: set[str] | None) -> Iterator[tuple[int, Event]]:
+    for row in _rows("baskets", kept):
         properties = {
             "order_id": row["basket_id"],
             "total": float(row["sales_value"]),
@@ -76,9 +75,9 @@ def _orders() -> Iterator[tuple[int, Event]]:
         yield instant_ms(row["transaction_timestamp"]), _event("Order Completed", row, message_id, properties)
 
 
-def _redemptions() -> Iterator[tuple[int, Event]]:
+def _redemptions(kept: set[str] | None) -> Iterator[tuple[int, Event]]:
     seen: Counter[str] = Counter()
-    for row in _rows("coupon_redemptions"):
+    for row in _rows("coupon_redemptions", kept):
         coupon = f"coupon-{row['household_id']}-{row['coupon_upc']}-{row['campaign_id']}-{row['redemption_date']}"
         seen[coupon] += 1  # two of one kind on one day are two redemptions
         message_id = f"{coupon}-{seen[coupon]}"
@@ -87,9 +86,9 @@ def _redemptions() -> Iterator[tuple[int, Event]]:
         yield _within_day(row["redemption_date"], message_id), event
 
 
-def _mailings() -> Iterator[tuple[int, Event]]:
+def _mailings(kept: set[str] | None) -> Iterator[tuple[int, Event]]:
     campaigns = {row["campaign_id"]: row for row in _rows("campaign_descriptions")}
-    for row in _rows("campaigns"):
+    for row in _rows("campaigns", kept):
         campaign = campaigns[row["campaign_id"]]
         message_id = f"mailing-{row['campaign_id']}-{row['household_id']}"
         properties = {"campaign_id": row["campaign_id"], "campaign_type": campaign["campaign_type"]}
@@ -113,20 +112,23 @@ def _within_day(day: str, message_id: str) -> int:
 
 
 def _sample(households: int | None) -> set[str] | None:
-    """The contacts to keep: those whose hashes are lowest, so that a larger sample contains the smaller one."""
+    """The household ids to keep, None for all: those of the lowest hashes, so that samples nest."""
     if households is None:
         return None
-    contacts = {f"household-{row['household_id']}" for name in SOURCES for row in _rows(name)}
-    return set(sorted(contacts, key=lambda contact: (_hash(contact), contact))[:households])
+    known = {row["household_id"] for name in SOURCES for row in _rows(name)}
+    return set(sorted(known, key=lambda household: (_hash(household), household))[:households])
 
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def _rows(name: str) -> Iterator[Row]:
+def _rows(name: str, kept: set[str] | None = None) -> Iterator[Row]:
+    """The rows of a file; with `kept`, those of these households."""
     with gzip.open(DATA / f"complete_journey_{name}.csv.gz", "rt", encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines)
+        for row in csv.DictReader(lines):
+            if kept is None or row["household_id"] in kept:
+                yield row
 
 
 def main() -> None:
