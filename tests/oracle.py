@@ -471,7 +471,7 @@ def mappings_in(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def expect_keys(mapping: dict[str, Any], keys: set[str]) -> None:
-    if others := sorted(set(mapping) - keys):
+    if others := [key for key in mapping if key not in keys]:
         raise Unsupported(f"not supported yet: {others[0]!r}")
 
 

@@ -281,9 +281,12 @@ class CoreLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as the base class has it
 
 
-def yaml_number(loader: CoreLoader, node: yaml.ScalarNode) -> Any:
+def yaml_number(loader: CoreLoader, node: yaml.ScalarNode) -> int | float:
+    """The number as int or float; a float's shortest form is what section 1 makes of it anyway."""
     text = node.value
-    return int(text, 0) if re.match("0[ox]", text) else Decimal(text)
+    if re.match("0[ox]", text):
+        return int(text, 0)
+    return int(text) if re.fullmatch("[-+]?[0-9]+", text) else float(text)
 
 
 CoreLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
