@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -46,9 +46,12 @@ async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
 
 
 @contextlib.asynccontextmanager
-async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of committed records, in no group, with all partitions of `topics` (full names) assigned.
+async def reader(
+    settings: Settings, topics: Sequence[str], start: Literal["earliest", "latest"] = "earliest"
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of committed records, in no group, of all partitions of `topics` (full names) from `start` on.
 
+    Don't seek it to beginning or end: aiokafka may be finding its place meanwhile, and the later one wins.
     Raises `BrokerError`, and `TopicsError` where a topic is missing: asking Kafka for one could make it, wrongly.
     """
     partitions = await partitions_of(settings, topics)
@@ -57,9 +60,9 @@ async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIO
         isolation_level="read_committed",
         enable_auto_commit=False,
         group_id=None,
+        auto_offset_reset=start,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
-        fetch_max_wait_ms=100,
     )
     async with _started(client, client.stop, settings):
         client.assign([TopicPartition(topic, n) for topic in topics for n in range(partitions[topic])])

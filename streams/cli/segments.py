@@ -1,0 +1,151 @@
+"""`tidegate segments`: definitions in force."""
+
+from pathlib import Path
+
+import click
+
+from schemas.instants import format_instant
+from streams.cli.terminal import json_option, print_json, print_table, run, say, settings
+
+
+@click.group()
+def segments() -> None:
+    """Apply, list, show and remove segments and rules (a file may hold `segments:` and `rules:`)."""
+
+
+@segments.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@json_option
+def apply(files: tuple[str, ...], as_json: bool) -> None:
+    """Put the segments and rules of FILE... in force, all of them or, where one has an error, none.
+
+    Definitions in force that the files don't name stay as they are. A segment gets a new version when its `when`,
+    `per`, `tz` or `hold` differs, a rule when anything but name, description, tags or owner does; any other difference
+    is taken over under the version in force, and emits nothing.
+
+    \b
+    Example:
+      tidegate segments apply segments.yaml rules.yaml
+    """
+    from streams.clock import SystemClock
+    from streams.definition_files import check_files, open_files
+    from streams.definitions import commit, events_taken, read_in_force
+    from streams.revisions import Change, revise
+
+    given = settings()
+    opened = open_files(files)
+    in_force = run(read_in_force(given))
+    bodies = check_files(opened, in_force, Path(given.templates)).bodies
+    revised = revise(in_force, bodies, (), SystemClock().now_ms())
+    changes = revised.changes if revised else [
+        Change(kind, id, in_force.records[kind, id].version, "unchanged") for kind, id in bodies
+    ]  # fmt: skip
+    number = revised.revision.number if revised else in_force.number
+    if revised:
+        run(commit(given, revised))
+    rows = [(change.kind, change.id, change.version, change.what) for change in changes]
+    print_table(("kind", "id", "version", "is"), rows, as_json)
+    say(f"revision {number} is in force" + ("" if revised else ", as before: nothing differs"))
+    counting = [change.id for change in changes if change.kind == "segment" and change.what in ("new", "changed")]
+    taken = run(events_taken(given)) if counting else False
+    if taken:
+        say(
+            f"note: events have been taken already; conditions on events of {', '.join(counting)} count from now on "
+            "(traits as they stand)"
+        )
+
+
+@segments.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def remove(ids: tuple[str, ...]) -> None:
+    """Take definitions out of force: members of a segment leave it, a rule sends nothing more.
+
+    Refused where another segment or a rule refers to one of them, unless that is removed with it. ID may be
+    `segment/ID` or `rule/ID` where both have the same id.
+
+    \b
+    Example:
+      tidegate segments remove abandoned-cart rule/cart-mail
+    """
+    from streams.clock import SystemClock
+    from streams.definition_files import check_removal, find
+    from streams.definitions import commit, read_in_force
+    from streams.revisions import revise
+
+    given = settings()
+    in_force = run(read_in_force(given))
+    removed = find(in_force, ids)
+    check_removal(in_force, removed)
+    revised = revise(in_force, {}, removed, SystemClock().now_ms())
+    assert revised is not None, "what was found in force is gone now"
+    run(commit(given, revised))
+    print_table(("kind", "id", "version", "is"), [(c.kind, c.id, c.version, c.what) for c in revised.changes], False)
+    say(f"revision {revised.revision.number} is in force")
+
+
+@segments.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the definitions in force.
+
+    \b
+    Example:
+      tidegate segments list --json | jq -r '.[].id'
+    """
+    from streams.definitions import read_in_force
+
+    in_force = run(read_in_force(settings()))
+    rows = [
+        (record.kind, record.id, record.version, format_instant(in_force.since_ms[name]), record.body.get("name"))
+        for name, record in in_force.records.items()
+    ]
+    if not rows and not as_json:
+        say("nothing is in force: `tidegate segments apply FILE...` puts definitions in force")
+        return
+    print_table(("kind", "id", "version", "since", "name"), rows, as_json)
+    say(f"revision {in_force.number} is in force; events count for a segment from its `since` on, not from before")
+
+
+@segments.command()
+@click.argument("id")
+@json_option
+def show(id: str, as_json: bool) -> None:
+    """Show a definition in force as it was written.
+
+    \b
+    Example:
+      tidegate segments show big-spenders
+    """
+    from streams.definition_files import find
+    from streams.definitions import read_in_force
+
+    in_force = run(read_in_force(settings()))
+    (name,) = find(in_force, [id])
+    record = in_force.records[name]
+    if as_json:
+        since = format_instant(in_force.since_ms[name])
+        print_json({"kind": name[0], "id": name[1], "version": record.version, "since": since, "body": record.body})
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump({f"{name[0]}s": [record.body]}, sort_keys=False, allow_unicode=True), nl=False)
+    say(f"version {record.version}, in force since {format_instant(in_force.since_ms[name])}")
+
+
+@segments.command()
+@json_option
+def history(as_json: bool) -> None:
+    """List the revisions: when each was applied, and how many definitions it put in force.
+
+    \b
+    Example:
+      tidegate segments history
+    """
+    from streams.definitions import read_revisions
+
+    revisions = run(read_revisions(settings()))
+    rows = [
+        (each.number, format_instant(each.applied_at_ms), len(each.definitions), each.hash[:12])
+        for each in revisions.history
+    ]
+    print_table(("revision", "applied", "definitions", "hash"), rows, as_json)

@@ -1,0 +1,189 @@
+"""Files of segments and rules, read together and checked against what is in force.
+
+A segment may name one of another file or one in force, a rule likewise; so what is checked is what would be in force.
+All errors of all files are found at once, and nothing of them is taken where there is one.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actions import Rule, RuleErrors, check_segments, load_rules, rule_of
+from schemas.definitions import DefinitionRecord
+from segments import DefinitionErrors, Definitions, load_data
+from segments.read import read_text
+from streams.errors import DefinitionsRefused, InputError
+from streams.revisions import InForce, Kind, Name
+
+_SUBJECT = re.compile(r"(segment|score|rule) '([a-z0-9._-]+)': ")
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file as it was found; `name` is what errors call it."""
+
+    name: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """Definitions that can be put in force: `bodies` (of the files alone) by kind and id, `definitions` with all."""
+
+    bodies: Mapping[Name, dict[str, Any]]
+    definitions: Definitions
+
+
+def open_files(paths: Sequence[str]) -> list[File]:
+    """The files at `paths`, `-` being standard input; raises `InputError`."""
+    files = []
+    for path in paths:
+        try:
+            text = Path("/dev/stdin" if path == "-" else path).read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            raise InputError(f"{path}: expected a file of definitions: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: expected text in UTF-8, got byte {error.start} that is none") from None
+        files.append(File("standard input" if path == "-" else path, text))
+    return files
+
+
+def check_files(files: Sequence[File], in_force: InForce, templates: Path) -> Checked:
+    """What the files would put in force beside `in_force`; raises `DefinitionsRefused` with all errors, a line each."""
+    draft = _Draft(files, templates)
+    bodies = draft.bodies("segments", "segment")
+    definitions = draft.definitions(_others(in_force.segments, bodies))
+    rules = draft.rules
+    ids = [*bodies, *(record.id for record in in_force.segments)]
+    draft.errors += check_segments(rules.values(), ids)
+    if draft.errors or definitions is None:
+        raise DefinitionsRefused(*draft.lines())
+    own = {segment.id: segment.body for segment in definitions.segments if segment.id in bodies}
+    draft.errors += _keys_kept(own, in_force)
+    if draft.errors:
+        raise DefinitionsRefused(*draft.lines())
+    named: dict[Name, dict[str, Any]] = {("segment", id): body for id, body in own.items()}
+    return Checked(named | {("rule", id): rule.body for id, rule in rules.items()}, definitions)
+
+
+def find(in_force: InForce, ids: Iterable[str]) -> list[Name]:
+    """What `ids` mean, each an id or `kind/id`; raises `InputError` for what isn't in force or is ambiguous."""
+    names, lines = [], []
+    for given in ids:
+        kind, _, id = given.rpartition("/")
+        found = [name for name in in_force.records if name[1] == id and kind in ("", name[0])]
+        if len(found) == 1:
+            names.append(found[0])
+        elif found:
+            either = " or ".join(f"{name[0]}/{id}" for name in found)
+            lines.append(f"expected one definition, got {id!r}, which is several: say {either}")
+        else:
+            lines.append(f"expected the id of a definition in force, got {given!r}: `tidegate segments list` has them")
+    if lines:
+        raise InputError(*lines)
+    return list(dict.fromkeys(names))
+
+
+def check_removal(in_force: InForce, removed: Sequence[Name]) -> None:
+    """Raises `DefinitionsRefused`, naming what refers to it, where something that stays needs one of `removed`."""
+    staying = [record for name, record in in_force.records.items() if name not in removed]
+    segments = [record.body for record in staying if record.kind == "segment"]
+    errors: list[str] = []
+    try:
+        load_data({"segments": segments, "rules": []})
+    except DefinitionErrors as error:
+        errors += error.errors
+    rules = [rule_of(record.body) for record in staying if record.kind == "rule"]
+    errors += check_segments(rules, [record.id for record in staying if record.kind == "segment"])
+    if errors:
+        what = ", ".join(f"{kind} {id!r}" for kind, id in removed)
+        raise DefinitionsRefused(
+            f"without {what}, what stays would be broken; nothing was removed: remove or change that first, or with it",
+            *errors,
+        )
+
+
+class _Draft:
+    """Several files on their way to one set of definitions; what is wrong gathers in `errors`."""
+
+    def __init__(self, files: Sequence[File], templates: Path) -> None:
+        self.errors: list[str] = []
+        self.rules: dict[str, Rule] = {}
+        self._several = len(files) > 1
+        self._origin: dict[tuple[str, str], str] = {}
+        self._data: list[tuple[str, dict[str, Any]]] = []
+        for file in files:
+            try:
+                data = read_text(file.text, file.name)
+                if _well_formed(data):
+                    self._data.append((file.name, data))
+                else:
+                    load_data(data, file.name)
+                rules = load_rules(file.text, file.name, templates)
+            except (DefinitionErrors, RuleErrors) as error:
+                self.errors += error.errors
+                continue
+            for rule in rules:
+                self._claim("rule", rule.id, file.name)
+                self.rules[rule.id] = rule
+
+    def bodies(self, key: str, kind: Kind) -> dict[str, Any]:
+        """The bodies under `key` of all files by id; an id in two files is an error."""
+        found: dict[str, Any] = {}
+        for name, data in self._data:
+            for body in data.get(key, []):
+                self._claim(kind, body["id"], name)
+                found[body["id"]] = body
+        return found
+
+    def definitions(self, others: Sequence[dict[str, Any]]) -> Definitions | None:
+        """The segments of the files and `others` together, None with something in `errors`."""
+        own = [body for _, data in self._data for body in data.get("segments", [])]
+        rest = {key: value for _, data in self._data for key, value in data.items() if key not in ("segments", "rules")}
+        name = self._data[0][0] if len(self._data) == 1 else "definitions"
+        try:
+            return load_data({**rest, "segments": [*own, *others], "rules": []}, name)
+        except DefinitionErrors as error:
+            self.errors += error.errors
+            return None
+
+    def lines(self) -> list[str]:
+        """The errors; with several files, those about a definition begin with its file."""
+        return list(dict.fromkeys(map(self._line, self.errors)))
+
+    def _line(self, error: str) -> str:
+        subject = _SUBJECT.match(error) if self._several else None
+        file = self._origin.get((subject[1], subject[2])) if subject else None
+        return f"{file}: {error}" if file else error
+
+    def _claim(self, kind: Kind, id: str, file: str) -> None:
+        other = self._origin.setdefault((kind, id), file)
+        if other != file:
+            self.errors.append(f"{kind} {id!r}: expected an id of its own, got it in {other} as well - at $.id")
+
+
+def _well_formed(data: Any) -> bool:
+    """Whether each segment can be told by its id; if not, `load_data` on the file alone says what is wrong with it."""
+    if not isinstance(data, dict) or not (data.get("segments") or data.get("rules")):
+        return False
+    listed = data.get("segments", [])
+    return isinstance(listed, list) and all(
+        isinstance(body, dict) and isinstance(body.get("id"), str) and body["id"] for body in listed
+    )
+
+
+def _others(records: Iterable[DefinitionRecord], own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [record.body for record in records if record.id not in own]
+
+
+def _keys_kept(bodies: Mapping[str, dict[str, Any]], in_force: InForce) -> list[str]:
+    """Errors of segments whose `per` is another one than in force (language page, section 9)."""
+    there = {record.id: record.body.get("per") for record in in_force.segments}
+    return [
+        f"segment {id!r}: expected `per` as in force, {there[id]!r}, got {body.get('per')!r}: "
+        "give the segment another id - at $.per"
+        for id, body in bodies.items()
+        if id in there and body.get("per") != there[id]
+    ]

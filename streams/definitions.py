@@ -1,0 +1,190 @@
+"""Definitions on their topic: read what is in force, follow it, and put new ones in force in one transaction.
+
+A revision is whole or not there: readers take committed records only and act on closing revisions alone. An apply is
+refused when a newer revision is in force than the one it was checked against; its transactional id sees to it that of
+two at the same moment one is fenced.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from schemas.topics import DEFINITIONS, STATE
+from streams.broker import partitions_of, producer, reader
+from streams.errors import BrokerError, DefinitionsRefused
+from streams.revisions import InForce, Revised, Revisions, messages
+from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.plan import Plan
+
+__all__ = ["DefinitionsReader", "InForce", "commit", "compile_plan", "events_taken", "read_in_force", "read_revisions"]
+
+log = logging.getLogger(__name__)
+
+FETCH_MS = 500
+STALLED_S = 15.0
+RETRY_S = 1.0
+
+
+async def read_in_force(settings: Settings) -> InForce:
+    """The definitions of the newest revision; `number` 0 where nothing was applied. Raises `StreamsError`."""
+    return (await read_revisions(settings)).in_force
+
+
+async def read_revisions(settings: Settings) -> Revisions:
+    """All revisions, read to the end of the topic. Raises `StreamsError`."""
+    revisions = Revisions()
+    async with reader(settings, [settings.topic(DEFINITIONS.name)]) as consumer:
+        await _read_to_end(consumer, revisions)
+    return revisions
+
+
+async def commit(settings: Settings, revised: Revised) -> None:
+    """Puts a revision in force, all of it or nothing.
+
+    Raises `DefinitionsRefused` where another one is in force than the one it was made from, `BrokerError`.
+    """
+    topic = settings.topic(DEFINITIONS.name)
+    async with producer(settings, transactional_id=settings.topic("definitions")) as client:
+        # from here on an apply that was under way elsewhere is fenced; what it committed before, this reads
+        number = (await read_in_force(settings)).number
+        if number != revised.revision.number - 1:
+            raise DefinitionsRefused(
+                f"checked against revision {revised.revision.number - 1}, but revision {number} is in force by now: "
+                "nothing was applied; look with `tidegate segments list`, then run this again"
+            )
+        try:
+            async with client.transaction():
+                sent = [await client.send(topic, value, key, partition=0) for key, value in messages(revised)]
+                await asyncio.gather(*sent)
+        except (ProducerFenced, InvalidProducerEpoch):
+            raise DefinitionsRefused(
+                "another apply began while this one was being written: nothing of this one was applied; "
+                "look with `tidegate segments list`, then run this again"
+            ) from None
+
+
+async def events_taken(settings: Settings) -> bool:
+    """Whether a worker of this prefix has ever written state. Raises `StreamsError`."""
+    topic = settings.topic(STATE.name)
+    count = (await partitions_of(settings, [topic]))[topic]
+    async with reader(settings, [topic]) as consumer:
+        ends = await consumer.end_offsets([TopicPartition(topic, n) for n in range(count)])
+    return any(ends.values())
+
+
+class DefinitionsReader:
+    """Follows the definitions topic for a worker: `start`, then `changed` in a loop, then `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._revisions = Revisions()
+        self._newer = asyncio.Condition()
+        self._open = contextlib.AsyncExitStack()
+        self._following: asyncio.Task[None] | None = None
+        self._ended = False
+
+    @property
+    def in_force(self) -> InForce:
+        """The definitions of the newest revision read so far."""
+        return self._revisions.in_force
+
+    async def start(self) -> None:
+        """Reads to the end of the topic, then goes on reading in a task of its own. Raises `StreamsError`."""
+        consumer = await self._open.enter_async_context(
+            reader(self._settings, [self._settings.topic(DEFINITIONS.name)])
+        )
+        try:
+            await _read_to_end(consumer, self._revisions)
+        except BaseException:
+            await self._open.aclose()
+            raise
+        self._following = asyncio.create_task(self._follow(consumer), name="definitions")
+
+    async def changed(self, after: int) -> InForce:
+        """Waits for a revision newer than number `after` and returns it; raises what ended the reading, if it ended."""
+        assert self._following is not None, "start it first"
+        async with self._newer:
+            await self._newer.wait_for(lambda: self._ended or self.in_force.number > after)
+        if self.in_force.number <= after:
+            await self._following
+        return self.in_force
+
+    async def stop(self) -> None:
+        """Ends the reading; nobody may wait for `changed` any more."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await self._open.aclose()
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            while True:
+                try:
+                    fetched = await consumer.getmany(timeout_ms=FETCH_MS)
+                except KafkaError as error:
+                    log.warning("definitions can't be read, trying again in %g s: %r", RETRY_S, error)
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                added = [
+                    self._revisions.add(record.key, record.value) for batch in fetched.values() for record in batch
+                ]
+                if any(added):
+                    await self._wake()
+        finally:
+            self._ended = True
+            await self._wake()
+
+    async def _wake(self) -> None:
+        async with self._newer:
+            self._newer.notify_all()
+
+
+async def _read_to_end(consumer: AIOKafkaConsumer, revisions: Revisions) -> None:
+    """Feeds `revisions` all that is committed now."""
+    (partition,) = consumer.assignment()
+    end = (await consumer.end_offsets([partition]))[partition]
+    clock = asyncio.get_running_loop().time
+    read_s = clock()
+    while await consumer.position(partition) < end:
+        fetched: dict[TopicPartition, Sequence[object]] = await consumer.getmany(timeout_ms=FETCH_MS)
+        for record in fetched.get(partition, ()):
+            revisions.add(record.key, record.value)  # type: ignore[attr-defined]
+            read_s = clock()
+        if clock() - read_s > STALLED_S:
+            raise BrokerError(
+                f"{partition.topic}: expected records up to offset {end}, got none past "
+                f"{await consumer.position(partition)} for {STALLED_S:g} s: see that the partition has a leader"
+            )
+
+
+def compile_plan(in_force: InForce, settings: Settings) -> "Plan":
+    """The program and rules of `in_force` with the settings that belong to their meaning.
+
+    Raises `DefinitionErrors` or `RuleErrors` where this code can't take what another version of it applied.
+    """
+    from actions import compile_rules, rule_of
+    from segments import Limits, compile_program, load_data
+    from streams.plan import Plan
+
+    # `rules` is there to say that no segments at all is meant
+    bodies = {"segments": [record.body for record in in_force.segments], "rules": []}
+    definitions = load_data(bodies, settings.topic(DEFINITIONS.name))
+    program = compile_program(
+        definitions,
+        limits=Limits(grace_ms=settings.grace_ms, dedup_horizon_ms=settings.dedup_horizon_ms),
+        versions={record.id: record.version for record in in_force.segments},
+        revision=in_force.number,
+    )
+    rules = compile_rules(
+        [rule_of(record.body) for record in in_force.rules],
+        {record.id: in_force.since_ms["rule", record.id] for record in in_force.rules},
+        {record.id: record.version for record in in_force.rules},
+    )
+    return Plan(program, rules, in_force.number)

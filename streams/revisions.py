@@ -1,0 +1,205 @@
+"""What the definitions topic says, and what an `apply` or a `remove` would add to it. No Kafka in here.
+
+Invariants:
+  * What is in force is what the newest closing revision lists; versions behind the last revision count for nothing.
+  * Versions of one id go up by one, also over a removal: `seq` goes on, and no version ever means two things.
+  * A change that can't change an answer (`name`, `description`, `carry` …) rewrites the body under its version.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from schemas import definitions as wire
+from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
+from streams.errors import StreamsError
+
+Kind = Literal["segment", "score", "rule"]
+Name = tuple[Kind, str]
+What = Literal["new", "changed", "updated", "unchanged", "removed"]
+
+# a segment is another one when one of these differs as data (language page, section 9)
+SEGMENT_MEANING = ("when", "per", "tz", "hold")
+# a rule is another one when anything but these differs
+RULE_PROSE = ("name", "description", "tags", "owner")
+
+
+class DefinitionsUnreadable(StreamsError):
+    """A record of the definitions topic that we can't have written; the operator looks at who else writes there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class InForce:
+    """The definitions of revision `number`; 0 and empty where nothing was ever applied.
+
+    `since_ms`: when the version in force came into force first, by kind and id. `versions`: the last version there ever
+    was, of those removed too.
+    """
+
+    number: int = 0
+    segments: list[DefinitionRecord] = dataclasses.field(default_factory=list)
+    rules: list[DefinitionRecord] = dataclasses.field(default_factory=list)
+    since_ms: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
+    scores: list[DefinitionRecord] = dataclasses.field(default_factory=list)
+    versions: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def records(self) -> dict[Name, DefinitionRecord]:
+        """All records, by kind and id."""
+        return {(record.kind, record.id): record for record in (*self.segments, *self.scores, *self.rules)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What an apply does to one definition; `version` is the one in force afterwards, the last one for `removed`."""
+
+    kind: Kind
+    id: str
+    version: int
+    what: What
+
+
+@dataclasses.dataclass(frozen=True)
+class Revised:
+    """A revision to be written: the records, the revision that closes them, and what it does to each definition."""
+
+    records: list[DefinitionRecord]
+    revision: RevisionRecord
+    changes: list[Change]
+
+
+class Revisions:
+    """The definitions topic, read record by record; `in_force` is always that of a whole revision."""
+
+    def __init__(self) -> None:
+        self.in_force = InForce()
+        self.history: list[RevisionRecord] = []
+        self._written: dict[tuple[str, str, int], DefinitionRecord] = {}
+        self._open: dict[tuple[str, str, int], DefinitionRecord] = {}
+
+    def add(self, key: bytes | None, value: bytes | None) -> bool:
+        """Takes one record; whether it put a revision in force. Raises `DefinitionsUnreadable`."""
+        if value is None:
+            return False
+        try:
+            if key is not None and key.startswith(b"revision/"):
+                return self._close(msgspec.json.decode(value, type=RevisionRecord))
+            record = msgspec.json.decode(value, type=DefinitionRecord)
+        except msgspec.DecodeError as error:
+            raise DefinitionsUnreadable(f"record {key!r}: expected a definition or a revision, got {error}") from None
+        self._open[record.kind, record.id, record.version] = record
+        return False
+
+    def _close(self, revision: RevisionRecord) -> bool:
+        self._written |= self._open
+        self._open.clear()
+        if revision.number <= self.in_force.number:
+            # compaction may leave an older one behind a newer: each counts once, and never backwards
+            return False
+        self.history.append(revision)
+        by_kind: dict[str, list[DefinitionRecord]] = {"segment": [], "score": [], "rule": []}
+        for listed in revision.definitions:
+            record = self._written.get((listed.kind, listed.id, listed.version))
+            if record is None:
+                raise DefinitionsUnreadable(
+                    f"revision {revision.number}: expected version {listed.version} of {listed.kind} {listed.id!r} "
+                    "before it, found none: records of this topic have been deleted"
+                )
+            by_kind[listed.kind].append(record)
+        versions: dict[tuple[str, str], int] = {}
+        for kind, id, version in self._written:
+            versions[kind, id] = max(version, versions.get((kind, id), 0))
+        self.in_force = InForce(
+            number=revision.number,
+            segments=by_kind["segment"],
+            scores=by_kind["score"],
+            rules=by_kind["rule"],
+            since_ms={(listed.kind, listed.id): listed.since_ms for listed in revision.definitions},
+            versions=versions,
+        )
+        return True
+
+
+def revise(
+    in_force: InForce, bodies: Mapping[Name, dict[str, Any]], removed: Iterable[Name], now_ms: int
+) -> Revised | None:
+    """The revision that puts `bodies` in force and takes `removed` out; None where nothing would change at all.
+
+    The result's `changes` name every one of `bodies` and `removed`; with None all of `bodies` are unchanged.
+    """
+    there = in_force.records
+    after = dict(there)
+    since_ms = dict(in_force.since_ms)
+    changes, records = [], []
+    for name, body in bodies.items():
+        record, what = _version(in_force, name, body, now_ms)
+        changes.append(Change(name[0], name[1], record.version, what))
+        if what == "unchanged":
+            continue
+        records.append(record)
+        after[name] = record
+        if what != "updated":
+            since_ms[name] = now_ms
+    for name in removed:
+        gone = after.pop(name)
+        changes.append(Change(gone.kind, gone.id, gone.version, "removed"))
+    if not records and len(after) == len(there):
+        return None
+    listed = [
+        wire.InForce(record.kind, record.id, record.version, since_ms[name]) for name, record in sorted(after.items())
+    ]
+    revision = RevisionRecord(
+        number=in_force.number + 1,
+        applied_at_ms=now_ms,
+        definitions=listed,
+        hash=_hash(record for _, record in sorted(after.items())),
+    )
+    return Revised(records, revision, changes)
+
+
+def _version(in_force: InForce, name: Name, body: dict[str, Any], now_ms: int) -> tuple[DefinitionRecord, What]:
+    kind, id = name
+    last = in_force.versions.get(name, 0)
+    there = in_force.records.get(name)
+    if there is None:
+        return DefinitionRecord(kind=kind, id=id, version=last + 1, body=body, applied_at_ms=now_ms), "new"
+    if _same(there.body, body):
+        return there, "unchanged"
+    if _same(_meaning(kind, there.body), _meaning(kind, body)):
+        return DefinitionRecord(kind=kind, id=id, version=there.version, body=body, applied_at_ms=now_ms), "updated"
+    return DefinitionRecord(kind=kind, id=id, version=last + 1, body=body, applied_at_ms=now_ms), "changed"
+
+
+def _meaning(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+    if kind == "segment":
+        return {key: body[key] for key in SEGMENT_MEANING if key in body}
+    return {key: value for key, value in body.items() if key not in RULE_PROSE}
+
+
+def _same(one: Any, other: Any) -> bool:
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(value: Any) -> bytes:
+    # as JSON, since Python holds True to be 1; keys in order, as a mapping has none
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def _hash(records: Iterable[DefinitionRecord]) -> str:
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(_canonical([record.kind, record.id, record.version, record.body]) + b"\n")
+    return digest.hexdigest()
+
+
+def messages(revised: Revised) -> list[tuple[bytes, bytes]]:
+    """Keys and values of the records to write, the closing revision last."""
+    written = [
+        (definition_key(record.kind, record.id, record.version), msgspec.json.encode(record))
+        for record in revised.records
+    ]
+    closing = definition_key("revision", "", revised.revision.number)
+    return [*written, (closing, msgspec.json.encode(revised.revision))]
