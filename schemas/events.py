@@ -28,7 +28,7 @@ class Event:
     `type`: one of `track identify page screen group tick`. `contact`: whom it is about. `name`: what sections 6-8 call
     it (None but for `track`, `page`, `screen`). `traits`: to be merged into the contact, None where there are none.
     `occurred_at_ms`, `received_at_ms`: epoch ms, None where the event doesn't say. `message_id`: None where there is
-    none that can make it a duplicate.
+    none that can make it a duplicate. `size`: bytes it was read from, 0 where it wasn't.
     """
 
     __slots__ = (
@@ -39,6 +39,7 @@ class Event:
         "occurred_at_ms",
         "properties",
         "received_at_ms",
+        "size",
         "traits",
         "type",
     )
@@ -64,6 +65,7 @@ class Event:
         self.occurred_at_ms = occurred_at_ms
         self.received_at_ms = received_at_ms
         self.message_id = message_id
+        self.size = 0
 
 
 def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
@@ -82,7 +84,9 @@ def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
     # counting brackets costs 50 ns and settles it for nearly every event, those in strings notwithstanding
     if raw.count(b"{") + raw.count(b"[") > EVENT_DEPTH_MAX and _depth(fields) > EVENT_DEPTH_MAX:
         raise Rejection(Reason.TOO_DEEP, f"expected at most {EVENT_DEPTH_MAX} levels of nesting, got more")
-    return event_of(fields, ticks=ticks)
+    event = event_of(fields, ticks=ticks)
+    event.size = len(raw)
+    return event
 
 
 def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:

@@ -23,7 +23,7 @@ class Topic(msgspec.Struct, frozen=True):
 
     def configuration(self) -> dict[str, str]:
         """What the broker is told when the topic is made; `topics create` compares the same entries afterwards."""
-        entries = {"cleanup.policy": self.cleanup, "message.timestamp.type": self.timestamp_type}
+        entries: dict[str, str] = {"cleanup.policy": self.cleanup, "message.timestamp.type": self.timestamp_type}
         if self.retention_ms is not None:
             entries["retention.ms"] = str(self.retention_ms)
         if self.cleanup == "compact":
@@ -45,7 +45,9 @@ MEMBERSHIPS = Topic("memberships", "compact", "who is in which segment, since wh
 CONTACTS = Topic("contacts", "compact", "traits of each contact as of the last change")
 STATE = Topic("state", "compact", "the worker's own: one state record a contact, one meta record a partition")
 LINKS = Topic("links", "delete", "messages between partitions about linked ids", 7 * DAY_MS)
-DEFINITIONS = Topic("definitions", "compact", "versions of segments and rules, and the revisions in force", partitions=1)
+DEFINITIONS = Topic(
+    "definitions", "compact", "versions of segments and rules, and the revisions in force", partitions=1
+)
 DELIVERIES = Topic("deliveries", "delete", "what to send", 30 * DAY_MS)
 OUTCOMES = Topic("outcomes", "delete", "what became of each delivery", 30 * DAY_MS)
 REJECTED = Topic("rejected", "delete", "what could not be taken, as it came, with the reason", 30 * DAY_MS)
@@ -71,7 +73,7 @@ _CONSENT = ("Subscribed", "Unsubscribed")
 
 
 def source_of(event_name: str | None) -> Topic:
-    """The source topic that `tidegate publish` gives an event of this name to; which one changes nothing of its meaning."""
+    """The source topic that `tidegate publish` gives events of this name to; it changes nothing of their meaning."""
     if event_name is None:
         return EVENTS_PRODUCT
     if event_name.startswith(_EMAIL) or event_name in _CONSENT:

@@ -107,7 +107,11 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     known = {setting.variable for setting in SETTINGS}
     for name in environment:
-        if name.startswith("TIDEGATE_") and name not in known and not name.startswith((SECRET_PREFIX, "TIDEGATE_TEST_")):
+        if (
+            name.startswith("TIDEGATE_")
+            and name not in known
+            and not name.startswith((SECRET_PREFIX, "TIDEGATE_TEST_"))
+        ):
             close = min(known, key=lambda other: _distance(name, other))
             raise SettingError(f"{name}: no such setting; did you mean {close}? `tidegate settings` lists them all")
     values: dict[str, Any] = {}

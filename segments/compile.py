@@ -1,0 +1,18 @@
+"""The one call from definitions to a program."""
+
+from collections.abc import Mapping
+
+from segments.conditions import Definitions
+from segments.evaluate import Program
+from segments.program import Limits
+
+
+def compile_program(
+    definitions: Definitions,
+    *,
+    limits: Limits | None = None,
+    versions: Mapping[str, int] | None = None,
+    revision: int = 0,
+) -> Program:
+    """The program of checked definitions; `versions` by segment id (1 where none is given)."""
+    return Program(definitions, limits or Limits(), versions or {}, revision)

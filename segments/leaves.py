@@ -1,0 +1,433 @@
+"""The leaves of the trees: what each keeps of a contact's past, and what it answers now.
+
+A leaf's `kept` is plain data that goes into the contact's state as it is; None means nothing. `read(kept, now_ms)` gives
+the answer and the next instant at which time alone may change it (maybe early, never late; None: never). `add` takes a
+matching event in, at its own time, however late: what is kept does not depend on the order of arrival.
+
+Which of them a condition becomes is decided by `event_leaf` and `trait_leaf`: the one that keeps the least.
+"""
+
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterable
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact
+from typing import Any, Protocol
+
+from schemas.events import Event
+from segments.canonical import count_flips, leaf_key
+from segments.conditions import EventIs, Names, Test, TraitIs, Where
+from segments.predicates import Predicate, finder, number_tests, predicate, where_predicate
+from segments.values import decimal, equal, number, reader, splits
+
+EVENTS_KEPT_MAX = 10_000
+
+Read = tuple[bool, int | None]
+
+# Doubles span 10^-324 to 10^308; ten thousand of them, and as many sums, fit into this many digits. Inexact raises.
+EXACT = Context(prec=700, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
+
+
+class Tally(Protocol):
+    """Where a leaf says that it passed a limit."""
+
+    clock_ms: int
+    limits_passed: int
+
+
+class EventLeaf:
+    """Base of the leaves over events: which names, and which of those events."""
+
+    def __init__(self, condition: EventIs) -> None:
+        self.key = leaf_key(condition)
+        self.names: Names = condition.names
+        self.within_ms = condition.within_ms
+        self._where = None if condition.where is None else where_predicate(condition.where, in_context=True)
+
+    def matches(self, event: Event) -> bool:
+        """Whether the event passes `where`; its name has been found to be meant."""
+        return self._where is None or self._where.holds((event.properties, event.context), 0)
+
+    def add(self, kept: Any, event: Event, at_ms: int, tally: Tally) -> Any:
+        """What is kept once a matching event of `at_ms` has been taken in."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def read(self, kept: Any, now_ms: int) -> Read:
+        """The answer at `now_ms`, and when it may change."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def shed(self, kept: Any, before_ms: int) -> Any:
+        """What is left of `kept` without the events up to `before_ms`, where it keeps events one by one."""
+        return kept
+
+
+class _Counting(EventLeaf):
+    """Base of what counts: `flips` are the counts at which the answer turns."""
+
+    def __init__(self, condition: EventIs) -> None:
+        super().__init__(condition)
+        self.flips = count_flips(condition.measure.tests)
+
+
+class Count(_Counting):
+    """Matching events ever. Keeps their number: order and time make no difference to it."""
+
+    def add(self, kept: int | None, event: Event, at_ms: int, tally: Tally) -> int:
+        return (kept or 0) + 1
+
+    def read(self, kept: int | None, now_ms: int) -> Read:
+        return bool(bisect_right(self.flips, kept or 0) & 1), None
+
+
+class CountWithin(_Counting):
+    """Matching events in the last `within_ms`.
+
+    Keeps the times of the newest as many as the highest count at which the answer flips, oldest first: with more in the
+    window the answer is that of so many, and one older than those leaves the window before them. A late one finds its
+    place among them, or is older than all and would be dropped had it come in time.
+    """
+
+    def add(self, kept: list[int] | None, event: Event, at_ms: int, tally: Tally) -> list[int] | None:
+        assert self.within_ms is not None
+        if at_ms <= tally.clock_ms - self.within_ms or not self.flips:
+            return kept
+        if kept is None:
+            return [at_ms]
+        if at_ms >= kept[-1]:
+            kept.append(at_ms)
+        else:
+            insort(kept, at_ms)
+        if len(kept) > self.flips[-1]:
+            del kept[0]
+        return kept
+
+    def read(self, kept: list[int] | None, now_ms: int) -> Read:
+        assert self.within_ms is not None
+        if kept is None:
+            return False, None
+        expired = bisect_right(kept, now_ms - self.within_ms)
+        if expired:
+            del kept[:expired]
+        count = len(kept)
+        below = bisect_right(self.flips, count)
+        if not below:
+            return False, None
+        # down to one less than the flip below: when the oldest (count - flip + 1) have left the window
+        return bool(below & 1), kept[count - self.flips[below - 1]] + self.within_ms
+
+    def shed(self, kept: list[int], before_ms: int) -> list[int]:
+        return kept[bisect_right(kept, before_ms) :]
+
+
+class _Summing(EventLeaf):
+    """Base of what sums a property: which value an event adds, and whether a total passes."""
+
+    def __init__(self, condition: EventIs) -> None:
+        super().__init__(condition)
+        self.passes = _sum_test(condition)
+        self.find = finder(condition.measure.path, in_context=True)
+
+    def value(self, event: Event) -> Any:
+        """The number that the event adds, None for none."""
+        return number(self.find((event.properties, event.context)))
+
+
+class Sum(_Summing):
+    """Sum of a property over all matching events ever. Keeps one exact decimal."""
+
+    def add(self, kept: str | None, event: Event, at_ms: int, tally: Tally) -> str | None:
+        value = self.value(event)
+        return kept if value is None else str(EXACT.add(Decimal(kept or 0), decimal(value)))
+
+    def read(self, kept: str | None, now_ms: int) -> Read:
+        return kept is not None and self.passes(Decimal(kept)), None
+
+
+class SumWithin(_Summing):
+    """Sum over the last `within_ms`: keeps the total and each value with its time, oldest first, as each must leave."""
+
+    def add(self, kept: list[Any] | None, event: Event, at_ms: int, tally: Tally) -> list[Any] | None:
+        assert self.within_ms is not None
+        value = self.value(event)
+        if value is None or at_ms <= tally.clock_ms - self.within_ms:
+            return kept
+        total: str = "0" if kept is None else kept[0]
+        entries: list[Any] = [] if kept is None else kept[1]
+        if not entries or at_ms >= entries[-1][0]:
+            entries.append([at_ms, value])
+        else:
+            entries.insert(bisect_right(entries, at_ms, key=_time), [at_ms, value])
+        left: list[Any] = [str(EXACT.add(Decimal(total), decimal(value))), entries]
+        if len(entries) > EVENTS_KEPT_MAX:
+            tally.limits_passed += 1
+            left = self._drop(left, 1)
+        return left
+
+    def read(self, kept: list[Any] | None, now_ms: int) -> Read:
+        assert self.within_ms is not None
+        if kept is None:
+            return False, None
+        expired = bisect_right(kept[1], now_ms - self.within_ms, key=_time)
+        if expired:
+            kept[:] = self._drop(kept, expired)
+        total, entries = kept
+        return self.passes(Decimal(total)), entries[0][0] + self.within_ms if entries else None
+
+    def shed(self, kept: list[Any], before_ms: int) -> list[Any]:
+        return self._drop(kept, bisect_right(kept[1], before_ms, key=_time))
+
+    @staticmethod
+    def _drop(kept: list[Any], oldest: int) -> list[Any]:
+        total, entries = Decimal(kept[0]), kept[1]
+        for _, value in entries[:oldest]:
+            total = EXACT.subtract(total, decimal(value))
+        return [str(total), entries[oldest:]]
+
+
+class LastAt(EventLeaf):
+    """The time of the last match against a date operator. Keeps that time: one earlier never is the last again."""
+
+    def __init__(self, condition: EventIs) -> None:
+        super().__init__(condition)
+        self.test = _time_predicate(condition.measure.tests[0])
+
+    def add(self, kept: int | None, event: Event, at_ms: int, tally: Tally) -> int:
+        return at_ms if kept is None else max(kept, at_ms)
+
+    def read(self, kept: int | None, now_ms: int) -> Read:
+        if kept is None:
+            return False, None
+        moments: list[int] = list(self.test.moments(kept)) if self.test.moments is not None else []
+        holds = self.test.holds(kept, now_ms)
+        if self.within_ms is not None:
+            holds = holds and kept > now_ms - self.within_ms
+            moments.append(kept + self.within_ms)
+        return holds, _next(moments, now_ms)
+
+
+class Matches(EventLeaf):
+    """Any measure over events whose `where` moves with time (`where: {due: {within_next: 1d}}`).
+
+    Whether an event counts is then a matter of now, so each is kept with its time and the properties that are asked
+    for, in order of time, those of one instant in order of arrival; and all are gone through at each reading.
+    """
+
+    def __init__(self, condition: EventIs) -> None:
+        super().__init__(condition)
+        assert condition.where is not None and self._where is not None
+        self.kind = condition.measure.kind
+        self.flips = count_flips(condition.measure.tests) if self.kind == "count" else ()
+        self.find = finder(condition.measure.path, in_context=True) if self.kind == "sum" else None
+        if self.kind == "sum":
+            self.passes = _sum_test(condition)
+        if self.kind == "last_at":
+            self.test = _time_predicate(condition.measure.tests[0])
+        self.paths = sorted(_paths(condition.where))
+        self.finders = [finder(path, in_context=True) for path in self.paths]
+        always = [
+            part for part in _conjuncts(condition.where) if where_predicate(part, in_context=True).moments is None
+        ]
+        self.always = [where_predicate(part, in_context=True).holds for part in always]
+
+    def matches(self, event: Event) -> bool:
+        seen = (event.properties, event.context)
+        return all(holds(seen, 0) for holds in self.always)
+
+    def add(self, kept: list[Any] | None, event: Event, at_ms: int, tally: Tally) -> list[Any] | None:
+        if self.within_ms is not None and at_ms <= tally.clock_ms - self.within_ms:
+            return kept
+        seen = (event.properties, event.context)
+        value = number(self.find(seen)) if self.find is not None else None
+        properties: dict[str, Any] = {}
+        context: dict[str, Any] = {}
+        for path, find in zip(self.paths, self.finders, strict=True):
+            found = find(seen)
+            if found is not None:
+                inside = path.startswith("context.")
+                (context if inside else properties)[path.removeprefix("context.") if inside else path] = found
+        entries = kept if kept is not None else []
+        entries.insert(bisect_right(entries, at_ms, key=_time), [at_ms, value, properties, context])
+        if len(entries) > EVENTS_KEPT_MAX:
+            tally.limits_passed += 1
+            del entries[0]
+        return entries
+
+    def read(self, kept: list[Any] | None, now_ms: int) -> Read:
+        if kept is None:
+            return False, None
+        assert self._where is not None and self._where.moments is not None
+        if self.within_ms is not None:
+            del kept[: bisect_right(kept, now_ms - self.within_ms, key=_time)]
+        matching: list[Any] = []
+        moments: list[int] = []
+        for entry in kept:
+            seen = (entry[2], entry[3])
+            moments.extend(self._where.moments(seen))
+            if self.within_ms is not None:
+                moments.append(entry[0] + self.within_ms)
+            if self._where.holds(seen, now_ms):
+                matching.append(entry)
+        return self._measure(matching, now_ms, moments), _next(moments, now_ms)
+
+    def _measure(self, matching: list[Any], now_ms: int, moments: list[int]) -> bool:
+        if self.kind == "count":
+            return bool(bisect_right(self.flips, len(matching)) & 1)
+        if self.kind == "sum":
+            total = Decimal(0)
+            for _, value, _, _ in matching:
+                if value is not None:
+                    total = EXACT.add(total, decimal(value))
+            return self.passes(total)
+        if not matching:
+            return False
+        if self.test.moments is not None:
+            moments.extend(self.test.moments(matching[-1][0]))
+        return self.test.holds(matching[-1][0], now_ms)
+
+    def shed(self, kept: list[Any], before_ms: int) -> list[Any]:
+        return kept[bisect_right(kept, before_ms, key=_time) :]
+
+
+def event_leaf(condition: EventIs) -> EventLeaf:
+    """The leaf of a normal event condition: the one that keeps the least of what its measure needs."""
+    where = condition.where
+    if where is not None and where_predicate(where, in_context=True).moments is not None:
+        return Matches(condition)
+    if condition.measure.kind == "last_at":
+        return LastAt(condition)
+    if condition.measure.kind == "sum":
+        return Sum(condition) if condition.within_ms is None else SumWithin(condition)
+    return Count(condition) if condition.within_ms is None else CountWithin(condition)
+
+
+class TraitLeaf:
+    """A trait against one operator. Keeps nothing: the contact's traits are all that is asked."""
+
+    def __init__(self, condition: TraitIs) -> None:
+        self.key = leaf_key(condition)
+        self.ways = splits(condition.path)
+        self._rests = [(key, None if rest is None else reader(rest)) for key, rest in self.ways]
+        self._test: Predicate | None = None if condition.test.operator == "unchanged_for" else predicate(condition.test)
+
+    def find(self, traits: dict[str, list[Any]]) -> Any:
+        """The value that the path leads to in a contact's traits (`key: [value, written_at_ms]`), None if absent."""
+        for key, rest in self._rests:
+            entry = traits.get(key)
+            if entry is None or (value := entry[0]) is None:
+                continue
+            if rest is None:
+                return value
+            if type(value) is dict and (found := rest(value)) is not None:
+                return found
+        return None
+
+    def write(self, kept: Any, key: str, value: Any, at_ms: int, tally: Tally) -> Any:
+        """What is kept once a trait on the path has been written."""
+        return kept
+
+    def read(self, kept: Any, traits: dict[str, list[Any]], now_ms: int) -> Read:
+        """The answer at `now_ms`, and when it may change."""
+        assert self._test is not None
+        value = self.find(traits)
+        due_ms = _next(self._test.moments(value), now_ms) if self._test.moments is not None else None
+        return self._test.holds(value, now_ms), due_ms
+
+    def shed(self, kept: Any, before_ms: int) -> Any:
+        """Traits are not events: nothing is shed."""
+        return kept
+
+
+class UnchangedFor(TraitLeaf):
+    """A trait whose value has been written, and nothing else, for `duration_ms`.
+
+    Keeps the writes of the last `duration_ms` and, of each top-level trait the path may lead through, the newest one
+    before that, as `[at_ms, index of the trait, value]` by time, then arrival. Equal values can't be joined into one: a
+    late write of another value may come between them. What lies further back can't matter: the run that reaches over
+    the whole duration begins at or before the newest write outside it.
+    """
+
+    def __init__(self, condition: TraitIs) -> None:
+        super().__init__(condition)
+        self.duration_ms: int = condition.test.argument
+        self._index = {key: at for at, (key, _) in enumerate(self.ways)}
+
+    def write(self, kept: list[Any] | None, key: str, value: Any, at_ms: int, tally: Tally) -> list[Any]:
+        at = self._index[key]
+        rest = self._rests[at][1]
+        if rest is not None:
+            value = rest(value) if type(value) is dict else None
+        writes = kept if kept is not None else []
+        writes.insert(bisect_right(writes, at_ms, key=_time), [at_ms, at, value])
+        self._forget(writes, tally.clock_ms - self.duration_ms)
+        if len(writes) > EVENTS_KEPT_MAX:
+            tally.limits_passed += 1
+            del writes[0]
+        return writes
+
+    def _forget(self, writes: list[Any], until_ms: int) -> None:
+        """Drop the writes up to `until_ms` that have a newer one of their trait up to then."""
+        newest: set[int] = set()
+        for i in range(bisect_right(writes, until_ms, key=_time) - 1, -1, -1):
+            if writes[i][1] in newest:
+                del writes[i]
+            else:
+                newest.add(writes[i][1])
+
+    def read(self, kept: list[Any] | None, traits: dict[str, list[Any]], now_ms: int) -> Read:
+        if not kept:
+            return False, None
+        self._forget(kept, now_ms - self.duration_ms)
+        values: list[Any] = [None] * len(self.ways)
+        since_ms, current = None, None
+        for at_ms, at, value in kept:
+            values[at] = value
+            found = next((one for one in values if one is not None), None)
+            if found is None:
+                since_ms, current = None, None
+            elif current is None or not equal(found, current):
+                since_ms, current = at_ms, found
+        if since_ms is None:
+            return False, None
+        due_ms = since_ms + self.duration_ms
+        return (True, None) if due_ms <= now_ms else (False, due_ms)
+
+
+def trait_leaf(condition: TraitIs) -> TraitLeaf:
+    """The leaf of a normal trait condition."""
+    return UnchangedFor(condition) if condition.test.operator == "unchanged_for" else TraitLeaf(condition)
+
+
+Leaf = EventLeaf | TraitLeaf
+
+
+def _sum_test(condition: EventIs) -> Callable[[Any], bool]:
+    """Whether a total passes; a leaf is false of nothing, so tests that hold of 0 stand for their complement."""
+    passes = number_tests(condition.measure.tests)
+    return (lambda total: not passes(total)) if passes(0) else passes
+
+
+def _time(entry: list[Any]) -> int:
+    return entry[0]  # type: ignore[no-any-return]
+
+
+def _next(moments: Iterable[int], now_ms: int) -> int | None:
+    return min((at_ms for at_ms in moments if at_ms > now_ms), default=None)
+
+
+def _time_predicate(test: Test) -> Predicate:
+    """A date operator on an instant that is known to be epoch ms; values below 10^11 would be read as seconds."""
+    inner = predicate(test)
+    moments = inner.moments
+
+    def dated(at_ms: int) -> Any:
+        return at_ms if abs(at_ms) >= 10**11 else at_ms / 1000
+
+    changes = None if moments is None else lambda at_ms: moments(dated(at_ms))
+    return Predicate(lambda at_ms, now_ms: inner.holds(dated(at_ms), now_ms), changes)
+
+
+def _conjuncts(where: Where) -> list[Where]:
+    """The parts that must all hold for `where` to hold."""
+    return [inner for part in where.parts for inner in _conjuncts(part)] if where.kind == "all" else [where]
+
+
+def _paths(where: Where) -> set[str]:
+    return {where.path} if where.kind == "path" else set().union(*map(_paths, where.parts))

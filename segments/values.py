@@ -1,0 +1,141 @@
+"""Values as the language sees them: absent, numbers, equality, dates, and paths into objects (language page, section 5).
+
+A value is what JSON gives: text, int, float, bool, list, dict; None stands for absent. Numbers are exact decimals of up
+to 15 digits, beyond that the shortest decimal of the nearest double; doubles and those decimals are one to one and in
+the same order, so numbers are compared as Python compares them, exactly, once integers over 2^53 have become doubles.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, parse_instant
+
+Number = int | float
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_EXACT_MAX = 2**53
+_INFINITY = float("inf")
+# below it a number is epoch seconds, from it on epoch ms: 10^11 s is the year 5138, 10^11 ms is March 1973
+_SECONDS_BELOW = 10**11
+
+
+def number(value: Any) -> Number | None:
+    """The number that `value` is, or that its text says in JSON's grammar; None for all else, booleans too."""
+    kind = type(value)
+    if kind is float:
+        return value  # type: ignore[no-any-return]
+    if kind is int:
+        return value if -_EXACT_MAX <= value <= _EXACT_MAX else float(value)
+    if kind is str and len(value) <= 1100 and _NUMBER.fullmatch(value):
+        parsed = float(value)
+        if parsed in (_INFINITY, -_INFINITY):
+            return None
+        if "." in value or "e" in value or "E" in value:
+            return parsed
+        return number(int(value))
+    return None
+
+
+def decimal(value: Number) -> Decimal:
+    """The exact decimal of a number: of a double, the shortest that reads as it."""
+    return Decimal(value) if type(value) is int else Decimal(repr(value))
+
+
+def plain(value: Any) -> str | None:
+    """Text, number or boolean as text: a number in its shortest plain decimal form (5.0 is `5`); None for all else."""
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    if kind is bool:
+        return "true" if value else "false"
+    exact = number(value) if kind is int or kind is float else None
+    if exact is None:
+        return None
+    if type(exact) is int:
+        return str(exact)
+    text = format(decimal(exact), "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def equal(a: Any, b: Any) -> bool:
+    """`eq` of two present values: by value, text exactly, text with number or boolean by characters, containers deeply."""
+    kind_a, kind_b = type(a), type(b)
+    if kind_a is dict or kind_b is dict:
+        return kind_a is kind_b and a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
+    if kind_a is list or kind_b is list:
+        return kind_a is kind_b and len(a) == len(b) and all(map(_alike, a, b))
+    if kind_a is str or kind_b is str:
+        return plain(a) == plain(b)
+    if kind_a is bool or kind_b is bool:
+        return a is b
+    return number(a) == number(b)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Elements of containers: an absent one (null, empty text) equals another absent one only."""
+    absent_a, absent_b = a is None or a == "", b is None or b == ""
+    return absent_a and absent_b if absent_a or absent_b else equal(a, b)
+
+
+def instant(value: Any) -> int | None:
+    """Epoch ms of a date: ISO 8601 text (UTC where it names no offset), or a number of seconds or ms; else None."""
+    kind = type(value)
+    if kind is str:
+        return parse_instant(value, offset_required=False)
+    if kind is int:
+        at_ms = value * 1000 if -_SECONDS_BELOW < value < _SECONDS_BELOW else value
+    elif kind is float:
+        at_ms = int(decimal(value) * 1000) if -_SECONDS_BELOW < value < _SECONDS_BELOW else int(value)
+    else:
+        return None
+    return at_ms if INSTANT_MS_MIN <= at_ms <= INSTANT_MS_MAX else None
+
+
+def splits(path: str) -> list[tuple[str, str | None]]:
+    """Ways to take the first key off a path, longest key first: `a.b` gives `("a.b", None), ("a", "b")`."""
+    ways: list[tuple[str, str | None]] = [(path, None)]
+    at = path.rfind(".")
+    while at > 0:
+        if at < len(path) - 1:
+            ways.append((path[:at], path[at + 1 :]))
+        at = path.rfind(".", 0, at)
+    return ways
+
+
+def reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
+    """A function that finds `path` in an object: the value, or None where it is absent.
+
+    At each level the longest key that fits is tried first; one that is absent, or from which the path leads nowhere,
+    does not fit, and the next shorter one is tried. Arrays are not gone into.
+    """
+    if "." not in path:
+
+        def read_key(fields: Mapping[str, Any]) -> Any:
+            value = fields.get(path)
+            return None if value == "" else value
+
+        return read_key
+    ways = splits(path)
+
+    def read_path(fields: Mapping[str, Any]) -> Any:
+        return _find(fields, ways)
+
+    return read_path
+
+
+def _find(fields: Mapping[str, Any], ways: Sequence[tuple[str, str | None]]) -> Any:
+    for key, rest in ways:
+        value = fields.get(key)
+        if value is None or value == "":
+            continue
+        if rest is None:
+            return value
+        if type(value) is dict:
+            found = _find(value, splits(rest))
+            if found is not None:
+                return found
+    return None
