@@ -1,0 +1,330 @@
+"""The dispatcher's engine: each delivery through the ledger to its channel, and its outcome written down.
+
+Invariants:
+  * `deliver` returns when a record of what became of the delivery is in Kafka; only then is its offset committed. A
+    record that is not final (`waiting`) carries the delivery, so the `deliveries` topic is never read backwards.
+  * An outcome goes to Kafka and into the ledger; where one of the two is away, the other has it meanwhile.
+  * An attempt begins with a lease that is fresh and ends before the lease does.
+  * Whatever waits (for another attempt, a pause, a crowded lane) waits in Redis, not in memory and not in the way: a
+    receiver that is slow or away holds up its own lane, of bounded length, and nobody else.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar
+
+from redis.exceptions import RedisError
+
+from actions.channels import ATTEMPT_MS_MAX, Result, Sender
+from actions.ledger import Batch, Claimed, Ledger, LockLost, Taken, Unsynced
+from actions.metrics import DispatcherMetrics
+from actions.retry import Backoff
+from actions.rules import Rule
+from schemas.deliveries import Code, Delivery, Outcome, Status
+from schemas.instants import format_instant
+
+logger = logging.getLogger(__name__)
+
+LANE_ATTEMPTS_MAX = 8  # attempts at one receiver at a time
+LANE_QUEUE_MAX = 64  # deliveries in memory that wait for one of those
+BUSY_MS = 2_000  # a delivery that finds its lane full is due again after that
+CLAIM_MAX = 100
+RETRIES_MAX = 500  # deliveries that the sweep has under way at a time
+SWEEP_S_MAX = 0.5
+LEDGER_WAIT_S_MIN, LEDGER_WAIT_S_MAX = 0.05, 2.0
+REBUILD_WAIT_S = 0.2
+# Redis refuses now and then with an error of its own (loading, out of memory, read-only): that is being away, too
+AWAY = (RedisError, OSError, TimeoutError)
+
+T = TypeVar("T")
+
+
+class Environs(Protocol):
+    """What the process around it gives the engine."""
+
+    def now_ms(self) -> int:
+        """The wall clock, epoch ms."""
+
+    async def rule(self, id: str, version: int) -> Rule | None:
+        """The rule in that version; None when there is none on the definitions topic."""
+
+    def paused(self, channel: str, rule: str) -> str | None:
+        """What a delivery of this channel and rule is held for (`channel/email`, `rule/cart-mail`); None for nothing."""
+
+    def is_paused(self, held: str) -> bool:
+        """Whether `held` (as `paused` says it) is in force."""
+
+    async def write(self, outcome: Outcome) -> None:
+        """Writes to the outcomes topic; returns when Kafka has acknowledged it."""
+
+    def read_outcomes(self, positions: dict[str, int]) -> AsyncIterator[Batch]:
+        """The outcomes in Kafka from `positions` (by partition; missing: the beginning) to the end as of now."""
+
+
+class Dispatcher:
+    """Delivers. One per process; any number of processes share a ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        senders: Mapping[str, Sender],
+        environs: Environs,
+        metrics: DispatcherMetrics,
+        *,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.metrics = metrics
+        self.ledger_is_away = False
+        self._ledger, self._senders, self._environs = ledger, senders, environs
+        self._backoff = backoff or Backoff()
+        self._lanes: dict[str, _Lane] = {}
+        self._under_way: set[str] = set()
+        self._rebuilding = asyncio.Lock()
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Takes a delivery that was read from Kafka; returns when Kafka has what became of it, or that it waits."""
+        rule = await self._environs.rule(delivery.rule, delivery.rule_version)
+        lane = self._lane(delivery)
+        held = self._environs.paused(delivery.channel, delivery.rule)
+        if held is not None or lane.full:
+            return await self._park(delivery, held)
+        lane.count += 1
+        try:
+            async with lane.slots:
+                return await self._take(delivery, rule)
+        finally:
+            lane.count -= 1
+
+    async def sweep_forever(self) -> None:
+        """Attempts what is due, as it falls due; never returns, and raises what is a bug."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                due = await self._sweep(group)
+                if not due:
+                    await asyncio.sleep(await self._pause_s())
+
+    async def release(self) -> None:
+        """Makes due what was held for a pause that is over."""
+        for held in await self._with_ledger(self._ledger.helds):
+            if not self._environs.is_paused(held):
+                await self._with_ledger(lambda held=held: self._ledger.release(held))  # type: ignore[misc]
+
+    async def catch_up(self) -> None:
+        """Brings the ledger up to the outcomes in Kafka; waits for Redis."""
+        await self._with_ledger(self._rebuild)
+        self.metrics.waiting.set(await self._with_ledger(self._ledger.waiting))
+
+    # ---- attempts ---------------------------------------------------------------------------------------------------
+
+    async def _take(self, delivery: Delivery, rule: Rule | None) -> None:
+        held = self._environs.paused(delivery.channel, delivery.rule)  # it may have waited for its turn
+        if held is not None:
+            return await self._park(delivery, held)
+        taken = await self._with_ledger(lambda: self._ledger.take(delivery, self._environs.now_ms()))
+        if taken.state != "new":
+            return await self._repeat(delivery, taken)
+        return await self._attempt(delivery, rule, taken.attempts)
+
+    async def _attempt(self, delivery: Delivery, rule: Rule | None, attempts: int) -> None:
+        self._under_way.add(delivery.id)
+        self.metrics.under_way.set(len(self._under_way))
+        try:
+            result = await self._send(delivery, rule)
+            await self._record(self._outcome(delivery, attempts, result))
+        finally:
+            self._under_way.discard(delivery.id)
+            self.metrics.under_way.set(len(self._under_way))
+
+    async def _send(self, delivery: Delivery, rule: Rule | None) -> Result:
+        if rule is None:
+            sentence = f"expected rule {delivery.rule!r} in version {delivery.rule_version} on the definitions topic"
+            return Result("no_rule", sentence + ", got none", again=True)
+        started = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(ATTEMPT_MS_MAX / 1000):
+                return await self._senders[delivery.channel].send(delivery, rule)
+        except TimeoutError:
+            return Result("retry", f"expected an end within {ATTEMPT_MS_MAX / 1000:g} s, got none", again=True)
+        finally:
+            lasted_s = asyncio.get_running_loop().time() - started
+            self.metrics.attempt_seconds.labels(delivery.channel).observe(lasted_s)
+
+    def _outcome(self, delivery: Delivery, attempts: int, result: Result) -> Outcome:
+        now_ms = self._environs.now_ms()
+        if result.code is None:
+            return outcome_of(delivery, "sent", attempts, now_ms)
+        if not result.again:
+            return outcome_of(delivery, "failed", attempts, now_ms, result.code, result.reason)
+        wait_ms = self._backoff.wait_ms(delivery.id, attempts, result.retry_after_ms)
+        if wait_ms is None:
+            reason = f"given up after attempt {attempts}: {result.reason}"
+            return outcome_of(delivery, "failed", attempts, now_ms, "gave_up", reason)
+        return outcome_of(delivery, "waiting", attempts, now_ms, result.code, result.reason, due_ms=now_ms + wait_ms)
+
+    # ---- what waits -------------------------------------------------------------------------------------------------
+
+    async def _park(self, delivery: Delivery, held: str | None) -> None:
+        due_ms = None if held else self._environs.now_ms() + BUSY_MS
+        parked = await self._with_ledger(lambda: self._ledger.park(delivery, due_ms, held or ""))
+        if parked.state != "new":
+            return await self._repeat(delivery, parked)
+        code, reason = ("paused", f"{held} is paused") if held else ("busy", "the receiver has enough to do")
+        now_ms = self._environs.now_ms()
+        return await self._write(outcome_of(delivery, "waiting", 0, now_ms, code, reason, due_ms=due_ms))  # type: ignore[arg-type]
+
+    async def _sweep(self, group: asyncio.TaskGroup) -> int:
+        room = min(CLAIM_MAX, RETRIES_MAX - len(self._under_way))
+        if room <= 0:
+            return 0
+        claimed = await self._with_ledger(lambda: self._ledger.claim(self._environs.now_ms(), room))
+        for item in claimed:
+            if item.delivery.id in self._under_way:
+                continue  # an attempt of before Redis was lost: its own outcome is on its way
+            lane = self._lane(item.delivery)
+            held = self._environs.paused(item.delivery.channel, item.delivery.rule)
+            if held is not None or lane.full:
+                due_ms = None if held else self._environs.now_ms() + BUSY_MS
+                await self._with_ledger(lambda i=item, d=due_ms, h=held or "": self._ledger.put_back(i, d, h))  # type: ignore[misc]
+            else:
+                lane.count += 1
+                group.create_task(self._attempt_again(item, lane))
+        return len(claimed)
+
+    async def _attempt_again(self, item: Claimed, lane: "_Lane") -> None:
+        delivery = item.delivery
+        try:
+            rule = await self._environs.rule(delivery.rule, delivery.rule_version)
+            async with lane.slots:
+                if not await self._with_ledger(lambda: self._ledger.renew(item, self._environs.now_ms())):
+                    return  # it waited for its turn until the lease was over, and is somebody else's now
+                if item.in_doubt:
+                    self.metrics.in_doubt.labels(delivery.channel).inc()
+                    logger.warning("delivery %s was taken and has no outcome: sent again, same id", delivery.id)
+                await self._attempt(delivery, rule, item.attempts)
+        finally:
+            lane.count -= 1
+
+    async def _pause_s(self) -> float:
+        next_ms = await self._with_ledger(self._ledger.next_due_ms)
+        if next_ms is None:
+            return SWEEP_S_MAX
+        return min(SWEEP_S_MAX, max(0.01, (next_ms - self._environs.now_ms()) / 1000))
+
+    async def _repeat(self, delivery: Delivery, taken: Taken) -> None:
+        """Says once more what is known of a delivery that was read a second time, so that its offset can be committed."""
+        if taken.outcome is not None:
+            return await self._write(taken.outcome)
+        code: Code = "in_doubt" if taken.state == "taken" else "retry"
+        reason = "was taken before; what became of it is not known yet"
+        now_ms = self._environs.now_ms()
+        return await self._write(outcome_of(delivery, "waiting", taken.attempts, now_ms, code, reason, due_ms=now_ms))
+
+    # ---- outcomes and ledger ----------------------------------------------------------------------------------------
+
+    async def _record(self, outcome: Outcome) -> None:
+        await asyncio.gather(self._write(outcome), self._with_ledger(lambda: self._ledger.record(outcome)))
+
+    async def _write(self, outcome: Outcome) -> None:
+        await self._environs.write(outcome)
+        self.metrics.outcomes.labels(outcome.channel, outcome.status, outcome.code or "").inc()
+
+    async def _with_ledger(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What `call` returns, as soon as Redis is there and holds all that was sent."""
+        wait_s = LEDGER_WAIT_S_MIN
+        while True:
+            try:
+                found = await call()
+                self._ledger_back()
+                return found
+            except Unsynced:
+                await self._rebuild_unless_in_sync()
+            except AWAY as error:
+                self._ledger_gone(error)
+                await asyncio.sleep(wait_s)
+                wait_s = min(LEDGER_WAIT_S_MAX, wait_s * 2)
+
+    async def _rebuild_unless_in_sync(self) -> None:
+        try:
+            async with self._rebuilding:
+                if await self._ledger.in_sync():
+                    return
+                logger.warning("redis has restarted or lost the ledger: nothing is sent until it is rebuilt")
+                self.metrics.rebuilds.inc()
+                await self._rebuild()
+                logger.warning("the ledger is rebuilt from the outcomes: sending goes on")
+        except AWAY as error:
+            self._ledger_gone(error)
+
+    async def _rebuild(self) -> None:
+        while True:
+            try:
+                if await self._ledger.rebuild(self._environs.now_ms(), self._environs.read_outcomes):
+                    return
+            except LockLost:
+                logger.warning("redis lost the rebuild of the ledger half way: it starts over")
+            await asyncio.sleep(REBUILD_WAIT_S)  # another dispatcher is at it
+            if await self._ledger.in_sync():
+                return
+
+    def _ledger_gone(self, error: Exception) -> None:
+        if not self.ledger_is_away:
+            logger.error("expected redis for the ledger, got %s: nothing is sent until it is back", error)
+        self.ledger_is_away = True
+        self.metrics.ledger_away.set(1)
+
+    def _ledger_back(self) -> None:
+        if self.ledger_is_away:
+            logger.warning("redis is back: sending goes on")
+        self.ledger_is_away = False
+        self.metrics.ledger_away.set(0)
+
+    def _lane(self, delivery: Delivery) -> "_Lane":
+        name = self._senders[delivery.channel].lane(delivery)
+        lane = self._lanes.get(name)
+        if lane is None:
+            # idle lanes are dropped here, so there are never more than deliveries in memory
+            self._lanes = {other: kept for other, kept in self._lanes.items() if kept.count}
+            lane = self._lanes[name] = _Lane()
+        return lane
+
+
+class _Lane:
+    """What goes to one receiver: a few attempts at a time, and a bounded queue for them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.slots = asyncio.Semaphore(LANE_ATTEMPTS_MAX)
+
+    @property
+    def full(self) -> bool:
+        return self.count >= LANE_ATTEMPTS_MAX + LANE_QUEUE_MAX
+
+
+def outcome_of(
+    delivery: Delivery,
+    status: Status,
+    attempts: int,
+    at_ms: int,
+    code: Code | None = None,
+    reason: str | None = None,
+    *,
+    due_ms: int | None = None,
+) -> Outcome:
+    """The outcome of a delivery; one that is `waiting` carries it."""
+    return Outcome(
+        delivery=delivery.id,
+        status=status,
+        rule=delivery.rule,
+        rule_version=delivery.rule_version,
+        channel=delivery.channel,
+        contact=delivery.contact,
+        segment=delivery.transition.segment,
+        at=format_instant(at_ms),
+        attempts=attempts,
+        code=code,
+        reason=reason,
+        due_at=None if due_ms is None else format_instant(due_ms),
+        retry=delivery.retry,
+        again=delivery if status == "waiting" else None,
+    )

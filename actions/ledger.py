@@ -1,0 +1,340 @@
+"""The ledger in Redis: which deliveries were taken, what became of them, and which wait for another attempt.
+
+Invariants:
+  * A delivery is taken here before its channel is called; what was taken and has no outcome may have been sent.
+  * Taking comes with a lease, longer than any attempt: until it ends nobody else attempts the delivery. After it, the
+    delivery is due again and said to be in doubt.
+  * Every script first compares `epoch` with the run id of the Redis that it runs in. A Redis that was flushed, restored,
+    restarted or replaced fails that test, and nothing is taken until `rebuild` has caught up with the outcomes in Kafka
+    from the positions that this Redis holds: none in an empty one, old ones in a restored one.
+  * Entries outlive the retention of the `deliveries` topic, so that no record read again can be taken for new.
+  * Of two outcomes of one delivery the one with the greater rank stays (`Outcome.rank`), whatever the order they came.
+
+All keys share one hash tag, so that a Redis Cluster keeps them together.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import redis.asyncio as redis
+from redis.exceptions import ResponseError
+
+from schemas.deliveries import Delivery, Outcome
+from schemas.instants import parse_instant
+from schemas.topics import DAY_MS
+
+# deliveries are kept for 30 days; one that is read on the last of them may wait for a day's retries and a long pause
+ENTRY_MS: Final = 45 * DAY_MS
+LEASE_MS: Final = 45_000
+REBUILD_LOCK_MS: Final = 60_000
+
+_GUARD = """
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if redis.call('GET', KEYS[1]) ~= run then return redis.error_reply('UNSYNCED') end
+"""
+# KEYS: epoch, entry, body, parked set · ARGV: id, retry, delivery, score, take or park, ms to keep
+_TAKE = """
+local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state', 'outcome')
+if e[3] and not (e[3] == 'failed' and tonumber(ARGV[2]) > tonumber(e[1])) then
+  return {e[3], tonumber(e[2]), e[4] or ''}
+end
+local attempts, state = 1, 'taken'
+if ARGV[5] == 'park' then attempts, state = 0, 'waiting' end
+redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', attempts, 'state', state)
+redis.call('HDEL', KEYS[2], 'outcome')
+redis.call('PEXPIRE', KEYS[2], ARGV[6])
+redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[6])
+redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
+return {'new', attempts, ''}
+"""
+# KEYS: epoch, due · ARGV: now, lease ends, how many, stem of entries, stem of bodies
+_CLAIM = """
+local claimed = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
+  local entry, body = ARGV[4] .. id, redis.call('GET', ARGV[5] .. id)
+  local state = redis.call('HGET', entry, 'state')
+  if body and (state == 'taken' or state == 'waiting') then
+    redis.call('ZADD', KEYS[2], ARGV[2], id)
+    redis.call('HSET', entry, 'state', 'taken')
+    claimed[#claimed + 1] = {body, redis.call('HINCRBY', entry, 'attempts', 1), state}
+  else
+    redis.call('ZREM', KEYS[2], id)
+  end
+end
+return claimed
+"""
+# KEYS: epoch, entry, due, parked set · ARGV: id, score, state before
+_PUT_BACK = """
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+redis.call('HSET', KEYS[2], 'state', ARGV[3])
+return redis.call('HINCRBY', KEYS[2], 'attempts', -1)
+"""
+# KEYS: epoch, entry, due · ARGV: id, retry, attempts, lease ends
+_RENEW = """
+local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state')
+if e[1] ~= ARGV[2] or e[2] ~= ARGV[3] or e[3] ~= 'taken' then return 0 end
+redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
+return 1
+"""
+# KEYS: epoch or lock, entry, body, due, parked set · ARGV: id, retry, attempts, state, outcome, delivery, due, ms to keep,
+# not before (0, or of a rebuild)
+_RECORD = """
+local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state')
+if e[3] then
+  local final = (e[3] == 'sent' or e[3] == 'failed') and 1 or 0
+  local retry, attempts = tonumber(e[1]), tonumber(e[2])
+  local r, n, f = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] ~= 'waiting' and 1 or 0
+  if retry > r or (retry == r and (attempts > n or (attempts == n and final > f))) then return 0 end
+  if ARGV[9] ~= '0' and f == 0 and retry == r and attempts == n then return 0 end
+end
+redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', ARGV[3], 'state', ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[8])
+if ARGV[4] == 'waiting' then
+  redis.call('HDEL', KEYS[2], 'outcome')
+  redis.call('SET', KEYS[3], ARGV[6], 'PX', ARGV[8])
+  redis.call('ZREM', KEYS[4], ARGV[1])
+  redis.call('ZADD', KEYS[5], math.max(tonumber(ARGV[7]), tonumber(ARGV[9])), ARGV[1])
+else
+  redis.call('HSET', KEYS[2], 'outcome', ARGV[5])
+  redis.call('DEL', KEYS[3])
+  redis.call('ZREM', KEYS[4], ARGV[1])
+  redis.call('ZREM', KEYS[5], ARGV[1])
+end
+return 1
+"""
+# KEYS: epoch, held, due, helds · moves what was held to what is due
+_RELEASE = """
+redis.call('ZUNIONSTORE', KEYS[3], 2, KEYS[3], KEYS[2], 'AGGREGATE', 'MIN')
+redis.call('SREM', KEYS[4], KEYS[2])
+return redis.call('DEL', KEYS[2])
+"""
+_LOCK_GUARD = "if redis.call('GET', KEYS[1]) ~= ARGV[#ARGV] then return redis.error_reply('LOST') end\n"
+# KEYS: lock, positions · ARGV: field, position, …, ms to hold the lock for, token
+_POSITIONS = (
+    _LOCK_GUARD
+    + """
+for i = 1, #ARGV - 2, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return redis.call('PEXPIRE', KEYS[1], ARGV[#ARGV - 1])
+"""
+)
+# KEYS: lock, epoch · ARGV: token
+_OPEN = (
+    _LOCK_GUARD
+    + """
+redis.call('SET', KEYS[2], string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'))
+return redis.call('DEL', KEYS[1])
+"""
+)
+
+
+class Unsynced(Exception):
+    """This Redis isn't known to hold all that was sent; `rebuild` from the outcomes comes first."""
+
+
+class LockLost(Exception):
+    """The rebuild took too long between two steps, or Redis lost it: it starts over."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What `take` found. `state` is `new` (ours to attempt, number `attempts`) or how the delivery stands already.
+
+    `outcome` is there for one that is `sent` or `failed`.
+    """
+
+    state: str
+    attempts: int
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A delivery that was due; `in_doubt` says that an attempt before this one may have sent it."""
+
+    delivery: Delivery
+    attempts: int
+    in_doubt: bool
+
+
+class Ledger:
+    """The ledger of one prefix. Every method raises redis-py's errors when Redis can't be reached."""
+
+    def __init__(self, client: "redis.Redis", prefix: str, *, lease_ms: int = LEASE_MS) -> None:
+        self._client = client
+        self._lease_ms = lease_ms
+        self._stem = f"{{{prefix}ledger}}:"
+        self._epoch, self._due = self._stem + "epoch", self._stem + "due"
+        self._lock, self._positions, self._helds = self._stem + "lock", self._stem + "positions", self._stem + "helds"
+        script = client.register_script
+        self._take, self._claim, self._put_back = (
+            script(_GUARD + _TAKE),
+            script(_GUARD + _CLAIM),
+            script(_GUARD + _PUT_BACK),
+        )
+        self._record, self._release = script(_GUARD + _RECORD), script(_GUARD + _RELEASE)
+        self._renew = script(_GUARD + _RENEW)
+        self._learn = script(_LOCK_GUARD + _RECORD)
+        self._set_positions, self._set_epoch = script(_POSITIONS), script(_OPEN)
+
+    async def take(self, delivery: Delivery, now_ms: int) -> Taken:
+        """Takes a delivery that was read from Kafka for its first attempt, unless it is known; raises `Unsynced`."""
+        return await self._take_or_park(delivery, self._due, now_ms + self._lease_ms, "take")
+
+    async def park(self, delivery: Delivery, due_ms: int | None, held: str) -> Taken:
+        """Lets a delivery that was read from Kafka wait, unless it is known; `due_ms` None: until `release` of `held`."""
+        if due_ms is not None:
+            return await self._take_or_park(delivery, self._due, due_ms, "park")
+        await self._client.sadd(self._helds, self._held(held))
+        return await self._take_or_park(delivery, self._held(held), 0, "park")
+
+    async def _take_or_park(self, delivery: Delivery, where: str, score: int, what: str) -> Taken:
+        keys = [self._epoch, *self._keys(delivery.id), where]
+        body = msgspec.json.encode(delivery)
+        state, attempts, outcome = await self._run(
+            self._take, keys, [delivery.id, delivery.retry, body, score, what, ENTRY_MS]
+        )
+        found = msgspec.json.decode(outcome, type=Outcome) if outcome else None
+        return Taken(state.decode(), attempts, found)
+
+    async def claim(self, now_ms: int, limit: int) -> list[Claimed]:
+        """Takes up to `limit` deliveries that are due, earliest first; raises `Unsynced`."""
+        stems = [self._stem + "entry:", self._stem + "body:"]
+        args = [now_ms, now_ms + self._lease_ms, limit, *stems]
+        found = await self._run(self._claim, [self._epoch, self._due], args)
+        return [
+            Claimed(msgspec.json.decode(body, type=Delivery), attempts, state == b"taken")
+            for body, attempts, state in found
+        ]
+
+    async def renew(self, claimed: Claimed, now_ms: int) -> bool:
+        """A fresh lease for a claimed delivery; False when it is no longer ours. Raises `Unsynced`."""
+        delivery = claimed.delivery
+        args = [delivery.id, delivery.retry, claimed.attempts, now_ms + self._lease_ms]
+        keys = [self._epoch, self._keys(delivery.id)[0], self._due]
+        return bool(await self._run(self._renew, keys, args))
+
+    async def put_back(self, claimed: Claimed, due_ms: int | None, held: str) -> None:
+        """Gives a claimed delivery back without an attempt: until `due_ms`, or (None) until `release` of `held`."""
+        id, where = claimed.delivery.id, self._due
+        if due_ms is None:
+            where = self._held(held)
+            await self._client.sadd(self._helds, where)
+        state = "taken" if claimed.in_doubt else "waiting"
+        entry, _ = self._keys(id)
+        await self._run(self._put_back, [self._epoch, entry, self._due, where], [id, due_ms or 0, state])
+
+    async def record(self, outcome: Outcome) -> None:
+        """Writes down what became of an attempt, unless something later is known; raises `Unsynced`."""
+        await self._run(self._record, *self._record_args(self._epoch, outcome, 0))
+
+    async def helds(self) -> list[str]:
+        """What deliveries are held for."""
+        stem = self._held("")
+        return sorted(_text(member).removeprefix(stem) for member in await self._client.smembers(self._helds))
+
+    async def release(self, held: str) -> None:
+        """Makes due what is held for `held`; raises `Unsynced`."""
+        await self._run(self._release, [self._epoch, self._held(held), self._due, self._helds], [])
+
+    async def next_due_ms(self) -> int | None:
+        """When the next delivery is due, epoch ms; None when none waits."""
+        found = await self._client.zrange(self._due, 0, 0, withscores=True)
+        return int(found[0][1]) if found else None
+
+    async def waiting(self) -> int:
+        """How many deliveries wait for an attempt or have one under way, those held among them."""
+        keys = [self._due, *(self._held(held) for held in await self.helds())]
+        return sum([await self._client.zcard(key) for key in keys])
+
+    async def in_sync(self) -> bool:
+        """Whether this very Redis is known to hold all that was sent."""
+        try:
+            await self._run(self._claim, [self._epoch, self._due], [0, 0, 0, "", ""])
+        except Unsynced:
+            return False
+        return True
+
+    async def rebuild(self, now_ms: int, read: "Callable[[dict[str, int]], AsyncIterator[Batch]]") -> bool:
+        """Catches up with the outcomes in Kafka; False when somebody else is at it.
+
+        `read` is given the positions that this Redis holds and yields batches from there to the end. Raises `LockLost`.
+        """
+        token = secrets.token_hex(16)
+        if not await self._client.set(self._lock, token, nx=True, px=REBUILD_LOCK_MS):
+            return False
+        try:
+            positions = {_text(k): int(v) for k, v in (await self._client.hgetall(self._positions)).items()}
+            async for batch in read(positions):
+                await self._learn_batch(batch, token, now_ms)
+            await self._run(self._set_epoch, [self._lock, self._epoch], [token])
+        except BaseException:
+            await self._unlock(token)
+            raise
+        return True
+
+    async def _learn_batch(self, batch: "Batch", token: str, now_ms: int) -> None:
+        # an attempt under way when Redis was lost ends within the lease: nothing found waiting is attempted before
+        calls = [self._record_args(self._lock, outcome, now_ms + self._lease_ms) for outcome in batch.outcomes]
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for keys, args in calls:
+                await self._learn(keys=keys, args=[*args, token], client=pipeline)
+            flat = [part for item in batch.positions.items() for part in item]
+            await self._set_positions(
+                keys=[self._lock, self._positions], args=[*flat, REBUILD_LOCK_MS, token], client=pipeline
+            )
+            try:
+                await pipeline.execute()
+            except ResponseError as error:
+                raise _known(error) from None
+
+    async def _unlock(self, token: str) -> None:
+        """Best effort: the lock ends by itself."""
+        try:
+            if await self._client.get(self._lock) == token.encode():
+                await self._client.delete(self._lock)
+        except (redis.RedisError, OSError):
+            pass
+
+    def _record_args(self, guard: str, outcome: Outcome, not_before_ms: int) -> tuple[list[str], list[Any]]:
+        body, due_ms, where = b"", 0, self._due
+        if outcome.again is not None:
+            body = msgspec.json.encode(outcome.again)
+            due_ms = parse_instant(outcome.due_at, offset_required=True) or 0 if outcome.due_at else 0
+        keys = [guard, *self._keys(outcome.delivery), self._due, where]
+        args = [outcome.delivery, outcome.retry, outcome.attempts, outcome.status, msgspec.json.encode(outcome), body]
+        return keys, [*args, due_ms, ENTRY_MS, not_before_ms]
+
+    def _keys(self, id: str) -> tuple[str, str]:
+        return f"{self._stem}entry:{id}", f"{self._stem}body:{id}"
+
+    def _held(self, held: str) -> str:
+        return f"{self._stem}held:{held}"
+
+    async def _run(self, script: Any, keys: list[str], args: list[Any]) -> Any:
+        try:
+            return await script(keys=keys, args=args)
+        except ResponseError as error:
+            raise _known(error) from None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Outcomes read from Kafka, and the positions after them by `topic-partition`."""
+
+    outcomes: Iterable[Outcome]
+    positions: dict[str, int]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _known(error: ResponseError) -> Exception:
+    text = str(error)
+    if "UNSYNCED" in text:
+        return Unsynced("expected a ledger that has caught up with the outcomes")
+    return LockLost("expected the rebuild's own lock") if "LOST" in text else error

@@ -1,0 +1,59 @@
+"""The dispatcher's metrics, each declared once: what it counts, and what to do when it moves."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class DispatcherMetrics:
+    """All metrics of one dispatcher. Labels are bounded sets: channels, statuses, codes."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.outcomes = Counter(
+            "tidegate_outcomes",
+            "Outcomes written, of attempts and of deliveries. A rise of `failed` by `refused` or `gave_up`: look at "
+            "`tidegate deliveries list --status failed` for the receiver's words.",
+            ["channel", "status", "code"],
+            registry=self.registry,
+        )
+        self.attempt_seconds = Histogram(
+            "tidegate_attempt_seconds",
+            "Duration of one attempt at a delivery. Near 15 s: a receiver doesn't answer.",
+            ["channel"],
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+            registry=self.registry,
+        )
+        self.in_doubt = Counter(
+            "tidegate_deliveries_in_doubt",
+            "Deliveries sent again, with the same id, because an attempt before has no outcome. Rises when a dispatcher "
+            "was killed; otherwise attempts outlast their lease: look for a starved machine.",
+            ["channel"],
+            registry=self.registry,
+        )
+        self.rebuilds = Counter(
+            "tidegate_ledger_rebuilds",
+            "Times that the ledger was brought up from the outcomes because Redis had restarted or lost it. Each is a "
+            "pause of all sending: find out who restarts Redis.",
+            registry=self.registry,
+        )
+        self.ledger_away = Gauge(
+            "tidegate_ledger_away",
+            "1 while Redis can't be reached or refuses: nothing is sent until it is back.",
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "tidegate_deliveries_waiting",
+            "Deliveries that wait for another attempt, a crowded receiver or the end of a pause. Rises for long: a "
+            "receiver is down, or a pause was forgotten (`tidegate deliveries list --status waiting`).",
+            registry=self.registry,
+        )
+        self.under_way = Gauge(
+            "tidegate_deliveries_under_way",
+            "Deliveries in memory. At its bound for long: sending is slower than what comes in; start another dispatcher.",
+            registry=self.registry,
+        )
+        self.unreadable = Counter(
+            "tidegate_deliveries_unreadable",
+            "Records of `deliveries` that are none, put into `rejected`. Any: something else writes to the topic, or a "
+            "newer version does.",
+            registry=self.registry,
+        )
