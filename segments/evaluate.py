@@ -13,14 +13,14 @@ import orjson
 from schemas.events import Event
 from schemas.transitions import CAUSE_PROPERTIES_BYTES_MAX, Cause, CauseEvent, Transition
 from segments import state as codec
-from segments.leaves import EventLeaf, Leaf, TraitLeaf, UnchangedFor
+from segments.leaves import EventLeaf, Leaf, Matches, TraitLeaf, UnchangedFor
 from segments.program import Compiled, Index
 from segments.state import KNOWN_BYTES, KNOWN_HASH_BYTES, ContactState
 
 # what a leaf's share of one event takes at most, properties that it keeps aside
 _LEAF_BYTES = 40
 # what leaves keep when all that they kept has expired
-_EMPTY: tuple[list[Any], ...] = ([], ["0", []])
+_EMPTY: tuple[list[Any], ...] = ([], [0, []])
 
 
 class Step(NamedTuple):
@@ -108,7 +108,7 @@ class Program(Index):
             self._read_due(state, work)
         if work.affected:
             self._settle(state, work)
-        _find_due(state)
+        state.find_due()
         state.bytes_estimated += event.size
         if state.bytes_estimated > limits.state_bytes:
             self._bound(state, work)
@@ -128,7 +128,7 @@ class Program(Index):
             state.clock_ms = max(state.clock_ms, state.due_ms)
             self._read_due(state, work)
             self._settle(state, work)
-            _find_due(state)
+            state.find_due()
 
     def _read_due(self, state: ContactState, work: _Work) -> None:
         """Ask again what is due by now: leaves, and segments whose hold ends."""
@@ -141,6 +141,9 @@ class Program(Index):
                     del state.kept[key]
             elif key in self.held:
                 work.ask([self.held[key]])
+            else:
+                state.set_due(key, None)
+        state.due_stale = True
 
     # ---- what an event brings ---------------------------------------------------------------------------------------
 
@@ -150,15 +153,17 @@ class Program(Index):
                 self._read(state, trait, work)
         if event.name is None:
             return
-        kept = state.kept
+        seen, kept = (event.properties, event.context), state.kept
         for leaf in self.leaves_of_event(event.name):
-            if not leaf.matches(event):
+            if leaf.where is not None and not leaf.where(seen, 0):
                 continue
-            after = leaf.add(kept.get(leaf.key), event, t_ms, state)
+            key = leaf.key
+            after = leaf.add(kept.get(key), event, t_ms, state)
             if after is not None:
-                kept[leaf.key] = after
-                state.bytes_estimated += _LEAF_BYTES + (event.size if type(after) is list else 0)
-                self._read(state, leaf, work)
+                kept[key] = after
+                state.bytes_estimated += _LEAF_BYTES + (event.size if isinstance(leaf, Matches) else 0)
+                answer, due_ms = leaf.read(after, work.now_ms)
+                self._note(state, key, answer, due_ms, work)
 
     def _merge(self, state: ContactState, written: dict[str, Any], t_ms: int) -> list[TraitLeaf]:
         """Merge traits, last write by event time; the leaves that may answer otherwise now, each once."""
@@ -197,18 +202,24 @@ class Program(Index):
     # ---- answers ----------------------------------------------------------------------------------------------------
 
     def _read(self, state: ContactState, leaf: Leaf, work: _Work) -> None:
-        """Ask a leaf; where it flipped, the trees above it are to be asked."""
-        key = leaf.key
+        """Ask a leaf again."""
+        kept = state.kept.get(leaf.key)
         if isinstance(leaf, EventLeaf):
-            answer, due_ms = leaf.read(state.kept.get(key), work.now_ms)
+            answer, due_ms = leaf.read(kept, work.now_ms)
         else:
-            answer, due_ms = leaf.read(state.kept.get(key), state.traits, work.now_ms)
-        _set_due(state, key, due_ms)
-        if answer is not (key in state.true):
+            answer, due_ms = leaf.read(kept, state.traits, work.now_ms)
+        self._note(state, leaf.key, answer, due_ms, work)
+
+    def _note(self, state: ContactState, key: int, answer: bool, due_ms: int | None, work: _Work) -> None:
+        """Take a leaf's answer; where it flipped, the trees above it are to be asked."""
+        if state.dues.get(key) != due_ms:
+            state.set_due(key, due_ms)
+        true = state.true
+        if answer is not (key in true):
             if answer:
-                state.true.add(key)
+                true.add(key)
             else:
-                state.true.discard(key)
+                true.discard(key)
             work.ask(self.above[key])
 
     def _settle(self, state: ContactState, work: _Work) -> None:
@@ -221,7 +232,7 @@ class Program(Index):
             member = state.members.get(segment.id)
             if answer is (member is not None and member[0] & 1 == 1):
                 if segment.holds and state.pending.pop(segment.id, None) is not None:
-                    _set_due(state, segment.hold_key, None)
+                    state.set_due(segment.hold_key, None)
             elif not segment.holds or self._held(state, segment, answer, work.now_ms):
                 self._change(state, segment, work)
 
@@ -230,10 +241,10 @@ class Program(Index):
         since_ms = state.pending.setdefault(segment.id, now_ms)
         due_ms = since_ms + (segment.enter_ms if answer else segment.leave_ms)
         if due_ms > now_ms:
-            _set_due(state, segment.hold_key, due_ms)
+            state.set_due(segment.hold_key, due_ms)
             return False
         del state.pending[segment.id]
-        _set_due(state, segment.hold_key, None)
+        state.set_due(segment.hold_key, None)
         return True
 
     def _change(self, state: ContactState, segment: Compiled, work: _Work) -> None:
@@ -275,7 +286,7 @@ class Program(Index):
         for segment in self.segments:
             self._change_segment(state, segment, work)
         work.affected.clear()
-        _find_due(state)
+        state.find_due()
         return out
 
     def _remove(self, state: ContactState, now_ms: int, out: list[Transition]) -> None:
@@ -335,7 +346,7 @@ class Program(Index):
         for leaf in touched.values():
             self._read(state, leaf, work)
         self._settle(state, work)
-        _find_due(state)
+        state.find_due()
         codec.encode(state)  # the estimate starts anew from what it really is
 
 
@@ -345,22 +356,10 @@ def _middle_ms(state: ContactState) -> int | None:
     for kept in state.kept.values():
         if type(kept) is not list:
             continue
-        entries = kept[1] if len(kept) == 2 and type(kept[0]) is str else kept
+        entries = kept[1] if len(kept) == 2 and type(kept[1]) is list and type(kept[0]) is not list else kept
         times.extend(entry if type(entry) is int else entry[0] for entry in entries)
     times.sort()
     return times[len(times) // 2] if len(times) > 1 else None
-
-
-def _set_due(state: ContactState, key: int, due_ms: int | None) -> None:
-    """Note when a leaf or hold may change next; `state.due_ms` is None-able and found by `_find_due` after the step."""
-    if due_ms is None:
-        state.dues.pop(key, None)
-    else:
-        state.dues[key] = due_ms
-
-
-def _find_due(state: ContactState) -> None:
-    state.due_ms = min(state.dues.values(), default=None) if state.dues else None
 
 
 def _is_member(state: ContactState, segment: str) -> bool:

@@ -9,21 +9,19 @@ Which of them a condition becomes is decided by `event_leaf` and `trait_leaf`: t
 
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact
+from operator import ge, gt, le, lt
 from typing import Any, Protocol
 
 from schemas.events import Event
 from segments.canonical import count_flips, leaf_key
 from segments.conditions import EventIs, Names, Test, TraitIs, Where
-from segments.predicates import Predicate, finder, number_tests, predicate, where_predicate
-from segments.values import decimal, equal, number, reader, splits
+from segments.predicates import Predicate, finder, predicate, where_predicate
+from segments.totals import Total, plus, total_tests
+from segments.values import equal, number, reader, splits
 
 EVENTS_KEPT_MAX = 10_000
 
 Read = tuple[bool, int | None]
-
-# Doubles span 10^-324 to 10^308; ten thousand of them, and as many sums, fit into this many digits. Inexact raises.
-EXACT = Context(prec=700, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
 
 
 class Tally(Protocol):
@@ -40,11 +38,10 @@ class EventLeaf:
         self.key = leaf_key(condition)
         self.names: Names = condition.names
         self.within_ms = condition.within_ms
-        self._where = None if condition.where is None else where_predicate(condition.where, in_context=True)
-
-    def matches(self, event: Event) -> bool:
-        """Whether the event passes `where`; its name has been found to be meant."""
-        return self._where is None or self._where.holds((event.properties, event.context), 0)
+        where = None if condition.where is None else where_predicate(condition.where, in_context=True)
+        self.moving = None if where is None or where.moments is None else where
+        # whether an event, given as (properties, context), may count; None: any that has the name
+        self.where: Callable[[Any, int], bool] | None = None if where is None else where.holds
 
     def add(self, kept: Any, event: Event, at_ms: int, tally: Tally) -> Any:
         """What is kept once a matching event of `at_ms` has been taken in."""
@@ -133,12 +130,12 @@ class _Summing(EventLeaf):
 class Sum(_Summing):
     """Sum of a property over all matching events ever. Keeps one exact decimal."""
 
-    def add(self, kept: str | None, event: Event, at_ms: int, tally: Tally) -> str | None:
+    def add(self, kept: Total | None, event: Event, at_ms: int, tally: Tally) -> Total | None:
         value = self.value(event)
-        return kept if value is None else str(EXACT.add(Decimal(kept or 0), decimal(value)))
+        return kept if value is None else plus(kept or 0, value)
 
-    def read(self, kept: str | None, now_ms: int) -> Read:
-        return kept is not None and self.passes(Decimal(kept)), None
+    def read(self, kept: Total | None, now_ms: int) -> Read:
+        return kept is not None and self.passes(kept), None
 
 
 class SumWithin(_Summing):
@@ -149,37 +146,39 @@ class SumWithin(_Summing):
         value = self.value(event)
         if value is None or at_ms <= tally.clock_ms - self.within_ms:
             return kept
-        total: str = "0" if kept is None else kept[0]
-        entries: list[Any] = [] if kept is None else kept[1]
+        if kept is None:
+            return [plus(0, value), [[at_ms, value]]]
+        entries = kept[1]
         if not entries or at_ms >= entries[-1][0]:
             entries.append([at_ms, value])
         else:
             entries.insert(bisect_right(entries, at_ms, key=_time), [at_ms, value])
-        left: list[Any] = [str(EXACT.add(Decimal(total), decimal(value))), entries]
+        kept[0] = plus(kept[0], value)
         if len(entries) > EVENTS_KEPT_MAX:
             tally.limits_passed += 1
-            left = self._drop(left, 1)
-        return left
+            self._drop(kept, 1)
+        return kept
 
     def read(self, kept: list[Any] | None, now_ms: int) -> Read:
         assert self.within_ms is not None
         if kept is None:
             return False, None
-        expired = bisect_right(kept[1], now_ms - self.within_ms, key=_time)
-        if expired:
-            kept[:] = self._drop(kept, expired)
         total, entries = kept
-        return self.passes(Decimal(total)), entries[0][0] + self.within_ms if entries else None
+        until_ms = now_ms - self.within_ms
+        if entries and entries[0][0] <= until_ms:
+            self._drop(kept, bisect_right(entries, until_ms, key=_time))
+            total, entries = kept
+        return self.passes(total), entries[0][0] + self.within_ms if entries else None
 
     def shed(self, kept: list[Any], before_ms: int) -> list[Any]:
-        return self._drop(kept, bisect_right(kept[1], before_ms, key=_time))
+        self._drop(kept, bisect_right(kept[1], before_ms, key=_time))
+        return kept
 
     @staticmethod
-    def _drop(kept: list[Any], oldest: int) -> list[Any]:
-        total, entries = Decimal(kept[0]), kept[1]
-        for _, value in entries[:oldest]:
-            total = EXACT.subtract(total, decimal(value))
-        return [str(total), entries[oldest:]]
+    def _drop(kept: list[Any], oldest: int) -> None:
+        for _, value in kept[1][:oldest]:
+            kept[0] = plus(kept[0], -value)
+        del kept[1][:oldest]
 
 
 class LastAt(EventLeaf):
@@ -187,20 +186,21 @@ class LastAt(EventLeaf):
 
     def __init__(self, condition: EventIs) -> None:
         super().__init__(condition)
-        self.test = _time_predicate(condition.measure.tests[0])
+        self.time = _time_test(condition.measure.tests[0])
 
     def add(self, kept: int | None, event: Event, at_ms: int, tally: Tally) -> int:
-        return at_ms if kept is None else max(kept, at_ms)
+        return at_ms if kept is None or at_ms > kept else kept
 
     def read(self, kept: int | None, now_ms: int) -> Read:
         if kept is None:
             return False, None
-        moments: list[int] = list(self.test.moments(kept)) if self.test.moments is not None else []
-        holds = self.test.holds(kept, now_ms)
-        if self.within_ms is not None:
-            holds = holds and kept > now_ms - self.within_ms
-            moments.append(kept + self.within_ms)
-        return holds, _next(moments, now_ms)
+        holds, due_ms = self.time(kept, now_ms)
+        if self.within_ms is None:
+            return holds, due_ms
+        end_ms = kept + self.within_ms
+        if end_ms <= now_ms:
+            return False, None
+        return holds, end_ms if due_ms is None else min(due_ms, end_ms)
 
 
 class Matches(EventLeaf):
@@ -212,14 +212,14 @@ class Matches(EventLeaf):
 
     def __init__(self, condition: EventIs) -> None:
         super().__init__(condition)
-        assert condition.where is not None and self._where is not None
+        assert condition.where is not None
         self.kind = condition.measure.kind
         self.flips = count_flips(condition.measure.tests) if self.kind == "count" else ()
         self.find = finder(condition.measure.path, in_context=True) if self.kind == "sum" else None
         if self.kind == "sum":
             self.passes = _sum_test(condition)
         if self.kind == "last_at":
-            self.test = _time_predicate(condition.measure.tests[0])
+            self.time = _time_test(condition.measure.tests[0])
         self.paths = sorted(_paths(condition.where))
         self.finders = [finder(path, in_context=True) for path in self.paths]
         always = [
@@ -253,17 +253,17 @@ class Matches(EventLeaf):
     def read(self, kept: list[Any] | None, now_ms: int) -> Read:
         if kept is None:
             return False, None
-        assert self._where is not None and self._where.moments is not None
+        assert self.moving is not None and self.moving.moments is not None
         if self.within_ms is not None:
             del kept[: bisect_right(kept, now_ms - self.within_ms, key=_time)]
         matching: list[Any] = []
         moments: list[int] = []
         for entry in kept:
             seen = (entry[2], entry[3])
-            moments.extend(self._where.moments(seen))
+            moments.extend(self.moving.moments(seen))
             if self.within_ms is not None:
                 moments.append(entry[0] + self.within_ms)
-            if self._where.holds(seen, now_ms):
+            if self.moving.holds(seen, now_ms):
                 matching.append(entry)
         return self._measure(matching, now_ms, moments), _next(moments, now_ms)
 
@@ -271,16 +271,17 @@ class Matches(EventLeaf):
         if self.kind == "count":
             return bool(bisect_right(self.flips, len(matching)) & 1)
         if self.kind == "sum":
-            total = Decimal(0)
+            total: Total = 0
             for _, value, _, _ in matching:
                 if value is not None:
-                    total = EXACT.add(total, decimal(value))
+                    total = plus(total, value)
             return self.passes(total)
         if not matching:
             return False
-        if self.test.moments is not None:
-            moments.extend(self.test.moments(matching[-1][0]))
-        return self.test.holds(matching[-1][0], now_ms)
+        holds, due_ms = self.time(matching[-1][0], now_ms)
+        if due_ms is not None:
+            moments.append(due_ms)
+        return holds
 
     def shed(self, kept: list[Any], before_ms: int) -> list[Any]:
         return kept[bisect_right(kept, before_ms, key=_time) :]
@@ -400,7 +401,7 @@ Leaf = EventLeaf | TraitLeaf
 
 def _sum_test(condition: EventIs) -> Callable[[Any], bool]:
     """Whether a total passes; a leaf is false of nothing, so tests that hold of 0 stand for their complement."""
-    passes = number_tests(condition.measure.tests)
+    passes = total_tests(condition.measure.tests)
     return (lambda total: not passes(total)) if passes(0) else passes
 
 
@@ -412,16 +413,17 @@ def _next(moments: Iterable[int], now_ms: int) -> int | None:
     return min((at_ms for at_ms in moments if at_ms > now_ms), default=None)
 
 
-def _time_predicate(test: Test) -> Predicate:
-    """A date operator on an instant that is known to be epoch ms; values below 10^11 would be read as seconds."""
-    inner = predicate(test)
-    moments = inner.moments
-
-    def dated(at_ms: int) -> Any:
-        return at_ms if abs(at_ms) >= 10**11 else at_ms / 1000
-
-    changes = None if moments is None else lambda at_ms: moments(dated(at_ms))
-    return Predicate(lambda at_ms, now_ms: inner.holds(dated(at_ms), now_ms), changes)
+def _time_test(test: Test) -> Callable[[int, int], Read]:
+    """A date operator on the time of an event, which is never after now."""
+    argument: int = test.argument
+    if test.operator == "within_last":
+        return lambda at_ms, now_ms: (True, at_ms + argument) if now_ms < at_ms + argument else (False, None)
+    if test.operator == "older_than":
+        return lambda at_ms, now_ms: (False, at_ms + argument) if now_ms < at_ms + argument else (True, None)
+    if test.operator in ("within_next", "further_than"):
+        return lambda at_ms, now_ms: (False, None)
+    compare = {"before": lt, "after": gt, "on_or_before": le, "on_or_after": ge}[test.operator]
+    return lambda at_ms, now_ms: (compare(at_ms, argument), None)
 
 
 def _conjuncts(where: Where) -> list[Where]:

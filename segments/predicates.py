@@ -13,7 +13,7 @@ import re2
 
 from segments.check_values import pattern_options
 from segments.conditions import Test, Where
-from segments.values import decimal, instant, number, plain, reader
+from segments.values import Number, decimal, instant, number, plain, reader
 
 Holds = Callable[[Any, int], bool]
 Moments = Callable[[Any], Iterable[int]]
@@ -112,16 +112,23 @@ def _between(ends: Any, ignore_case: bool) -> Callable[[Any], bool]:
 
 def number_tests(tests: Iterable[Test]) -> Callable[[Any], bool]:
     """Whether an exact number (int or Decimal) passes all number tests of a measure."""
-    made = [_number_test(test) for test in tests]
+    made = [number_test(test, 1) for test in tests]
     return made[0] if len(made) == 1 else lambda x: all(passes(x) for passes in made)
 
 
-def _number_test(test: Test) -> Callable[[Any], bool]:
+def number_test(test: Test, scale: int) -> Callable[[Any], bool]:
+    """Whether an exact number, given as that many times itself, passes one number test."""
     if test.operator == "between":
-        low, high = map(decimal, test.argument)
+        low, high = (_scaled(end, scale) for end in test.argument)
         return lambda x: bool(low <= x <= high)
-    compare, threshold = getattr(operators, _NAMES[test.operator]), decimal(test.argument)
+    compare, threshold = getattr(operators, _NAMES[test.operator]), _scaled(test.argument, scale)
     return lambda x: bool(compare(x, threshold))
+
+
+def _scaled(threshold: Number, scale: int) -> Any:
+    """As an int where it is whole, which compares quickest, else as a Decimal: both exact."""
+    exact = decimal(threshold) * scale
+    return int(exact) if exact == exact.to_integral_value() else exact
 
 
 _NAMES = {"eq": "eq", "ne": "ne", "gt": "gt", "gte": "ge", "lt": "lt", "lte": "le"}
@@ -272,6 +279,14 @@ def finder(path: str, *, in_context: bool) -> Callable[[Any], Any]:
 
 
 def _at_path(path: str, inner: Predicate, in_context: bool) -> Predicate:
+    if in_context and "." not in path and inner.moments is None:
+        holds_of = inner.holds
+
+        def top_level(event: Any, now_ms: int) -> bool:
+            value = event[0].get(path)
+            return holds_of(None if value == "" else value, now_ms)
+
+        return Predicate(top_level, None)
     find, holds, moments = finder(path, in_context=in_context), inner.holds, inner.moments
     changes = None if moments is None else lambda value: moments(find(value))
     return Predicate(lambda value, now_ms: holds(find(value), now_ms), changes)

@@ -67,6 +67,7 @@ class ContactState:
         "clock_ms",
         "contact",
         "due_ms",
+        "due_stale",
         "dues",
         "first_ms",
         "kept",
@@ -94,6 +95,7 @@ class ContactState:
         self.kept: dict[int, Any] = {}
         self.dues: dict[int, int] = {}
         self.due_ms: int | None = None
+        self.due_stale = False
         self.traits_changed = False
         self.limits_passed = 0
         self.bytes_estimated = 0
@@ -105,6 +107,25 @@ class ContactState:
     def memberships(self) -> Iterator[tuple[str, int, int]]:
         """`(segment, seq, since_ms)` of each segment that the contact is in."""
         return ((segment, seq, at_ms) for segment, (seq, at_ms) in self.members.items() if seq & 1)
+
+    def set_due(self, key: int, due_ms: int | None) -> None:
+        """Note when a leaf or a hold may change next, None for never; `find_due` completes it after a step."""
+        before_ms = self.dues.get(key)
+        if due_ms is not None:
+            self.dues[key] = due_ms
+            if self.due_ms is None or due_ms <= self.due_ms:
+                self.due_ms = due_ms
+                return
+        elif before_ms is not None:
+            del self.dues[key]
+        if before_ms is not None and before_ms == self.due_ms:
+            self.due_stale = True
+
+    def find_due(self) -> None:
+        """Bring `due_ms` up to the least of `dues`, where the one that it came from has moved."""
+        if self.due_stale:
+            self.due_ms = min(self.dues.values(), default=None)
+            self.due_stale = False
 
     def knows(self, digest: bytes, since_ms: int) -> bool:
         """Whether a message of this digest was accepted later than `since_ms` (by arrival)."""
