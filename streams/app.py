@@ -1,0 +1,200 @@
+"""The Faust app: a genuine agent, table and consumer, with our transport and recovery (`faust -A streams.app worker`).
+
+The agent gets turns (`transport.py`), the table shows the committed state of the contacts (`recovery.py`), everything that
+happens to them is in `worker.py`. `tidegate worker` starts the same app by `run_worker`.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+import uvloop
+
+from schemas.topics import SOURCES, STATE
+from streams.clock import SystemClock
+from streams.errors import StreamsError, TopicsError
+from streams.health import add_pages, web_port
+from streams.kafka_log import FETCH_BYTES_MAX, KafkaLog, Reader
+from streams.logs import logging_config
+from streams.metrics import Metrics
+from streams.partition import Rates
+from streams.plans import FollowedPlans
+from streams.recovery import StateTable, StateTableManager
+from streams.settings import Settings, load_settings
+from streams.topics import check_topics
+from streams.transport import TurnSchema, WorkerTransport
+from streams.worker import Pace, Worker
+
+logger = logging.getLogger("tidegate.worker")
+
+# a group's rebalance waits this long for the slowest member's last checkpoint
+REBALANCE_TIMEOUT_S = 30.0
+
+
+class WebPortError(StreamsError):
+    """The web port can't be had. Operator's step: set TIDEGATE_WEB_PORT to another one, or 0."""
+
+
+class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
+    """The app, with the worker that it hosts."""
+
+    settings: Settings
+    plans: FollowedPlans
+    worker: Worker
+    turns_topic: str
+
+    async def on_first_start(self) -> None:
+        """Refuses to start on wrong topics (I1), then reads the definitions: before the first event."""
+        await refuse_wrong_topics(self.settings)
+        await self.plans.start()
+        await super().on_first_start()
+
+    async def on_started(self) -> None:
+        """Says where it can be looked at."""
+        logger.info("metrics and health on http://%s:%d", self.conf.web_bind, self.conf.web_port)
+        await super().on_started()
+
+    async def on_stop(self) -> None:
+        """Last checkpoints, then the rest."""
+        await super().on_stop()
+        await self.plans.stop()
+
+
+def build_app(settings: Settings) -> TidegateApp:
+    """The app of these settings; nothing is connected yet."""
+    app = TidegateApp(settings.group, **_configuration(settings))
+    app.settings = settings
+    app.transport = WorkerTransport(app.conf.broker_consumer, app)
+    app.producer_transport = app.transport
+    sources = [topic.name for topic in SOURCES]
+
+    async def call(function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        return await app.consumer.call(function, *arguments)
+
+    app.plans = FollowedPlans(settings)
+    log = KafkaLog(settings, Reader(settings, sources), call)
+    app.worker = Worker(log, app.plans, SystemClock(), sources, rates_of(settings), pace_of(settings), Metrics())
+    app.plans.on_newer = app.worker.wake.set
+    app.turns_topic = settings.topic(sources[0])
+    _add_agent(app, [settings.topic(name) for name in sources])
+    add_pages(app)
+    return app
+
+
+def _add_agent(app: TidegateApp, names: list[str]) -> None:
+    count = app.settings.partitions
+    state = app.topic(app.settings.topic(STATE.name), partitions=count, key_type=bytes, value_type=bytes)
+    app.Table("contacts", partitions=count, key_type=bytes, value_type=bytes, changelog_topic=state)
+
+    @app.agent(app.topic(*names, partitions=count, schema=TurnSchema()), concurrency=1, name="contacts")  # type: ignore[untyped-decorator]
+    async def contacts(turns: Any) -> None:
+        async for turn in turns:
+            app.consumer.take(turn)
+
+
+def rates_of(settings: Settings) -> Rates:
+    """What bounds a partition's work."""
+    return Rates(
+        arrival=settings.clock == "arrival",
+        grace_ms=settings.grace_ms,
+        slack_ms=settings.slack_ms,
+        partitions=settings.partitions,
+        chunk_events=settings.chunk_events,
+        checkpoint_events=settings.checkpoint_events,
+    )
+
+
+def pace_of(settings: Settings) -> Pace:
+    """When checkpoints come."""
+    return Pace(settings.checkpoint_idle_ms, settings.checkpoint_load_ms, settings.checkpoint_events)
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    session_s = settings.session_ms / 1000
+    port = web_port(settings)
+    return {
+        "broker": [f"kafka://{server}" for server in settings.servers],
+        "datadir": settings.data_dir,
+        "store": "memory://",
+        "Table": StateTable,
+        "TableManager": StateTableManager,
+        "table_standby_replicas": 0,
+        "topic_partitions": settings.partitions,
+        "topic_replication_factor": settings.replication,
+        "topic_disable_leader": True,
+        "topic_allow_declare": False,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": FETCH_BYTES_MAX,
+        "broker_session_timeout": session_s,
+        "broker_heartbeat_interval": session_s / 10,
+        "broker_request_timeout": max(30.0, session_s),
+        "broker_rebalance_timeout": REBALANCE_TIMEOUT_S,
+        "broker_max_poll_interval": 300.0,
+        "producer_request_timeout": 30.0,
+        "logging_config": logging_config(settings),
+        "worker_redirect_stdouts": False,
+        "web_port": port,
+        "web_bind": settings.web_host,
+        "web_host": settings.web_host,
+        "web_cors_options": None,
+        "web_router_enabled": False,
+        "web_tables_enabled": False,
+        "web_graph_enabled": False,
+        "web_stats_enabled": False,
+        "web_metrics_enabled": False,
+    }
+
+
+async def refuse_wrong_topics(settings: Settings) -> None:
+    """Raises `TopicsError` with a line for each thing that is wrong, `BrokerError` without a broker (I1)."""
+    if problems := await check_topics(settings):
+        raise TopicsError(*problems)
+
+
+def run_worker(settings: Settings | None = None) -> None:
+    """Runs the worker until SIGTERM or an error, then exits: 0 or 1. Raises `StreamsError` before it has begun."""
+    settings = load_settings() if settings is None else settings
+    asyncio.run(refuse_wrong_topics(settings))
+    _refuse_taken_port(settings)
+    _refuse_unwritable(settings.data_dir)
+    uvloop.install()
+    app = build_app(settings)
+    faust.Worker(app, loglevel="INFO", quiet=True, loop=asyncio.new_event_loop()).execute_from_commandline()
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_host, settings.web_port))
+        except OSError as error:
+            what = "is taken" if error.errno == errno.EADDRINUSE else f"can't be had: {error.strerror}"
+            raise WebPortError(
+                f"expected to serve /metrics on {settings.web_host}:{settings.web_port}, but it {what}: "
+                "set TIDEGATE_WEB_PORT to another port, or to 0 for any free one"
+            ) from None
+
+
+def _refuse_unwritable(directory: str) -> None:
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise StreamsError(
+            f"expected to write to the data directory {directory!r}, got {error.strerror}: set TIDEGATE_DATA_DIR"
+        ) from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise StreamsError(f"expected to write to the data directory {directory!r}, may not: set TIDEGATE_DATA_DIR")
+
+
+def __getattr__(name: str) -> Any:
+    """`app` for `faust -A streams.app`, made from the environment when it is first asked for."""
+    if name != "app":
+        raise AttributeError(name)
+    app = build_app(load_settings())
+    globals()["app"] = app
+    return app

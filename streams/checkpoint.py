@@ -1,0 +1,122 @@
+"""A checkpoint: everything that changed in one partition, in one Kafka transaction, all of it or none (I3).
+
+Invariants:
+  * The overlay is what has changed since the last checkpoint began; it may be thrown away at any moment (I5).
+  * Nothing is committed before every record of the transaction was acknowledged: a lost batch fails the checkpoint.
+  * The meta record goes with every checkpoint, so that state and positions can't be apart (I9).
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from schemas.topics import CONTACTS, MEMBERSHIPS, REJECTED, STATE
+from streams.inbox import Mark
+from streams.log import Claim, Outgoing
+from streams.plan import Emitted
+
+# not valid UTF-8, so no contact id's bytes can equal it
+META_KEY = b"\xffmeta"
+META_FORMAT = 1
+
+
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a partition is: marks of the source topics, arrival time (epoch ms), revision of the definitions."""
+
+    format: int
+    arrival_ms: int
+    revision: int
+    topics: dict[str, Mark]
+
+
+class UnknownFormatError(Exception):
+    """A meta record of a later version of Tidegate. Operator's step: run that version."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Meta).decode
+
+
+def read_meta(value: bytes) -> Meta:
+    """The meta record in `value`; raises UnknownFormatError."""
+    meta = _decode(value)
+    if meta.format != META_FORMAT:
+        raise UnknownFormatError(f"expected a meta record of format {META_FORMAT}, got {meta.format}")
+    return meta
+
+
+@dataclasses.dataclass
+class Overlay:
+    """What changed in a partition since its last checkpoint began.
+
+    `events` counts what was applied, played or changed over; `since_ms` is when that began, by the monotonic clock.
+    """
+
+    dirty: dict[bytes, Any] = dataclasses.field(default_factory=dict)
+    kept: dict[str, list[Outgoing]] = dataclasses.field(default_factory=dict)
+    memberships: dict[bytes, Outgoing] = dataclasses.field(default_factory=dict)
+    events: int = 0
+    bytes: int = 0
+    since_ms: float | None = None
+
+    def emit(self, emitted: Emitted) -> None:
+        """Takes the records of one step in."""
+        for topic, records in emitted.by_topic():
+            if records:
+                self.keep(topic, records)
+        for record in emitted.memberships:
+            assert record.key is not None
+            self.memberships[record.key] = record
+
+    def keep(self, topic: str, records: list[Outgoing]) -> None:
+        """Takes records in for a topic that keeps every one."""
+        self.kept.setdefault(topic, []).extend(records)
+        self.bytes += sum(len(record.value or b"") for record in records)
+
+    def reject(self, record: Outgoing) -> None:
+        """Takes in what could not be applied."""
+        self.keep(REJECTED.name, [record])
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """An overlay as records, and where it leads to."""
+
+    states: dict[bytes, bytes]
+    contacts: list[Outgoing]
+    overlay: Overlay
+    meta: Meta
+
+    def records(self) -> dict[str, list[Outgoing]]:
+        """By topic: state first, its last record being the meta record."""
+        states = [Outgoing(key, value) for key, value in self.states.items()]
+        states.append(Outgoing(META_KEY, _encode(self.meta)))
+        by_topic = {STATE.name: states, **self.overlay.kept}
+        if self.overlay.memberships:
+            by_topic[MEMBERSHIPS.name] = list(self.overlay.memberships.values())
+        if self.contacts:
+            by_topic[CONTACTS.name] = self.contacts
+        return by_topic
+
+
+async def write(claim: Claim, frozen: Frozen, offsets: Mapping[str, int] | None) -> int:
+    """Commits `frozen` in one transaction; returns where the partition's state topic goes on.
+
+    `offsets` are committed for the group with it, where given. Raises what the log raises; the transaction is then aborted
+    if that can still be done.
+    """
+    await claim.begin()
+    try:
+        sent = {topic: await claim.send(topic, records) for topic, records in frozen.records().items()}
+        if offsets is not None:
+            await claim.send_offsets(offsets)
+        await asyncio.gather(*(part for parts in sent.values() for part in parts))
+        await claim.commit()
+    except BaseException:
+        # who reads committed records waits for the end of an open transaction, so it is better not left to its time-out
+        await claim.abort()
+        raise
+    return sent[STATE.name][-1].result()

@@ -1,0 +1,422 @@
+"""One owned partition: the contacts' states, what changed, what is due, and the turn in which records are applied.
+
+Invariants:
+  * `committed` is a prefix of the state topic as a read-committed reader sees it. Everything else may be thrown away at any
+    moment (I5): `states` (decoded; each equals its committed record, or is in the overlay or in the running checkpoint).
+  * A contact's state is changed by `turn` alone, which awaits nothing (I2): a turn is applied whole.
+  * `arrival_ms` never falls. Timers are played up to it less the grace, so what a restart finds is what would have been.
+  * A heap entry may be early (the due instant was put off), never late, and there is one a contact that counts.
+"""
+
+import dataclasses
+import heapq
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from schemas.events import Event
+from schemas.rejected import Reason, Rejection, rejection_headers
+from schemas.topics import partition_of
+from streams.checkpoint import META_FORMAT, META_KEY, Frozen, Meta, Overlay, read_meta
+from streams.clock import Clock
+from streams.inbox import Inbox, Taken
+from streams.log import Claim, Outgoing, Record
+from streams.metrics import Metrics
+from streams.plan import Plan, contact_record
+
+# decoded states kept from one checkpoint to the next, per partition: some 2 KiB each
+STATES_KEPT_MAX = 4_096
+OVERLAY_BYTES_MAX = 16 << 20
+# timers and changed definitions share a turn with the events: at most so much of it
+SIDE_WORK_MS = 1.5
+_BETWEEN_LOOKS = 16
+
+
+class StateError(Exception):
+    """The state topic holds what no worker of ours can have left there; the message says what.
+
+    Operator's step: see who wrote to the topic or shortened it; restore it, or start under a new prefix.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """What bounds a partition's work; durations in ms."""
+
+    arrival: bool
+    grace_ms: int
+    slack_ms: int
+    partitions: int
+    chunk_events: int = 500
+    checkpoint_events: int = 5_000
+
+
+class Committed:
+    """The partition's part of the state topic: the last record of each key, and how far it was read or written."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self.meta: Meta | None = None
+        self.end = 0
+
+    def load(self, records: Iterable[tuple[bytes | None, bytes | None]], end: int) -> None:
+        """Takes records in, in the order of the log."""
+        states = self.states
+        for key, value in records:
+            if key == META_KEY and value is not None:
+                self.meta = read_meta(value)
+            elif key is not None and value is not None:
+                states[key] = value
+            elif key is not None:
+                states.pop(key, None)
+        self.end = end
+
+
+class Partition:
+    """Owned: from take-over to release."""
+
+    def __init__(
+        self, number: int, claim: Claim, committed: Committed, inbox: Inbox, plan: Plan, rates: Rates, metrics: Metrics
+    ) -> None:
+        self.number = number
+        self.claim = claim
+        self.committed = committed
+        self.inbox = inbox
+        self.plan = plan
+        self.rates = rates
+        self.metrics = metrics
+        self.arrival_ms = committed.meta.arrival_ms if committed.meta else 0
+        self.states: dict[bytes, Any] = {}
+        self.overlay = Overlay()
+        self.frozen = False
+        self.closing = False
+        self.checkpoint_ms = 0.0
+        self._heap: list[tuple[int, bytes]] = []
+        self._armed: dict[bytes, int] = {}
+        self._to_change: deque[bytes] = deque()
+        self._look_through()
+
+    # ---- what there is to do ------------------------------------------------------------------------------------------
+
+    @property
+    def to_change(self) -> int:
+        """Contacts whose state may still be of an older revision."""
+        return len(self._to_change)
+
+    @property
+    def overdue_ms(self) -> int:
+        """By how much arrival time is past the first due instant and its grace; 0 when nothing is due."""
+        return max(0, self.arrival_ms - self.rates.grace_ms - self._heap[0][0]) if self._heap else 0
+
+    def full(self) -> bool:
+        """Whether it takes nothing more in until a checkpoint has gone."""
+        return (
+            self.frozen
+            or self.closing
+            or self.overlay.events >= 4 * self.rates.checkpoint_events
+            or self.overlay.bytes >= OVERLAY_BYTES_MAX
+        )
+
+    def ready(self, now_ms: int) -> bool:
+        """Whether a turn may find something to do."""
+        if self.full():
+            return False
+        return bool(self._to_change) or len(self.inbox) > 0 or self._due(self._arrival_at(now_ms))
+
+    def take_plan(self, plan: Plan) -> None:
+        """From here on `plan` applies; contacts written under another revision are changed over in the next turns.
+
+        Only with all committed: what was decoded or changed under one plan is never encoded under another.
+        """
+        assert not self.overlay.events and not self.frozen
+        self.plan = plan
+        self.closing = False
+        self.states.clear()
+        self._to_change = deque(self._of_other_revisions())
+
+    # ---- the turn -----------------------------------------------------------------------------------------------------
+
+    def turn(self, clock: Clock, until_ms: float) -> bool:
+        """Applies what is ready, until the clock's `spent_ms` passes `until_ms`; returns whether there is more.
+
+        Timers and changes of definition come first but for a part of the time only, so that a crowd of them doesn't hold
+        up the events. Each contact plays its own due instants before its event anyway, so this changes no answer.
+        """
+        now_ms, started_ms = clock.now_ms(), clock.spent_ms()
+        self.arrival_ms = self._arrival_at(now_ms)
+        side_until_ms = min(until_ms, started_ms + SIDE_WORK_MS)
+        self._change_over(clock, side_until_ms, now_ms)
+        self._play(clock, side_until_ms, now_ms)
+        more = self._apply_events(clock, until_ms, now_ms)
+        if self.overlay.events and self.overlay.since_ms is None:
+            self.overlay.since_ms = started_ms
+        return more or bool(self._to_change) or self._due(self.arrival_ms)
+
+    def _apply_events(self, clock: Clock, until_ms: float, now_ms: int) -> bool:
+        inbox, applied, room = self.inbox, 0, self.rates.chunk_events
+        while applied < room:
+            taken = inbox.pop(now_ms)
+            if taken is None:
+                break
+            applied += 1
+            self._take(taken, now_ms)
+            if not applied % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
+                break
+        if applied:
+            self.overlay.events += applied
+            self.metrics.events_taken.inc(applied)
+        return taken is not None and len(inbox) > 0 and not self.full()
+
+    def _take(self, taken: Taken, now_ms: int) -> None:
+        event = taken.event
+        arrived_ms = self._arrive(taken, now_ms)
+        if isinstance(event, Rejection):
+            self._reject(taken, event, now_ms)
+        elif event.type != "tick":
+            try:
+                self._apply(taken, event, arrived_ms, now_ms)
+            except Rejection as rejection:
+                self._reject(taken, rejection, now_ms)
+
+    def _arrive(self, taken: Taken, now_ms: int) -> int:
+        """When this record arrived; moves the partition's arrival time on."""
+        arrived_ms, before_ms = taken.received_ms, self.arrival_ms
+        if self.rates.arrival:
+            self.arrival_ms = max(before_ms, arrived_ms)
+            return arrived_ms
+        time_ms = taken.record[0]
+        self.arrival_ms = max(before_ms, time_ms - self.rates.slack_ms)
+        if arrived_ms >= before_ms:
+            return arrived_ms
+        # time has been played past it: it counts as arriving when it was put in the log, or as late as it was read
+        self.metrics.events_late_read.inc()
+        return time_ms if time_ms >= before_ms else now_ms
+
+    def _apply(self, taken: Taken, event: Event, arrived_ms: int, now_ms: int) -> None:
+        key = taken.record[2]
+        if key is None:
+            raise Rejection(Reason.NO_KEY, "expected the contact as the record's key, got none")
+        state = self.states.get(key)
+        if state is None:
+            state = self._decode(key)
+        if state is None:
+            self._check_key(key, event)
+        elif state.contact != event.contact:
+            raise _wrong_key(key, event)
+        step = self.plan.program.apply(state, event, arrived_ms, taken.received_ms)
+        if step.duplicate:
+            self.metrics.events_duplicate.inc()
+            if state is not None:
+                return
+        if step.late:
+            self.metrics.events_late.inc()
+        self._changed(key, step.state, step.transitions, arrived_ms, now_ms)
+
+    def _changed(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
+        """Puts a state that has changed and what came of it into the overlay."""
+        self.states[key] = self.overlay.dirty[key] = state
+        due_ms = state.due_ms
+        if due_ms is not None:
+            self._arm(key, due_ms)
+        if transitions:
+            emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
+            self.overlay.emit(emitted)
+            self.metrics.emitted(transitions, emitted)
+
+    def _decode(self, key: bytes) -> Any:
+        record = self.committed.states.get(key)
+        if record is None:
+            return None
+        state = self.states[key] = self.plan.program.decode(key.decode(), record)
+        return state
+
+    def _check_key(self, key: bytes, event: Event) -> None:
+        """Looks at the key of a contact seen for the first time; later on the state stands under it."""
+        if event.contact.encode() != key:
+            raise _wrong_key(key, event)
+        expected = partition_of(key, self.rates.partitions)
+        if expected != self.number:
+            raise Rejection(
+                Reason.WRONG_PARTITION,
+                f"expected partition {expected} for this key (murmur2, as the Java client has it), got {self.number}: "
+                "set `partitioner=murmur2_random` where the producer is librdkafka",
+            )
+
+    def _reject(self, taken: Taken, rejection: Rejection, now_ms: int) -> None:
+        _, offset, key, value = taken.record
+        headers = rejection_headers(rejection.reason, rejection.sentence, taken.topic, self.number, offset, now_ms)
+        self.overlay.reject(Outgoing(key, value if value is not None else b"", headers))
+        self.metrics.events_rejected.labels(reason=str(rejection.reason)).inc()
+
+    # ---- time ---------------------------------------------------------------------------------------------------------
+
+    def _arrival_at(self, now_ms: int) -> int:
+        """Arrival time now: with the wall clock it goes on by itself while there is nothing left to read."""
+        if self.rates.arrival:
+            return self.arrival_ms
+        seen_ms = self.inbox.end_seen_ms(now_ms)
+        if seen_ms is None:
+            return self.arrival_ms
+        return max(self.arrival_ms, min(now_ms - self.rates.slack_ms, seen_ms))
+
+    def _due(self, arrival_ms: int) -> bool:
+        return bool(self._heap) and self._heap[0][0] + self.rates.grace_ms <= arrival_ms
+
+    def _arm(self, key: bytes, due_ms: int) -> None:
+        armed_ms = self._armed.get(key)
+        if armed_ms is None or due_ms < armed_ms:
+            self._armed[key] = due_ms
+            heapq.heappush(self._heap, (due_ms, key))
+
+    def _play(self, clock: Clock, until_ms: float, now_ms: int) -> None:
+        """Plays due instants, earliest contact first."""
+        played = 0
+        while self._due(self.arrival_ms):
+            due_ms, key = heapq.heappop(self._heap)
+            if self._armed.get(key) != due_ms:
+                continue
+            del self._armed[key]
+            self._advance(key, now_ms)
+            played += 1
+            if clock.spent_ms() > until_ms:
+                break
+        if played:
+            self.metrics.timers_played.inc(played)
+
+    def _advance(self, key: bytes, now_ms: int) -> None:
+        state = self.states.get(key)
+        if state is None:
+            state = self._decode(key)
+        if state is None:
+            return
+        until_ms = self.arrival_ms - self.rates.grace_ms
+        if state.due_ms is None or state.due_ms > until_ms:
+            if state.due_ms is not None:
+                self._arm(key, state.due_ms)
+            return
+        transitions = self.plan.program.advance(state, until_ms)
+        self.overlay.events += 1
+        self._changed(key, state, transitions, self.arrival_ms, now_ms)
+
+    # ---- changed definitions ------------------------------------------------------------------------------------------
+
+    def _change_over(self, clock: Clock, until_ms: float, now_ms: int) -> None:
+        """Takes contacts over into the plan's revision, without waiting for their next event."""
+        while self._to_change:
+            key = self._to_change.popleft()
+            self._change(key, now_ms)
+            if clock.spent_ms() > until_ms:
+                break
+
+    def _change(self, key: bytes, now_ms: int) -> None:
+        state = self.states.get(key)
+        if state is None:
+            record = self.committed.states.get(key)
+            if record is None or self.plan.header(record)[1] == self.plan.revision:
+                return
+            state = self._decode(key)
+        transitions = self.plan.program.change_over(state)
+        self.overlay.events += 1
+        self._changed(key, state, transitions, self.arrival_ms, now_ms)
+
+    def _look_through(self) -> None:
+        """Finds timers and states of other revisions again, from the headers of the state records alone (I7)."""
+        for key, record in self.committed.states.items():
+            due_ms = self.plan.header(record)[0]
+            if due_ms is not None:
+                self._armed[key] = due_ms
+        self._heap = [(due_ms, key) for key, due_ms in self._armed.items()]
+        heapq.heapify(self._heap)
+        self._to_change.extend(self._of_other_revisions())
+
+    def _of_other_revisions(self) -> Iterable[bytes]:
+        revision, header = self.plan.revision, self.plan.header
+        return [key for key, record in self.committed.states.items() if header(record)[1] != revision]
+
+    # ---- checkpoint ---------------------------------------------------------------------------------------------------
+
+    def freeze(self) -> "Freezing":
+        """Starts a checkpoint: the overlay is set aside, to be encoded piece by piece; until then no turn is taken."""
+        overlay, self.overlay = self.overlay, Overlay()
+        self.frozen = True
+        meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, self.inbox.marks())
+        return Freezing(self, overlay, meta)
+
+    def thaw(self) -> None:
+        """Turns may go on, on top of what is being committed."""
+        self.frozen = False
+
+    def commit(self, frozen: Frozen, end: int) -> None:
+        """Takes in that `frozen` is committed; `end` is where the state topic goes on."""
+        self.committed.load(frozen.states.items(), end)
+        self.committed.meta = frozen.meta
+        if len(self.states) > STATES_KEPT_MAX:
+            self.states = {key: self.states[key] for key in self.overlay.dirty}
+
+
+class Freezing:
+    """An overlay on its way to records."""
+
+    def __init__(self, partition: Partition, overlay: Overlay, meta: Meta) -> None:
+        self._partition = partition
+        self._overlay = overlay
+        self._meta = meta
+        self._left = deque(overlay.dirty.items())
+        self._states: dict[bytes, bytes] = {}
+        self._contacts: list[Outgoing] = []
+
+    def encode(self, clock: Clock, until_ms: float) -> bool:
+        """Encodes some; returns whether all is done."""
+        encode = self._partition.plan.program.encode
+        while self._left:
+            key, state = self._left.popleft()
+            self._states[key] = encode(state)
+            if state.traits_changed:
+                self._contacts.append(contact_record(state))
+                state.traits_changed = False
+            if not len(self._left) % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
+                break
+        return not self._left
+
+    def frozen(self) -> Frozen:
+        """The records."""
+        assert not self._left
+        return Frozen(self._states, self._contacts, self._overlay, self._meta)
+
+
+def check_whole(number: int, committed: Committed) -> None:
+    """Raises StateError where state stands without a meta record (I9): where it led to can't be known."""
+    if committed.states and committed.meta is None:
+        raise StateError(
+            f"state, partition {number}: expected a meta record beside {len(committed.states)} state records, got none: "
+            "the topic was written to or shortened by something else; restore it, or start under a new prefix"
+        )
+
+
+def records_of(records: Sequence[Record]) -> Iterable[tuple[bytes | None, bytes | None]]:
+    """Keys and values of records."""
+    return ((record[2], record[3]) for record in records)
+
+
+def check_positions(
+    number: int, positions: Mapping[str, int], bounds: Mapping[tuple[str, int], tuple[int, int]]
+) -> None:
+    """Raises StateError where a source no longer has, or has not yet, the position that is to be read next."""
+    for topic, position in positions.items():
+        first, end = bounds[topic, number]
+        if position < first:
+            raise StateError(
+                f"{topic}, partition {number}: expected to go on at offset {position}, but the log begins at {first}: "
+                f"retention has removed {first - position} events that were not applied yet; "
+                "start under a new prefix, or put up with the gap there"
+            )
+        if position > end:
+            raise StateError(
+                f"{topic}, partition {number}: expected to go on at offset {position}, but the log ends at {end}: "
+                "the topic was made anew; start under a new prefix"
+            )
+
+
+def _wrong_key(key: bytes, event: Event) -> Rejection:
+    shown = key[:80].decode("utf-8", "replace")
+    return Rejection(Reason.WRONG_KEY, f"expected the contact {event.contact!r} as the record's key, got {shown!r}")

@@ -1,0 +1,156 @@
+"""What runs: the compiled segments and the rules of one revision of the definitions.
+
+A contact's step is one call of the program; the rules then act on each of its transitions, in the same step. What
+comes out is encoded here, once, as the records that one transaction will hold.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from actions import Rules
+from schemas.events import Event
+from schemas.instants import format_instant
+from schemas.topics import DELIVERIES, OUTCOMES, TRANSITIONS
+from schemas.transitions import ContactRecord, MembershipRecord, Transition, ce_headers, membership_key
+from segments import header
+from streams.log import Outgoing
+
+_encode = msgspec.json.Encoder().encode
+
+
+class State(Protocol):
+    """What the shell sees of a contact's state (`segments.ContactState`)."""
+
+    contact: str
+    due_ms: int | None
+    revision: int
+    clock_ms: int
+    traits_changed: bool
+
+    def present_traits(self) -> dict[str, Any]:
+        """Traits by name."""
+
+
+class Step(Protocol):
+    """What a contact's step returned (`segments.Step`)."""
+
+    @property
+    def state(self) -> Any:
+        """The contact's state after it."""
+
+    @property
+    def transitions(self) -> Sequence[Transition]:
+        """In order."""
+
+    @property
+    def duplicate(self) -> bool:
+        """The event was known: nothing has changed."""
+
+    @property
+    def late(self) -> bool:
+        """The event happened before the contact's clock."""
+
+
+class Program(Protocol):
+    """What the shell asks of the compiled segments (`segments.Program`)."""
+
+    revision: int
+
+    def apply(self, state: Any, event: Event, arrived_ms: int, received_ms: int) -> Step:
+        """Plays what is due, then the event; `state` None: the contact's first."""
+
+    def advance(self, state: Any, until_ms: int) -> Sequence[Transition]:
+        """Plays the due instants up to and including `until_ms`."""
+
+    def change_over(self, state: Any) -> Sequence[Transition]:
+        """Takes a state of another revision over into this one."""
+
+    def encode(self, state: Any) -> bytes:
+        """The state record."""
+
+    def decode(self, contact: str, record: bytes) -> Any:
+        """The state in a record."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Segments and rules of one revision (0: nothing was ever applied).
+
+    `header` tells the due instant (epoch ms) and the revision of a state record without decoding it.
+    """
+
+    program: Program
+    rules: Rules
+    revision: int
+    header: Callable[[bytes], tuple[int | None, int]] = header
+
+    def act(self, transitions: Sequence[Transition], state: State, arrived_ms: int, now_ms: int) -> "Emitted":
+        """The records of a step's transitions: themselves, memberships, and what the rules make of them.
+
+        `arrived_ms` is arrival time, by which rules judge age; `now_ms` the wall clock, for `emitted_at`.
+        """
+        emitted = Emitted([], [], [], [])
+        key = state.contact.encode()
+        traits: dict[str, Any] | None = None
+        for transition in transitions:
+            record = transition.record(now_ms, state.revision)
+            emitted.transitions.append(Outgoing(key, _encode(record), ce_headers(record)))
+            emitted.memberships.append(_membership(transition, state.revision))
+            if transition.segment in self.rules.segments:
+                traits = state.present_traits() if traits is None else traits
+                deliveries, outcomes = self.rules.act(transition, traits, state.revision, arrived_ms)
+                emitted.deliveries.extend(Outgoing(key, _encode(delivery)) for delivery in deliveries)
+                emitted.outcomes.extend(Outgoing(key, _encode(outcome)) for outcome in outcomes)
+        return emitted
+
+
+@dataclasses.dataclass(frozen=True)
+class Emitted:
+    """Records of one step, in order."""
+
+    transitions: list[Outgoing]
+    memberships: list[Outgoing]
+    deliveries: list[Outgoing]
+    outcomes: list[Outgoing]
+
+    def by_topic(self) -> tuple[tuple[str, list[Outgoing]], ...]:
+        """Those of topics that keep every record; memberships keep the last of each key."""
+        return (
+            (TRANSITIONS.name, self.transitions),
+            (DELIVERIES.name, self.deliveries),
+            (OUTCOMES.name, self.outcomes),
+        )
+
+
+class Plans(Protocol):
+    """Where the worker gets its plan from (`definitions.py`)."""
+
+    @property
+    def current(self) -> Plan:
+        """The newest that was read."""
+
+    async def at_least(self, revision: int) -> Plan:
+        """The newest one, waiting until it is of this revision or a later one."""
+
+
+def contact_record(state: State) -> Outgoing:
+    """The record of `contacts`: the traits as they are now."""
+    record = ContactRecord(state.contact, state.present_traits(), format_instant(state.clock_ms), state.revision)
+    return Outgoing(state.contact.encode(), _encode(record))
+
+
+def _membership(transition: Transition, revision: int) -> Outgoing:
+    record = MembershipRecord(
+        contact=transition.contact,
+        segment=transition.segment,
+        member=transition.transition == "entered",
+        since=format_instant(transition.at_ms),
+        seq=transition.seq,
+        segment_version=transition.segment_version,
+        revision=revision,
+        key=transition.key,
+    )
+    return Outgoing(membership_key(transition.contact, transition.segment, transition.key), _encode(record))

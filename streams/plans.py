@@ -1,0 +1,60 @@
+"""The plan of the newest definitions, followed from their topic."""
+
+import logging
+from collections.abc import Callable
+
+from streams.definitions import DefinitionsReader, compile_plan
+from streams.plan import Plan
+from streams.revisions import InForce
+from streams.settings import Settings
+
+logger = logging.getLogger("tidegate.definitions")
+
+
+class FollowedPlans:
+    """Compiles each newer revision as it comes; `on_newer` is called after each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader = DefinitionsReader(settings)
+        self._plan: Plan | None = None
+        self.on_newer: Callable[[], object] = lambda: None
+
+    @property
+    def current(self) -> Plan:
+        """The newest plan."""
+        assert self._plan is not None, "start it first"
+        return self._plan
+
+    async def start(self) -> None:
+        """Reads what is in force. Raises `StreamsError`, `DefinitionErrors`, `RuleErrors`."""
+        await self._reader.start()
+        self._take(self._reader.in_force)
+        if not self.current.revision:
+            logger.warning(
+                "no definitions are in force: contacts are kept, nobody enters anything; "
+                "apply some with `tidegate segments apply`"
+            )
+
+    async def at_least(self, revision: int) -> Plan:
+        """The newest plan, once it is of `revision` or later."""
+        if self.current.revision < revision:
+            self._take(await self._reader.changed(revision - 1))
+        return self.current
+
+    async def follow(self) -> None:
+        """Takes newer revisions up, for ever; raises what ends that."""
+        while True:
+            newer = await self._reader.changed(self.current.revision)
+            if newer.number > self.current.revision:
+                self._take(newer)
+                self.on_newer()
+
+    async def stop(self) -> None:
+        """Ends the reading."""
+        await self._reader.stop()
+
+    def _take(self, in_force: InForce) -> None:
+        self._plan = compile_plan(in_force, self._settings)
+        segments, rules = len(in_force.segments), len(in_force.rules)
+        logger.info("revision %d of the definitions: %d segments, %d rules", in_force.number, segments, rules)

@@ -1,0 +1,96 @@
+"""Taking partitions over: claim first, then read what is committed, then look at what is due (I4, I9).
+
+Invariants:
+  * Nothing is read before the claim stands: what is read can't change any more.
+  * Positions come from the meta record alone. No state and no meta record: a new partition, from the beginning. State
+    without a meta record, or a position that the log no longer has: an error.
+  * A take-over that fails or is cancelled lets go of its claims.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+from streams.inbox import Inbox, Mark
+from streams.log import Claim, Log
+from streams.metrics import Metrics
+from streams.partition import Committed, Partition, Rates, check_positions, check_whole, records_of
+from streams.plan import Plans
+
+CLOSE_TIMEOUT_S = 3.0
+
+
+async def take_over(
+    log: Log,
+    numbers: Set[int],
+    committed: dict[int, Committed],
+    plans: Plans,
+    topics: Sequence[str],
+    rates: Rates,
+    metrics: Metrics,
+) -> dict[int, Partition]:
+    """The partitions, ready for their first turn, with the log reading them from where they are.
+
+    `committed` holds what is known of each from an earlier ownership and is brought up to date; `topics` are the sources in
+    the order of the merge. Raises StateError, LostEventsError and whatever the log raises.
+    """
+    claims = await _claim(log, numbers)
+    try:
+        await _load(log, committed)
+        for number in numbers:
+            check_whole(number, committed[number])
+        bounds = await log.bounds(numbers)
+        marks = {number: _marks(number, committed[number], topics, bounds) for number in numbers}
+        plan = await plans.at_least(max((c.meta.revision for c in committed.values() if c.meta), default=0))
+        partitions = {}
+        for number in sorted(numbers):
+            inbox = Inbox(topics, marks[number], arrival=rates.arrival)
+            partitions[number] = Partition(number, claims[number], committed[number], inbox, plan, rates, metrics)
+            await asyncio.sleep(0)  # each looks through all its contacts: the loop gets its turn in between
+        await log.seek({number: partition.inbox.positions() for number, partition in partitions.items()})
+    except BaseException:
+        await close(claims.values())
+        raise
+    return partitions
+
+
+async def close(claims: Iterable[Claim]) -> None:
+    """Lets go of claims, in bounded time: one that can't be closed is void as soon as the next one is made."""
+    tasks = [asyncio.ensure_future(claim.close()) for claim in claims]
+    if tasks:
+        done, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
+        for task in late:
+            task.cancel()
+        for task in done:
+            task.exception()  # looked at, so that nobody warns of it
+
+
+async def _claim(log: Log, numbers: Set[int]) -> dict[int, Claim]:
+    ordered = sorted(numbers)
+    tasks = [asyncio.ensure_future(log.fence(number)) for number in ordered]
+    try:
+        return dict(zip(ordered, await asyncio.gather(*tasks), strict=True))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await close([task.result() for task in tasks if not task.cancelled() and task.exception() is None])
+        raise
+
+
+async def _load(log: Log, committed: Mapping[int, Committed]) -> None:
+    """Reads the state topic from where each partition was left to its end."""
+    async for number, records, end in log.read_state({number: c.end for number, c in committed.items()}):
+        committed[number].load(records_of(records), end)
+
+
+def _marks(
+    number: int,
+    committed: Committed,
+    topics: Sequence[str],
+    bounds: Mapping[tuple[str, int], tuple[int, int]],
+) -> dict[str, Mark]:
+    """Where each source goes on; one that the meta record doesn't know begins at its beginning."""
+    known = committed.meta.topics if committed.meta else {}
+    marks = {topic: known.get(topic) or Mark(bounds[topic, number][0]) for topic in topics}
+    check_positions(number, {topic: mark.position for topic, mark in marks.items()}, bounds)
+    return marks

@@ -1,0 +1,197 @@
+"""Faust's transport, with the drain replaced: the consumer thread only reads, the worker (`worker.py`) does the rest.
+
+What Faust keeps: the consumer and its thread, group membership and assignment, streams and agents, life-cycle. What it
+doesn't do here: hand over one event at a time, acknowledge, commit. One Faust event is leave to take one turn; the agent
+that gets it applies whatever is ready, for some milliseconds, without an await.
+
+Invariants:
+  * Offsets are committed by checkpoints alone; whatever Faust's streams acknowledge is forgotten (I3).
+  * A turn is taken only if nothing was taken away since it was offered.
+  * The first error of reading, applying or committing ends the app (I5).
+
+Insides of Faust that are overridden or relied on are held by `tests/unit/test_insides.py`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from faust import Schema
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from streams.kafka_log import FETCH_WAIT_MS
+from streams.worker import Worker
+
+# LeaveGroup fails, or never ends, while the coordinator is away; stock Faust then never stops either
+LEAVE_TIMEOUT_S = 10.0
+# for the last checkpoints, when partitions are taken away or the worker stops; below any rebalance time-out
+RELEASE_TIMEOUT_S = 10.0
+
+
+class Turn:
+    """Value of a Faust event: leave to take one turn, good as long as `number` is the consumer's."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class TurnSchema(Schema):  # type: ignore[misc]  # faust has no types
+    """Events are turns already: nothing to decode."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> None:
+        """No key."""
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        """The turn."""
+        return message.value
+
+
+class ReaderThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's consumer thread: an aiokafka consumer in a loop of its own."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # Faust sets it for its own exactly_once only
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # Faust: 1500; that a topic was read to its end has to be fresh
+        return consumer
+
+    async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Runs `function(consumer, …)` on the thread's loop, to its end even if the caller is cancelled."""
+
+        async def run() -> Any:
+            result = function(self._ensure_consumer(), *arguments)
+            return await result if asyncio.iscoroutine(result) else result
+
+        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self.thread_loop)))
+
+    async def on_thread_stop(self) -> None:
+        """Stops the consumer, in bounded time."""
+        try:
+            await asyncio.wait_for(super().on_thread_stop(), LEAVE_TIMEOUT_S)
+        except Exception as error:
+            self.log.warning("leaving the group: %r", error)
+
+
+class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer, as host of the worker."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._number = 0
+        self._taken = asyncio.Event()
+        self._more = False
+        self._failure: BaseException | None = None
+
+    @property
+    def worker(self) -> Worker:
+        """What is hosted."""
+        worker: Worker = self.app.worker
+        return worker
+
+    def _new_consumer_thread(self) -> Any:
+        return ReaderThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Runs `function(consumer, …)` in the consumer's thread."""
+        return await self._thread.call(function, *arguments)
+
+    # ---- reading, turns, checkpoints: for as long as Faust's fetcher runs ---------------------------------------------
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Stands in for Faust's own drain; called by its Fetcher service, ended by cancelling."""
+        jobs = (self._feed(), self._turns(), self.worker.commit_when_due(), self.app.plans.follow())
+        tasks = [asyncio.ensure_future(job) for job in jobs]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _feed(self) -> None:
+        while True:
+            if not self.flow_active:
+                await self.can_resume_flow.wait()
+            await self.worker.feed()
+
+    async def _turns(self) -> None:
+        worker = self.worker
+        while True:
+            await worker.wake.wait()
+            worker.wake.clear()
+            while self.flow_active and worker.ready():
+                if not await self._offer_turn():
+                    break
+
+    async def _offer_turn(self) -> bool:
+        """Sends one turn the way of all Faust events; returns whether there is more to do."""
+        topic, partition = self.app.turns_topic, next(iter(self.worker.partitions))
+        message = ConsumerMessage(
+            topic, partition, 0, 0.0, 0, None, None, Turn(self._number), None, 0, 0, TP(topic, partition),
+            generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+        self._taken.clear()
+        await self.callback(message)
+        await self._taken.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._more
+
+    def take(self, turn: Turn) -> None:
+        """Takes the turn, unless partitions have been taken away since it was offered. Called by the agent."""
+        if turn.number != self._number or not self.flow_active:
+            return
+        try:
+            self._more = self.worker.turn()
+        except Exception as error:
+            # not raised into the agent: Faust would count the event as done and go on
+            self._failure = error
+        self._taken.set()
+
+    # ---- life-cycle ---------------------------------------------------------------------------------------------------
+
+    def stop_flow(self) -> None:
+        """Nothing more is read or applied; a turn that is on its way becomes void."""
+        super().stop_flow()
+        self._number += 1
+        self._more = False
+        self._taken.set()
+
+    async def wait_empty(self) -> None:
+        """Partitions are taken away or the worker stops, flow has stopped: the last checkpoints."""
+        await self.worker.release(RELEASE_TIMEOUT_S)
+
+    async def on_stop(self) -> None:
+        """The same, when the app stops without a rebalance."""
+        await self.wait_empty()
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Nothing: offsets are committed by checkpoints."""
+        self._acked.clear()
+        self._acked_index.clear()
+        return False
+
+    async def verify_all_partitions_active(self) -> None:
+        """Nothing: Faust would look for acknowledgements. `/livez` and the metrics tell what is stuck."""
+
+
+class WorkerTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = WorkerConsumer
+
+    async def _create_topic(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: topics are made by `tidegate topics create` alone, and checked before the app starts (I1)."""
+
+
+def numbers_of(partitions: Iterable[Any]) -> set[int]:
+    """Partition numbers of topic partitions."""
+    return {partition.partition for partition in partitions}

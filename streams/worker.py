@@ -1,0 +1,271 @@
+"""The worker: partitions that this process owns, and what happens to them, without Faust and without threads.
+
+    feed -> inboxes -> turn -> overlays -> checkpoint -> committed
+
+Whoever hosts it calls `feed` in a loop, `turn` whenever `ready`, and runs `commit_when_due`; the Faust app does so
+(`transport.py`), and so does the simulation. Any error ends the worker: nothing is repaired in place, a new start goes on
+from what is committed (I5).
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Sequence, Set
+
+from streams.checkpoint import write
+from streams.clock import Clock
+from streams.log import Log
+from streams.metrics import Metrics
+from streams.partition import Committed, Partition, Rates
+from streams.plan import Plans
+from streams.takeover import close, take_over
+
+logger = logging.getLogger("tidegate.worker")
+
+# what one turn may take before the loop gets its own (I8)
+TURN_MS = 5.0
+# group offsets are for tools that show lag and cost half a transaction: once a second is enough (I9)
+OFFSETS_EVERY_MS = 1_000.0
+# checkpoints due within this of each other start together: fewer wake-ups
+TOGETHER_MS = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """When checkpoints come: ms from the first change when idle, at most under load; or at so many events."""
+
+    idle_ms: float = 50.0
+    load_ms: float = 120.0
+    events: int = 5_000
+
+
+class Worker:
+    """The partitions that this process owns."""
+
+    def __init__(
+        self, log: Log, plans: Plans, clock: Clock, topics: Sequence[str], rates: Rates, pace: Pace, metrics: Metrics
+    ) -> None:
+        self.log = log
+        self.plans = plans
+        self.clock = clock
+        self.topics = topics
+        self.rates = rates
+        self.pace = pace
+        self.metrics = metrics
+        self.partitions: dict[int, Partition] = {}
+        self.committed: dict[int, Committed] = {}
+        self.failed = False
+        self.wake = asyncio.Event()
+        self._fed_ms = clock.spent_ms()
+        self._held: set[tuple[str, int]] = set()
+        self._jobs: dict[int, asyncio.Task[None]] = {}
+        self._offsets_ms: dict[int, float] = {}
+        self._changed = asyncio.Event()
+        self._next = 0
+
+    # ---- taking over and letting go -----------------------------------------------------------------------------------
+
+    async def take_over(self, numbers: Set[int]) -> None:
+        """Makes these partitions, and no others, ours. What was ours before must have been released."""
+        assert not self.partitions and not self.failed
+        started_ms = self.clock.spent_ms()
+        self.committed = {number: self.committed.get(number) or Committed() for number in sorted(numbers)}
+        self.partitions = await take_over(
+            self.log, numbers, self.committed, self.plans, self.topics, self.rates, self.metrics
+        )
+        self._held.clear()
+        self._offsets_ms.clear()
+        took_s = (self.clock.spent_ms() - started_ms) / 1000
+        self.metrics.takeover_seconds.observe(took_s)
+        contacts = sum(len(committed.states) for committed in self.committed.values())
+        logger.info("took over %d partitions with %d contacts in %.2f s", len(numbers), contacts, took_s)
+        self.wake.set()
+
+    async def release(self, timeout_s: float) -> None:
+        """A last checkpoint of each partition, then lets go of them, in bounded time.
+
+        A checkpoint that fails here is only logged: the next owner goes on from the one before.
+        """
+        partitions, self.partitions = self.partitions, {}
+        if not partitions:
+            return
+        last = [asyncio.ensure_future(self._last_checkpoint(partition)) for partition in partitions.values()]
+        _, late = await asyncio.wait(last, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        for partition, result in zip(partitions.values(), await _results(last), strict=True):
+            if result is not None:
+                logger.warning("partition %d: last checkpoint failed: %r", partition.number, result)
+                self.committed.pop(partition.number, None)
+        await close([partition.claim for partition in partitions.values()])
+        logger.info("released %d partitions", len(partitions))
+
+    async def _last_checkpoint(self, partition: Partition) -> None:
+        running = self._jobs.get(partition.number)
+        if running is not None:
+            await asyncio.wait([running])
+            running.result()
+        if partition.overlay.events and not self.failed:
+            await self.checkpoint(partition, offsets=True)
+
+    # ---- reading ------------------------------------------------------------------------------------------------------
+
+    async def feed(self) -> None:
+        """One fetch into the inboxes. Raises LostEventsError and what the log raises."""
+        fetches = await self.log.fetch(frozenset(self._held))
+        for fetch in fetches:
+            partition = self.partitions.get(fetch.partition)
+            if partition is not None:
+                partition.inbox.fill(fetch)
+        self._hold()
+        self._fed_ms = self.clock.spent_ms()
+        self.wake.set()
+
+    @property
+    def silent_ms(self) -> float:
+        """How long ago the last fetch came back."""
+        return self.clock.spent_ms() - self._fed_ms
+
+    def _hold(self) -> None:
+        """Decides what is not read on until some of it has been applied."""
+        self._held = {
+            (topic, number)
+            for number, partition in self.partitions.items()
+            for topic in self.topics
+            if partition.inbox.full(topic, held=(topic, number) in self._held)
+        }
+
+    # ---- applying -----------------------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Whether a turn may find something to do."""
+        now_ms = self.clock.now_ms()
+        self._swap_plans()
+        return any(partition.ready(now_ms) for partition in self.partitions.values())
+
+    def turn(self) -> bool:
+        """Applies what is ready, each partition in its turn, for about `TURN_MS`; returns whether there is more."""
+        started_ms = self.clock.spent_ms()
+        until_ms, more = started_ms + TURN_MS, False
+        self._swap_plans()
+        waiting = sorted(self.partitions)
+        self._next += 1
+        for index in range(len(waiting)):
+            partition = self.partitions[waiting[(index + self._next) % len(waiting)]]
+            if partition.full():
+                continue
+            try:
+                more = partition.turn(self.clock, until_ms) or more
+            except BaseException:
+                self.failed = True  # a step may have been taken by half: nothing of this worker is committed any more
+                raise
+            if self.clock.spent_ms() > until_ms:
+                more = True
+                break
+        self.metrics.turn_seconds.inc((self.clock.spent_ms() - started_ms) / 1000)
+        if any(partition.overlay.events for partition in self.partitions.values()):
+            self._changed.set()
+        return more
+
+    def _swap_plans(self) -> None:
+        """Takes newer definitions up, in each partition as soon as all that the old ones brought is committed."""
+        plan = self.plans.current
+        for number, partition in self.partitions.items():
+            if plan.revision <= partition.plan.revision:
+                continue
+            if partition.overlay.events or number in self._jobs:
+                partition.closing = True
+                self._changed.set()
+            else:
+                partition.take_plan(plan)
+                logger.info("partition %d: revision %d of the definitions is in force", number, plan.revision)
+
+    # ---- committing ---------------------------------------------------------------------------------------------------
+
+    async def commit_when_due(self) -> None:
+        """Starts checkpoints when they are due, for ever; raises what ends one."""
+        while True:
+            wait_ms = self._start_due()
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(None if wait_ms is None else wait_ms / 1000):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            for number, job in list(self._jobs.items()):
+                if job.done():
+                    del self._jobs[number]
+                    job.result()
+
+    def _start_due(self) -> float | None:
+        """Starts what is due; returns ms until the next may be (None: when something changes)."""
+        now_ms, next_ms = self.clock.spent_ms(), None
+        for number, partition in self.partitions.items():
+            if number in self._jobs or not partition.overlay.events:
+                continue
+            wait_ms = self._due_ms(partition) - now_ms
+            if wait_ms <= TOGETHER_MS:
+                self._jobs[number] = asyncio.ensure_future(self.checkpoint(partition))
+                self._jobs[number].add_done_callback(lambda _: self._changed.set())
+            else:
+                next_ms = wait_ms if next_ms is None else min(next_ms, wait_ms)
+        return next_ms
+
+    def _due_ms(self, partition: Partition) -> float:
+        """When its checkpoint should begin: soon, but not before four times as long as the last one took."""
+        overlay = partition.overlay
+        since_ms = overlay.since_ms or 0.0
+        if overlay.events >= self.pace.events or partition.full():
+            return since_ms
+        return since_ms + min(max(self.pace.idle_ms, 4 * partition.checkpoint_ms), self.pace.load_ms)
+
+    async def checkpoint(self, partition: Partition, *, offsets: bool = False) -> None:
+        """Commits what changed in the partition; with `offsets` the group's offsets in any case.
+
+        Once a checkpoint has failed, none is made again: what it held is lost to this worker.
+        """
+        try:
+            await self._checkpoint(partition, offsets)
+        except BaseException:
+            self.failed = True
+            raise
+
+    async def _checkpoint(self, partition: Partition, offsets: bool) -> None:
+        assert not self.failed
+        started_ms = self.clock.spent_ms()
+        offsets = offsets or started_ms - self._offsets_ms.get(partition.number, -OFFSETS_EVERY_MS) >= OFFSETS_EVERY_MS
+        freezing = partition.freeze()
+        positions = partition.inbox.positions()
+        while not freezing.encode(self.clock, self.clock.spent_ms() + TURN_MS):
+            await asyncio.sleep(0)
+            assert not self.failed
+        frozen = freezing.frozen()
+        partition.thaw()
+        self.wake.set()
+        end = await write(partition.claim, frozen, positions if offsets else None)
+        partition.commit(frozen, end)
+        if offsets:
+            self._offsets_ms[partition.number] = started_ms
+        partition.checkpoint_ms = self.clock.spent_ms() - started_ms
+        self.metrics.checkpoint_seconds.observe(partition.checkpoint_ms / 1000)
+        for topic, records in frozen.records().items():
+            self.metrics.checkpoint_records.labels(topic=topic).inc(len(records))
+        self.wake.set()
+
+    # ---- showing ------------------------------------------------------------------------------------------------------
+
+    def show(self) -> None:
+        """Brings the gauges up to date."""
+        owned = self.partitions.values()
+        metrics = self.metrics
+        metrics.partitions_owned.set(len(owned))
+        metrics.contacts.set(sum(len(partition.committed.states) for partition in owned))
+        metrics.lag_records.set(sum(partition.inbox.lag for partition in owned))
+        metrics.held_bytes.set(sum(partition.inbox.held_bytes for partition in owned))
+        metrics.timer_overdue_seconds.set(max((partition.overdue_ms for partition in owned), default=0) / 1000)
+        metrics.revision.set(min((partition.plan.revision for partition in owned), default=0))
+        metrics.contacts_to_change.set(sum(partition.to_change for partition in owned))
+
+
+async def _results(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
+    return list(await asyncio.gather(*tasks, return_exceptions=True))
