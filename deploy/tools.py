@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / ".run"
 HOST = "127.0.0.1"
 MAVEN_TRIES = 3
+# By its full name: where Maven can't reach its repository it then says so, and not that it knows no such plugin.
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 
 class ServiceError(RuntimeError):
@@ -73,7 +75,8 @@ def _copy_dependencies(pom: Path, target: Path) -> None:
     if maven is None:
         raise ServiceError("maven: expected mvn on the PATH, found none - run deploy/setup, or install maven")
     print("fetching Apache Kafka's jars with Maven (43 MB, once) ...", file=sys.stderr, flush=True)
-    argv = [maven, "-B", "-q", "-C", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
+    quiet = ["-B", "-q", "-Dstyle.color=never"]
+    argv = [maven, *quiet, "-C", "-f", str(pom), f"{COPY}:copy-dependencies", f"-DoutputDirectory={target}"]
     for attempt in range(1, MAVEN_TRIES + 1):
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode == 0:
