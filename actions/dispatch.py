@@ -81,6 +81,7 @@ class Dispatcher:
         self._lanes: dict[str, _Lane] = {}
         self._under_way: set[str] = set()
         self._rebuilding = asyncio.Lock()
+        self._stopping = False
 
     async def deliver(self, delivery: Delivery) -> None:
         """Takes a delivery that was read from Kafka; returns when Kafka has what became of it, or that it waits."""
@@ -96,10 +97,19 @@ class Dispatcher:
         finally:
             lane.count -= 1
 
-    async def sweep_forever(self) -> None:
-        """Attempts what is due, as it falls due; never returns, and raises what is a bug."""
+    @property
+    def under_way(self) -> int:
+        """How many attempts are under way."""
+        return len(self._under_way)
+
+    def stop(self) -> None:
+        """Lets `sweep` begin nothing new and return when what it has under way is through."""
+        self._stopping = True
+
+    async def sweep(self) -> None:
+        """Attempts what is due, as it falls due, until `stop`; raises what is a bug."""
         async with asyncio.TaskGroup() as group:
-            while True:
+            while not self._stopping:
                 due = await self._sweep(group)
                 if not due:
                     await asyncio.sleep(await self._pause_s())
@@ -112,7 +122,7 @@ class Dispatcher:
 
     async def catch_up(self) -> None:
         """Brings the ledger up to the outcomes in Kafka; waits for Redis."""
-        await self._with_ledger(self._rebuild)
+        await self._with_ledger(self._rebuild_alone)
         self.metrics.waiting.set(await self._with_ledger(self._ledger.waiting))
 
     # ---- attempts ---------------------------------------------------------------------------------------------------
@@ -255,6 +265,10 @@ class Dispatcher:
                 logger.warning("the ledger is rebuilt from the outcomes: sending goes on")
         except AWAY as error:
             self._ledger_gone(error)
+
+    async def _rebuild_alone(self) -> None:
+        async with self._rebuilding:
+            await self._rebuild()
 
     async def _rebuild(self) -> None:
         while True:

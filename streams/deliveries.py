@@ -1,0 +1,185 @@
+"""What the topics say of deliveries, and what a person may do about them: retry, pause, resume."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from schemas.deliveries import Delivery, Outcome
+from schemas.instants import format_instant
+from schemas.topics import DEFINITIONS, DELIVERIES, OUTCOMES, partition_of
+from streams.broker import partitions_of, producer, reader
+from streams.definitions import read_in_force
+from streams.errors import BrokerError, InputError
+from streams.rulebook import PAUSE, Pause, pause_key
+from streams.settings import Settings
+
+FETCH_MS = 500
+STALLED_S = 15.0
+QUEUED = "queued"  # written by a worker, and no dispatcher has said anything of it yet
+
+
+@dataclasses.dataclass
+class Standing:
+    """All that is known of one delivery. One that a rule left out has outcomes only."""
+
+    id: str
+    delivery: Delivery | None = None
+    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome that counts."""
+        return max(self.outcomes, key=lambda outcome: outcome.rank, default=None)
+
+    @property
+    def status(self) -> str:
+        """`queued`, or the status of the outcome that counts; a retry that is asked for is queued again."""
+        outcome, delivery = self.outcome, self.delivery
+        if outcome is None or (delivery is not None and delivery.retry > outcome.retry):
+            return QUEUED
+        return outcome.status
+
+    @property
+    def at(self) -> str:
+        """When something last happened to it."""
+        if self.outcome is not None:
+            return self.outcome.at
+        return self.delivery.created_at if self.delivery is not None else ""
+
+    @property
+    def source(self) -> Delivery | Outcome:
+        """Where rule, channel and contact stand."""
+        found = self.delivery or self.outcome
+        assert found is not None, "a standing is made of at least one record"
+        return found
+
+
+async def standings(settings: Settings, *, ids: Iterable[str] | None = None) -> dict[str, Standing]:
+    """Deliveries in the topics by id, in order of what last happened; `ids` None: all. Raises `StreamsError`.
+
+    Of each, only the outcome that counts is kept, unless `ids` are given.
+    """
+    wanted = None if ids is None else set(ids)
+    found: dict[str, Standing] = {}
+    deliveries = settings.topic(DELIVERIES.name)
+    async for record in _records(settings, [deliveries, settings.topic(OUTCOMES.name)]):
+        try:
+            _add(found, record, record.topic == deliveries, wanted)
+        except msgspec.DecodeError:
+            continue  # the dispatcher puts it into `rejected`, where it is counted and shown
+    return dict(sorted(found.items(), key=lambda item: item[1].at))
+
+
+def _add(found: dict[str, Standing], record: ConsumerRecord, is_delivery: bool, wanted: set[str] | None) -> None:
+    if is_delivery:
+        delivery = msgspec.json.decode(record.value or b"", type=Delivery)
+        if wanted is None or delivery.id in wanted:
+            standing = found.setdefault(delivery.id, Standing(delivery.id))
+            if standing.delivery is None or delivery.retry >= standing.delivery.retry:
+                standing.delivery = delivery
+        return
+    outcome = msgspec.json.decode(record.value or b"", type=Outcome)
+    if wanted is None or outcome.delivery in wanted:
+        standing = found.setdefault(outcome.delivery, Standing(outcome.delivery))
+        standing.outcomes.append(outcome)
+        if wanted is None:
+            standing.outcomes = [max(standing.outcomes, key=lambda each: each.rank)]
+
+
+async def retry(settings: Settings, ids: Sequence[str]) -> list[Delivery]:
+    """Asks for another attempt at each of these failed deliveries, with the same ids; what was written.
+
+    Raises `InputError` naming those that can't be retried; then nothing is.
+    """
+    found = await standings(settings, ids=ids)
+    problems = [problem for id in ids if (problem := _not_retried(id, found.get(id)))]
+    if problems:
+        raise InputError(*problems)
+    again = []
+    for id in dict.fromkeys(ids):
+        delivery, outcome = found[id].delivery, found[id].outcome
+        assert delivery is not None and outcome is not None
+        again.append(msgspec.structs.replace(delivery, retry=outcome.retry + 1))
+    await _write(settings, again)
+    return again
+
+
+async def _write(settings: Settings, deliveries: Sequence[Delivery]) -> None:
+    topic = settings.topic(DELIVERIES.name)
+    count = (await partitions_of(settings, [topic]))[topic]
+    async with producer(settings) as client:
+        for delivery in deliveries:
+            key = delivery.contact.encode()
+            await client.send(topic, msgspec.json.encode(delivery), key, partition_of(key, count))
+        await client.flush()
+
+
+def _not_retried(id: str, standing: Standing | None) -> str | None:
+    """Why a delivery can't be retried; None when it can."""
+    if standing is None:
+        return f"expected the id of a delivery, got {id!r}, which the topics don't have: `tidegate deliveries list`"
+    outcome = standing.outcome
+    expected = f"delivery {id}: expected one that failed, got one that "
+    if standing.status == "skipped" and outcome is not None:
+        return f"{expected}its rule left out: {outcome.reason}"
+    if standing.status != "failed" or outcome is None:
+        return f"{expected}is {standing.status}" + (f" (since {standing.at})" if standing.at else "")
+    if standing.delivery is None:
+        return f"{expected}is no longer in the deliveries topic"
+    return None
+
+
+async def paused(settings: Settings) -> dict[str, Pause]:
+    """What is paused, by `channel/<channel>` or `rule/<rule>`. Raises `StreamsError`."""
+    found: dict[str, Pause] = {}
+    async for record in _records(settings, [settings.topic(DEFINITIONS.name)]):
+        if record.key is not None and record.key.startswith(PAUSE):
+            held = record.key.removeprefix(PAUSE).decode("utf-8", "replace")
+            found.pop(held, None)
+            if record.value is not None:
+                found[held] = msgspec.json.decode(record.value, type=Pause)
+    return found
+
+
+async def pause(settings: Settings, helds: Iterable[str], now_ms: int) -> None:
+    """Pauses `channel/<channel>` or `rule/<rule>`, until `resume`. Raises `InputError` for a rule that isn't in force."""
+    rules = sorted(record.id for record in (await read_in_force(settings)).rules)
+    for held in helds:
+        kind, _, name = held.partition("/")
+        if kind == "rule" and name not in rules:
+            raise InputError(f"expected a rule in force ({' '.join(rules) or 'there are none'}), got {name!r}")
+    await _put_pauses(settings, helds, msgspec.json.encode(Pause(format_instant(now_ms))))
+
+
+async def resume(settings: Settings, helds: Iterable[str]) -> None:
+    """Ends pauses."""
+    await _put_pauses(settings, helds, None)
+
+
+async def _put_pauses(settings: Settings, helds: Iterable[str], value: bytes | None) -> None:
+    async with producer(settings) as client:
+        for held in helds:
+            await client.send_and_wait(settings.topic(DEFINITIONS.name), value, pause_key(held), 0)
+
+
+async def _records(settings: Settings, topics: Sequence[str]) -> AsyncIterator[ConsumerRecord]:
+    """All committed records of `topics` from the beginning to the end as of now, each partition in order."""
+    async with reader(settings, topics) as consumer:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        todo = {partition: end for partition, end in ends.items() if await consumer.position(partition) < end}
+        stalled_s = 0.0
+        while todo:
+            fetched = await consumer.getmany(timeout_ms=FETCH_MS)
+            for records in fetched.values():
+                for record in records:
+                    yield record
+            stalled_s = 0.0 if fetched else stalled_s + FETCH_MS / 1000
+            if stalled_s > STALLED_S:
+                raise BrokerError(f"expected records of {', '.join(topics)}, got none for {STALLED_S:g} s")
+            todo = await _unread(consumer, todo)
+
+
+async def _unread(consumer: AIOKafkaConsumer, ends: dict[object, int]) -> dict[object, int]:
+    return {partition: end for partition, end in ends.items() if await consumer.position(partition) < end}
