@@ -86,7 +86,7 @@ class CountWithin(_Counting):
         assert self.within_ms is not None
         if at_ms <= tally.clock_ms - self.within_ms or not self.flips:
             return kept
-        if kept is None:
+        if not kept:
             return [at_ms]
         if at_ms >= kept[-1]:
             kept.append(at_ms)
@@ -222,14 +222,10 @@ class Matches(EventLeaf):
             self.time = _time_test(condition.measure.tests[0])
         self.paths = sorted(_paths(condition.where))
         self.finders = [finder(path, in_context=True) for path in self.paths]
-        always = [
-            part for part in _conjuncts(condition.where) if where_predicate(part, in_context=True).moments is None
-        ]
-        self.always = [where_predicate(part, in_context=True).holds for part in always]
-
-    def matches(self, event: Event) -> bool:
-        seen = (event.properties, event.context)
-        return all(holds(seen, 0) for holds in self.always)
+        parts = [where_predicate(part, in_context=True) for part in _conjuncts(condition.where)]
+        fixed = [part.holds for part in parts if part.moments is None]
+        # an event that fails what can't change is none to keep
+        self.where = lambda seen, now_ms: all(holds(seen, now_ms) for holds in fixed)
 
     def add(self, kept: list[Any] | None, event: Event, at_ms: int, tally: Tally) -> list[Any] | None:
         if self.within_ms is not None and at_ms <= tally.clock_ms - self.within_ms:

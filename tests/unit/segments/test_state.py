@@ -1,0 +1,185 @@
+"""State records: round trip, golden bytes, limits, and states written under other definitions."""
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from schemas.events import Event, parse_event
+from segments import ContactState, Limits, Program, StateError, compile_program, header, load_data
+from segments.state import encode
+
+HERE = pathlib.Path(__file__).parent
+DAY_MS = 86_400_000
+
+DEFINITIONS = {
+    "segments": [
+        {"id": "buyers", "when": {"event": "Order Completed", "within": "30d", "count": {"gte": 2}}},
+        {"id": "spenders", "when": {"event": "Order Completed", "within": "30d", "sum": {"of": "total", "gte": 50}}},
+        {"id": "lapsed", "when": {"event": "Order Completed", "last_at": {"older_than": "60d"}}},
+        {"id": "pro", "when": {"trait": "plan", "eq": "pro"}, "hold": {"enter": "1h"}},
+        {"id": "steady", "when": {"trait": "plan", "unchanged_for": "7d"}},
+        {"id": "due", "when": {"event": "Booked", "where": {"starts_at": {"within_next": "1d"}}}},
+        {"id": "good", "when": {"all": [{"segment": "buyers"}, {"not": {"segment": "lapsed"}}]}},
+    ]
+}
+
+
+def program(data: dict[str, Any] = DEFINITIONS, **keywords: Any) -> Program:
+    return compile_program(load_data(data), **keywords)
+
+
+def stepped(under: Program) -> ContactState:
+    state = None
+    for n, event in enumerate(
+        [
+            Event("identify", "c", traits={"plan": "pro", "name": None}, occurred_at_ms=0, message_id="m-1"),
+            Event("track", "c", "Order Completed", {"total": 30.1}, occurred_at_ms=1000, message_id="m-2"),
+            Event("track", "c", "Order Completed", {"total": 20.2}, occurred_at_ms=2000, message_id="m-3"),
+            Event("track", "c", "Booked", {"starts_at": "1970-01-03", "x": 1}, occurred_at_ms=3000, message_id="m-4"),
+        ]
+    ):
+        state = under.apply(state, event, 1000 * n, 1000 * n).state
+    assert state is not None
+    return state
+
+
+def fields(state: ContactState) -> dict[str, Any]:
+    return {
+        name: getattr(state, name) for name in ContactState.__slots__ if name not in ("bytes_estimated", "due_stale")
+    }
+
+
+def test_what_was_written_is_read_again() -> None:
+    """A field forgotten by the codec shows only after a restart."""
+    under = program()
+    state = stepped(under)
+    again = under.decode("c", under.encode(state))
+    state.traits_changed = False
+
+    assert fields(state) == fields(again)
+
+
+def test_the_bytes_of_format_1_are_what_they_were() -> None:
+    """A change of format that nobody meant makes every state of a running system unreadable."""
+    golden = HERE / "state_1.hex"
+    record = encode(stepped(program()))
+
+    assert golden.read_text().split() == [record.hex()], (
+        "a new format needs a new number, a reader for the old, and a golden file"
+    )
+
+
+def test_the_header_says_due_and_revision_without_decoding() -> None:
+    """Timers of a million contacts are found from headers alone."""
+    under = program(revision=7)
+    state = stepped(under)
+
+    assert (state.due_ms, 7) == header(under.encode(state))
+    assert 3_600_000 == state.due_ms, "the hold of `pro` ends an hour after the trait was written"
+
+
+@pytest.mark.parametrize("record", [b"", b"\x01", b"\x02" + b"\0" * 30, b"\x01" + b"\0" * 12 + b"\xc1"])
+def test_a_record_that_cannot_be_read_is_an_error_that_says_so(record: bytes) -> None:
+    """A damaged record is quarantined by its error, not found by an IndexError somewhere."""
+    with pytest.raises(StateError, match="expected"):
+        program().decode("c", record)
+
+
+def test_a_state_never_passes_its_limit_and_says_what_it_cost() -> None:
+    """A record that the broker refuses stops its partition for good."""
+    limits = Limits(state_bytes=20_000)
+    under = program(limits=limits)
+    state = None
+    for n in range(3000):
+        raw = (
+            b'{"type":"track","userId":"c","event":"%s","timestamp":%d,"messageId":"m-%d",'
+            b'"properties":{"total":1.5,"starts_at":"2040-01-01","note":"%s"}}'
+        )
+        event = parse_event(raw % (b"Order Completed" if n % 2 else b"Booked", n * 1000, n, b"x" * 200))
+        state = under.apply(state, event, n * 1000, n * 1000).state
+        assert state is not None
+        assert len(under.encode(state)) <= limits.state_bytes
+
+    assert state is not None
+    assert state.limits_passed > 0
+
+
+def test_traits_are_bounded_and_the_one_seen_longest_ago_goes_first() -> None:
+    """A service that makes up trait names may not fill the broker."""
+    under = program({"segments": [{"id": "s", "when": {"trait": "t0", "exists": True}}]}, limits=Limits(traits=3))
+    state = under.apply(None, Event("identify", "c", traits={"t0": 1, "t1": 1, "t2": 1}, occurred_at_ms=0), 0, 0).state
+    assert state is not None
+    under.apply(state, Event("identify", "c", traits={"t0": 1}, occurred_at_ms=1), 1, 1)
+    under.apply(state, Event("identify", "c", traits={"t3": 1}, occurred_at_ms=2), 2, 2)
+
+    assert ["t2", "t0", "t3"] == list(state.traits)
+
+    step = under.apply(state, Event("identify", "c", traits={"t4": 1, "t5": 1}, occurred_at_ms=3), 3, 3)
+
+    assert [("s", "left")] == [(t.segment, t.transition) for t in step.transitions]
+
+
+class TestChangeOver:
+    """A state written under other definitions is taken over at its next touch, or by the sweep."""
+
+    def test_a_new_segment_is_entered_with_cause_backfill_at_the_clock(self) -> None:
+        """Traits are known, so who passes is a member at once; nobody waits for the next event."""
+        state = stepped(program({"segments": [{"id": "all", "when": {"everyone": True}}]}, revision=1))
+        new = {
+            "segments": [
+                {"id": "all", "when": {"everyone": True}},
+                {"id": "pro", "when": {"trait": "plan", "eq": "pro"}},
+            ]
+        }
+
+        (entered,) = program(new, revision=2).change_over(state)
+
+        assert ("pro", 1, 3000, "backfill") == (entered.segment, entered.seq, entered.at_ms, entered.cause)
+
+    def test_a_changed_segment_is_left_with_cause_edit(self) -> None:
+        """The old answer stood; the new one replaces it once, net."""
+        old = {"segments": [{"id": "s", "when": {"trait": "plan", "eq": "pro"}}]}
+        new = {"segments": [{"id": "s", "when": {"trait": "plan", "eq": "free"}}]}
+        state = stepped(program(old, revision=1))
+
+        (left,) = program(new, revision=2, versions={"s": 2}).change_over(state)
+
+        assert ("s", 2, "edit", 2) == (left.segment, left.seq, left.cause, left.segment_version)
+
+    def test_a_removed_segment_is_left_and_its_seq_goes_on_when_it_comes_back(self) -> None:
+        """Consumers that count on alternation must not see `entered` twice."""
+        one = {"segments": [{"id": "s", "when": {"everyone": True}}, {"id": "t", "when": {"everyone": True}}]}
+        without = {"segments": [{"id": "t", "when": {"everyone": True}}]}
+        state = stepped(program(one, revision=1))
+
+        (left,) = program(without, revision=2).change_over(state)
+        (again,) = program(one, revision=3).change_over(state)
+
+        assert ("s", 2, "edit") == (left.segment, left.seq, left.cause)
+        assert ("s", 3, "edit") == (again.segment, again.seq, again.cause)
+
+    def test_unchanged_definitions_change_nothing_but_the_revision(self) -> None:
+        """An `apply` of the same file may message nobody."""
+        state = stepped(program(revision=1))
+        before = fields(state)
+
+        assert [] == program(revision=2).change_over(state)
+        assert before | {"revision": 5, "program_revision": 2} == fields(state)
+
+    def test_an_event_of_an_old_state_changes_it_over_first(self) -> None:
+        """A contact that comes before the sweep gets the same transitions as by the sweep."""
+        state = stepped(program({"segments": [{"id": "all", "when": {"everyone": True}}]}, revision=1))
+        both = {
+            "segments": [
+                {"id": "all", "when": {"everyone": True}},
+                {"id": "x", "when": {"event": "X"}},
+                {"id": "pro", "when": {"trait": "plan", "eq": "pro"}},
+            ]
+        }
+
+        step = program(both, revision=2).apply(state, Event("track", "c", "X", occurred_at_ms=DAY_MS), DAY_MS, DAY_MS)
+
+        assert [("pro", "backfill", 3000), ("x", "event", DAY_MS)] == [
+            (t.segment, t.cause, t.at_ms) for t in step.transitions
+        ]
