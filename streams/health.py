@@ -17,7 +17,7 @@ def add_pages(app: Any) -> None:
     @app.page("/metrics", name="metrics")  # type: ignore[untyped-decorator]
     async def metrics(view: Any, request: Any) -> Any:
         app.worker.show()
-        return view.bytes(app.worker.metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return view.bytes(app.worker.metrics.text(), content_type="text/plain")
 
     @app.page("/livez", name="livez")  # type: ignore[untyped-decorator]
     async def livez(view: Any, request: Any) -> Any:

@@ -66,6 +66,10 @@ def logging_config(settings: Settings) -> dict[str, Any]:
         "loggers": {
             "tidegate": {"level": "INFO"},
             "streams": {"level": "INFO"},
+            # what Faust says of the services that are ours
+            "streams.app": {"level": "WARNING"},
+            "streams.transport": {"level": "WARNING"},
+            "streams.recovery": {"level": "WARNING"},
             "faust": {"level": "WARNING"},
             "mode": {"level": "WARNING"},
             "aiokafka": {"level": "WARNING"},
