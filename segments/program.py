@@ -67,7 +67,9 @@ class Index:
         self.segments: list[Compiled] = []
         self.named: set[int] = set()
         self.held: dict[int, int] = {}
-        for index, segment in enumerate(in_order(definitions.segments)):
+        # by id, so that the order of transitions in a step doesn't depend on the order in a file
+        by_id = sorted(definitions.segments, key=lambda segment: segment.id)
+        for index, segment in enumerate(in_order(by_id)):
             self._add(index, segment, versions.get(segment.id, 1))
         nothing: set[int] = set()
         self.at_once = [segment.index for segment in self.segments if segment.tree(nothing)]
