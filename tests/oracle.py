@@ -443,7 +443,10 @@ def parts_of(condition: dict[str, Any]) -> list[dict[str, Any]]:
 
 def check_spoken(segment: dict[str, Any]) -> None:
     """Raises `Unsupported` naming the first key that the oracle does not speak; definitions are not checked further."""
-    expect_keys(segment, {"id", "name", "description", "tags", "owner", "when", "hold"})
+    expect_keys(
+        segment,
+        {"id", "name", "description", "tags", "owner", "when", "hold", *(["tz"] if segment.get("tz") == "UTC" else [])},
+    )
     conditions = [segment["when"]]
     while conditions:
         condition = conditions.pop()
