@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,9 @@ import tools
 import yaml
 from confluent_kafka.admin import AdminClient, NewTopic
 from packaging.requirements import Requirement
+
+import segments
+from schemas.transitions import Transition
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNTIL_MS = journey.instant_ms("2026-03-01T00:00:00Z")
@@ -263,13 +267,38 @@ def test_the_command_writes_what_the_function_returns() -> None:
     assert [json.loads(line) for line in lines] == journey.events(UNTIL_MS, households=5)
 
 
-def test_the_shop_has_segments_with_windows_counts_sums_absences_a_hold_and_a_lapse() -> None:
+@pytest.fixture(scope="module")
+def shop_transitions() -> list[Transition]:
+    """What the shop's segments make of 300 households, by `simulate`."""
+    definitions = segments.load((ROOT / "deploy" / "segments" / "journey.yaml").read_text())
+    lines = [json.dumps(event).encode() for event in journey.events(UNTIL_MS, households=300)]
+    found = list(segments.simulate(definitions, lines))
+    transitions = [transition for transition in found if isinstance(transition, Transition)]
+    assert len(transitions) == len(found), "a real event was rejected"
+    return transitions
+
+
+def test_every_segment_of_the_shop_is_entered_and_left_and_many_by_time_alone(
+    shop_transitions: list[Transition],
+) -> None:
     text = (ROOT / "deploy" / "segments" / "journey.yaml").read_text()
-    segments = yaml.safe_load(text)["segments"]
-    assert len(segments) >= 8
-    assert len({segment["id"] for segment in segments}) == len(segments)
-    for word in ("within:", "count: {gte", "count: 0", "sum:", "last_at: {older_than", "hold:", "segment:", "where:"):
-        assert word in text
+    ids = {segment["id"] for segment in yaml.safe_load(text)["segments"]}
+    assert len(ids) >= 8
+    seen = {(transition.segment, transition.transition) for transition in shop_transitions}
+    assert seen == {(segment, way) for segment in ids for way in ("entered", "left")}
+    assert sum(transition.cause == "timer" for transition in shop_transitions) > len(shop_transitions) / 4
+
+
+def test_households_come_back_from_a_lapse_as_often_as_30_days_lie_between_two_of_their_baskets(
+    shop_transitions: list[Transition],
+) -> None:
+    orders: dict[str, list[int]] = {}
+    for event in journey.events(UNTIL_MS, households=300):
+        if event["event"] == "Order Completed":
+            orders.setdefault(event["userId"], []).append(journey.instant_ms(event["timestamp"]))
+    gaps_ms = [later - earlier for instants in orders.values() for earlier, later in pairwise(instants)]
+    came_back = [each for each in shop_transitions if (each.segment, each.transition) == ("lapsed", "left")]
+    assert len(came_back) == sum(gap_ms >= 30 * journey.DAY_MS for gap_ms in gaps_ms) > 100
 
 
 def _plain(name: str) -> str:
