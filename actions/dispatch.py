@@ -132,7 +132,7 @@ class Dispatcher:
         if held is not None:
             return await self._park(delivery, held)
         taken = await self._with_ledger(lambda: self._ledger.take(delivery, self._environs.now_ms()))
-        if taken.state != "new":
+        if taken.state != "new" or delivery.id in self._under_way:
             return await self._repeat(delivery, taken)
         return await self._attempt(delivery, rule, taken.attempts)
 

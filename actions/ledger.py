@@ -35,15 +35,19 @@ _GUARD = """
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if redis.call('GET', KEYS[1]) ~= run then return redis.error_reply('UNSYNCED') end
 """
-# KEYS: epoch, entry, body, parked set · ARGV: id, retry, delivery, score, take or park, ms to keep
+# KEYS: epoch, entry, body, parked set · ARGV: id, retry, delivery, score, take or park, ms to keep, owner
 _TAKE = """
-local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state', 'outcome')
+local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state', 'outcome', 'owner')
+if e[3] == 'taken' and e[5] == ARGV[7] and e[1] == ARGV[2] then
+  redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
+  return {'new', tonumber(e[2]), ''}
+end
 if e[3] and not (e[3] == 'failed' and tonumber(ARGV[2]) > tonumber(e[1])) then
   return {e[3], tonumber(e[2]), e[4] or ''}
 end
 local attempts, state = 1, 'taken'
 if ARGV[5] == 'park' then attempts, state = 0, 'waiting' end
-redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', attempts, 'state', state)
+redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', attempts, 'state', state, 'owner', ARGV[7])
 redis.call('HDEL', KEYS[2], 'outcome')
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
 redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[6])
@@ -58,7 +62,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT
   local state = redis.call('HGET', entry, 'state')
   if body and (state == 'taken' or state == 'waiting') then
     redis.call('ZADD', KEYS[2], ARGV[2], id)
-    redis.call('HSET', entry, 'state', 'taken')
+    redis.call('HSET', entry, 'state', 'taken', 'owner', '')
     claimed[#claimed + 1] = {body, redis.call('HINCRBY', entry, 'attempts', 1), state}
   else
     redis.call('ZREM', KEYS[2], id)
@@ -166,6 +170,7 @@ class Ledger:
     def __init__(self, client: "redis.Redis", prefix: str, *, lease_ms: int = LEASE_MS) -> None:
         self._client = client
         self._lease_ms = lease_ms
+        self._owner = secrets.token_hex(8)
         self._stem = f"{{{prefix}ledger}}:"
         self._epoch, self._due = self._stem + "epoch", self._stem + "due"
         self._lock, self._positions, self._helds = self._stem + "lock", self._stem + "positions", self._stem + "helds"
@@ -181,7 +186,10 @@ class Ledger:
         self._set_positions, self._set_epoch = script(_POSITIONS), script(_OPEN)
 
     async def take(self, delivery: Delivery, now_ms: int) -> Taken:
-        """Takes a delivery that was read from Kafka for its first attempt, unless it is known; raises `Unsynced`."""
+        """Takes a delivery that was read from Kafka for its first attempt, unless it is known; raises `Unsynced`.
+
+        May be asked again when Redis's answer got lost: what this very ledger took is new to it still.
+        """
         return await self._take_or_park(delivery, self._due, now_ms + self._lease_ms, "take")
 
     async def park(self, delivery: Delivery, due_ms: int | None, held: str) -> Taken:
@@ -195,7 +203,7 @@ class Ledger:
         keys = [self._epoch, *self._keys(delivery.id), where]
         body = msgspec.json.encode(delivery)
         state, attempts, outcome = await self._run(
-            self._take, keys, [delivery.id, delivery.retry, body, score, what, ENTRY_MS]
+            self._take, keys, [delivery.id, delivery.retry, body, score, what, ENTRY_MS, self._owner]
         )
         found = msgspec.json.decode(outcome, type=Outcome) if outcome else None
         return Taken(state.decode(), attempts, found)

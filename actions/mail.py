@@ -135,7 +135,8 @@ def read_server(url: str) -> MailServer:
 
 def read_sender(text: str) -> Address:
     """The sender of `Name <address>` or an address alone; raises ValueError saying what was expected."""
-    name, address = email.utils.parseaddr(text)
+    found = email.utils.getaddresses([text])
+    name, address = found[0] if len(found) == 1 else ("", "")
     if not is_address(address) or not text.isprintable():
         raise ValueError("an address such as Shop <hello@shop.example>")
     try:

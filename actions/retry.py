@@ -1,7 +1,7 @@
 """When an attempt that failed for now is made again: exponential back-off with full jitter, up to a last attempt.
 
-With the defaults the waits are at most 2, 4, 8 … s, 4 h at the longest, 14 of them: the last attempt comes 9.1 h after
-the first at the latest and, as full jitter halves them, 4.6 h after it on average.
+With the defaults the waits are at most 2, 4, 8 … s, 4 h at the longest, 14 of them: the last attempt comes 8.6 h after
+the first at the latest and, as full jitter halves them, 4.3 h after it on average.
 """
 
 import hashlib

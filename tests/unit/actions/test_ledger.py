@@ -1,0 +1,293 @@
+"""The ledger, against a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+
+from actions.dispatch import outcome_of
+from actions.ledger import LEASE_MS, Batch, Ledger, LockLost, Unsynced
+from schemas.deliveries import Delivery, Outcome
+
+pytestmark = pytest.mark.kafka  # it takes a Redis
+
+Make = Callable[..., Delivery]
+NOW_MS = 1_772_357_400_000
+
+
+def nothing(positions: dict[str, int]) -> AsyncIterator[Batch]:
+    return history()(positions)
+
+
+def history(*outcomes: Outcome) -> Callable[[dict[str, int]], AsyncIterator[Batch]]:
+    """Reads like Kafka does: from the position that the ledger has, one record a batch."""
+
+    async def read(positions: dict[str, int]) -> AsyncIterator[Batch]:
+        for at, outcome in enumerate(outcomes):
+            if at >= positions.get("0", 0):
+                yield Batch([outcome], {"0": at + 1})
+
+    return read
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    made = redis.Redis.from_url(redis_url)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def ledger(client: redis.Redis, prefix: str) -> Ledger:
+    made = Ledger(client, prefix)
+    assert await made.rebuild(NOW_MS, nothing)
+    return made
+
+
+@pytest.fixture
+def other(ledger: Ledger, client: redis.Redis, prefix: str) -> Ledger:
+    """The ledger of another dispatcher."""
+    return Ledger(client, prefix)
+
+
+async def test_what_is_taken_once_is_not_taken_again(ledger: Ledger, other: Ledger, make_delivery: Make) -> None:
+    first = await ledger.take(make_delivery(), NOW_MS)
+    second = await other.take(make_delivery(), NOW_MS)
+
+    assert (first.state, first.attempts) == ("new", 1)
+    assert (second.state, second.attempts, second.outcome) == ("taken", 1, None)
+
+
+async def test_whoever_took_it_may_ask_again_until_it_has_an_outcome(ledger: Ledger, make_delivery: Make) -> None:
+    """Redis may have done it and its answer may have got lost; the delivery needn't wait for the lease to end."""
+    first = await ledger.take(make_delivery(), NOW_MS)
+    again = await ledger.take(make_delivery(), NOW_MS + 5)
+
+    assert first == again
+    (claimed,) = await ledger.claim(NOW_MS + 5 + LEASE_MS, 10)
+    assert claimed.in_doubt
+    assert (await ledger.take(make_delivery(), NOW_MS)).state == "taken"
+
+
+async def test_of_many_at_once_one_takes_it(
+    ledger: Ledger, client: redis.Redis, prefix: str, make_delivery: Make
+) -> None:
+    taken = await asyncio.gather(*(Ledger(client, prefix).take(make_delivery(), NOW_MS) for _ in range(20)))
+
+    assert [each.state for each in taken].count("new") == 1
+
+
+async def test_what_became_of_it_is_told_to_whoever_asks_again(ledger: Ledger, make_delivery: Make) -> None:
+    await ledger.take(make_delivery(), NOW_MS)
+    outcome = outcome_of(make_delivery(), "sent", 1, NOW_MS)
+    await ledger.record(outcome)
+    taken = await ledger.take(make_delivery(), NOW_MS)
+
+    assert (taken.state, taken.outcome) == ("sent", outcome)
+    assert await ledger.next_due_ms() is None
+
+
+async def test_what_was_taken_and_has_no_outcome_is_due_when_its_lease_ends(
+    ledger: Ledger, make_delivery: Make
+) -> None:
+    """A dispatcher killed in an attempt; not before the end, as it may be alive and slow."""
+    await ledger.take(make_delivery(), NOW_MS)
+
+    assert await ledger.claim(NOW_MS + LEASE_MS - 1, 10) == []
+    (claimed,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+    assert (claimed.delivery, claimed.attempts, claimed.in_doubt) == (make_delivery(), 2, True)
+    assert await ledger.claim(NOW_MS + LEASE_MS, 10) == []
+
+
+async def test_what_waits_is_claimed_when_it_is_due_and_is_not_in_doubt(ledger: Ledger, make_delivery: Make) -> None:
+    await ledger.take(make_delivery(), NOW_MS)
+    await ledger.record(outcome_of(make_delivery(), "waiting", 1, NOW_MS, "retry", "503", due_ms=NOW_MS + 5000))
+
+    assert await ledger.next_due_ms() == NOW_MS + 5000
+    assert await ledger.claim(NOW_MS + 4999, 10) == []
+    (claimed,) = await ledger.claim(NOW_MS + 5000, 10)
+    assert (claimed.attempts, claimed.in_doubt) == (2, False)
+
+
+async def test_a_lease_is_renewed_only_while_it_is_ours(ledger: Ledger, make_delivery: Make) -> None:
+    await ledger.take(make_delivery(), NOW_MS)
+    (first,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+
+    assert await ledger.renew(first, NOW_MS + LEASE_MS + 10)
+    assert await ledger.claim(NOW_MS + 2 * LEASE_MS, 10) == []
+    (second,) = await ledger.claim(NOW_MS + 2 * LEASE_MS + 10, 10)
+    assert not await ledger.renew(first, NOW_MS)
+    assert await ledger.renew(second, NOW_MS)
+
+
+async def test_what_is_put_back_has_not_been_attempted(ledger: Ledger, make_delivery: Make) -> None:
+    await ledger.park(make_delivery(), NOW_MS, "")
+    (claimed,) = await ledger.claim(NOW_MS, 10)
+    await ledger.put_back(claimed, NOW_MS + 100, "")
+    (again,) = await ledger.claim(NOW_MS + 100, 10)
+
+    assert (claimed.attempts, again.attempts, again.in_doubt) == (1, 1, False)
+
+
+async def test_what_is_held_is_due_only_after_its_release(ledger: Ledger, make_delivery: Make) -> None:
+    await ledger.park(make_delivery("a" * 32), None, "channel/email")
+    await ledger.park(make_delivery("b" * 32), NOW_MS, "")
+    (claimed,) = await ledger.claim(NOW_MS, 10)
+    await ledger.put_back(claimed, None, "rule/mail")
+
+    assert await ledger.helds() == ["channel/email", "rule/mail"]
+    assert await ledger.claim(NOW_MS * 2, 10) == []
+    assert await ledger.waiting() == 2
+    await ledger.release("channel/email")
+    assert [item.delivery.id for item in await ledger.claim(NOW_MS, 10)] == ["a" * 32]
+    await ledger.release("rule/mail")
+    assert [item.delivery.id for item in await ledger.claim(NOW_MS, 10)] == ["b" * 32]
+    assert await ledger.helds() == []
+
+
+async def test_a_failed_delivery_is_taken_again_when_a_person_asks_and_a_sent_one_never(
+    ledger: Ledger, other: Ledger, make_delivery: Make
+) -> None:
+    failed, sent = make_delivery("f" * 32), make_delivery("5" * 32)
+    for delivery, status in ((failed, "failed"), (sent, "sent")):
+        await ledger.take(delivery, NOW_MS)
+        await ledger.record(outcome_of(delivery, status, 1, NOW_MS))  # type: ignore[arg-type]
+
+    assert (await ledger.take(make_delivery("f" * 32), NOW_MS)).state == "failed"
+    assert (await ledger.take(make_delivery("f" * 32, retry=1), NOW_MS)).state == "new"
+    assert (await other.take(make_delivery("f" * 32, retry=1), NOW_MS)).state == "taken"
+    assert (await ledger.take(make_delivery("5" * 32, retry=1), NOW_MS)).state == "sent"
+
+
+async def test_of_two_outcomes_the_later_attempts_stays_whatever_their_order(
+    ledger: Ledger, make_delivery: Make
+) -> None:
+    sent = outcome_of(make_delivery(), "sent", 2, NOW_MS)
+    await ledger.record(sent)
+    await ledger.record(outcome_of(make_delivery(), "waiting", 1, NOW_MS, "retry", "503", due_ms=NOW_MS))
+    await ledger.record(outcome_of(make_delivery(), "waiting", 2, NOW_MS, "in_doubt", "?", due_ms=NOW_MS))
+
+    assert (await ledger.take(make_delivery(), NOW_MS)).outcome == sent
+    assert await ledger.claim(NOW_MS * 2, 10) == []
+
+
+async def test_entries_outlive_the_deliveries_topic(ledger: Ledger, client: redis.Redis, make_delivery: Make) -> None:
+    await ledger.take(make_delivery(), NOW_MS)
+    await ledger.record(outcome_of(make_delivery(), "sent", 1, NOW_MS))
+    (key,) = [key async for key in client.scan_iter(match=f"*{ledger._stem[1:-2]}*entry*")]
+
+    assert await client.pttl(key) > 40 * 86_400_000
+
+
+async def test_an_empty_redis_takes_nothing_before_a_rebuild(
+    client: redis.Redis, prefix: str, make_delivery: Make
+) -> None:
+    ledger = Ledger(client, prefix)
+    for call in (ledger.take(make_delivery(), NOW_MS), ledger.claim(NOW_MS, 1), ledger.park(make_delivery(), 1, "")):
+        with pytest.raises(Unsynced):
+            await call
+
+
+async def test_a_rebuild_knows_what_was_sent_and_what_waits(
+    client: redis.Redis, prefix: str, make_delivery: Make
+) -> None:
+    """What waits is not attempted before an attempt that was under way can have ended."""
+    sent, waiting = make_delivery("5" * 32), make_delivery("a" * 32)
+    ledger = Ledger(client, prefix)
+    outcomes = [
+        outcome_of(sent, "waiting", 1, NOW_MS, "retry", "503", due_ms=NOW_MS),
+        outcome_of(waiting, "waiting", 3, NOW_MS, "retry", "503", due_ms=NOW_MS),
+        outcome_of(sent, "sent", 2, NOW_MS),
+    ]
+    assert await ledger.rebuild(NOW_MS, history(*outcomes))
+
+    assert (await ledger.take(sent, NOW_MS)).state == "sent"
+    assert (await ledger.take(waiting, NOW_MS)).state == "waiting"
+    assert await ledger.claim(NOW_MS + LEASE_MS - 1, 10) == []
+    (claimed,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+    assert (claimed.delivery, claimed.attempts) == (waiting, 4)
+
+
+async def test_a_second_rebuild_reads_only_what_is_new(client: redis.Redis, prefix: str, make_delivery: Make) -> None:
+    """A Redis that merely restarted holds up sending for as long as the last minute's outcomes take to read."""
+    ledger = Ledger(client, prefix)
+    outcomes = [outcome_of(make_delivery(str(n) * 32), "sent", 1, NOW_MS) for n in range(3)]
+    seen: list[dict[str, int]] = []
+
+    def read(positions: dict[str, int]) -> AsyncIterator[Batch]:
+        seen.append(positions)
+        return history(*outcomes)(positions)
+
+    await ledger.rebuild(NOW_MS, read)
+    await ledger.rebuild(NOW_MS, read)
+
+    assert seen == [{}, {"0": 3}]
+
+
+async def test_a_rebuild_leaves_alone_what_goes_on_meanwhile(ledger: Ledger, make_delivery: Make) -> None:
+    """It runs once a minute beside the sending; the outcomes that it reads are old news."""
+    delivery = make_delivery()
+    old = outcome_of(delivery, "waiting", 1, NOW_MS, "retry", "503", due_ms=NOW_MS)
+    await ledger.record(old)
+    (claimed,) = await ledger.claim(NOW_MS, 10)
+    await ledger.rebuild(NOW_MS, history(old))
+
+    assert await ledger.renew(claimed, NOW_MS)
+    assert (await ledger.take(delivery, NOW_MS)).state == "taken"
+
+
+async def test_one_rebuild_at_a_time(client: redis.Redis, prefix: str) -> None:
+    one, other = Ledger(client, prefix), Ledger(client, prefix)
+    answers: list[bool] = []
+
+    async def read(positions: dict[str, int]) -> AsyncIterator[Batch]:
+        answers.append(await other.rebuild(NOW_MS, nothing))
+        yield Batch([], {})
+
+    assert await one.rebuild(NOW_MS, read)
+    assert answers == [False]
+
+
+@pytest.fixture
+def own_redis(services_module: ModuleType, tmp_path: Path) -> Any:
+    with services_module.Redis(tmp_path / "redis") as service:
+        yield service
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["restarted", "restarted empty"])
+async def test_a_redis_that_restarted_is_out_of_sync_until_a_rebuild(
+    own_redis: Any, prefix: str, make_delivery: Make, empty: bool
+) -> None:
+    """Whether it holds all that was sent can't be seen from within; only Kafka's outcomes tell."""
+    client = redis.Redis.from_url(own_redis.url)
+    ledger = Ledger(client, prefix)
+    await ledger.rebuild(NOW_MS, nothing)
+    await ledger.take(make_delivery(), NOW_MS)
+    await asyncio.to_thread(own_redis.restart, empty=empty)
+    await client.connection_pool.disconnect()
+
+    with pytest.raises(Unsynced):
+        await ledger.take(make_delivery(), NOW_MS)
+    assert await ledger.rebuild(NOW_MS, nothing)
+    assert (await Ledger(client, prefix).take(make_delivery(), NOW_MS)).state == ("new" if empty else "taken")
+    await client.aclose()
+
+
+async def test_a_redis_emptied_under_a_rebuild_is_not_taken_for_rebuilt(
+    own_redis: Any, prefix: str, make_delivery: Make
+) -> None:
+    client = redis.Redis.from_url(own_redis.url)
+    ledger = Ledger(client, prefix)
+
+    async def read(positions: dict[str, int]) -> AsyncIterator[Batch]:
+        yield Batch([outcome_of(make_delivery(), "sent", 1, NOW_MS)], {"0": 1})
+        await client.flushall()
+
+    with pytest.raises(LockLost):
+        await ledger.rebuild(NOW_MS, read)
+    assert not await ledger.in_sync()
+    await client.aclose()

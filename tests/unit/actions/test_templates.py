@@ -1,0 +1,97 @@
+"""What a template may do, and that it can do nothing else."""
+
+from typing import Any
+
+import pytest
+
+from actions.templates import RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, TemplateError, check_template, render
+
+
+def values(**traits: Any) -> dict[str, Any]:
+    return {"traits": traits, "contact": "c", "segment": "s", "transition": {}, "event": {"properties": {"n": 3}}}
+
+
+def test_a_template_names_the_traits_that_it_asks_for() -> None:
+    text = "{{ traits.first_name }} {{ traits['group.id'] }} {% if traits.items %}{{ event.properties.n }}{% endif %}"
+
+    assert check_template(text) == {"first_name", "group.id", "items"}
+
+
+def test_values_are_filled_in() -> None:
+    text = "{% for item in traits.items %}{{ item.name | upper }}{% if not loop.last %}, {% endif %}{% endfor %}"
+
+    assert render(text, values(items=[{"name": "tea"}, {"name": "milk"}])) == "TEA, MILK"
+
+
+def test_a_trait_called_like_a_method_is_the_trait() -> None:
+    """Jinja itself would find `dict.items`, `dict.keys` or `dict.values` first."""
+    assert render("{{ traits.keys }} {{ traits.values }}", values(keys="a", values=5)) == "a 5"
+
+
+def test_html_is_escaped_and_text_is_not() -> None:
+    given = values(name="<b>Bo & Co</b>")
+
+    assert render("{{ traits.name }}", given, html=True) == "&lt;b&gt;Bo &amp; Co&lt;/b&gt;"
+    assert render("{{ traits.name }}", given) == "<b>Bo & Co</b>"
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ traits.name }}", "{{ traits.a.b }}", "{{ event.nothing }}", "{{ traits.a['x'] }}"]
+)
+def test_an_undefined_value_is_an_error_and_default_is_the_way_out(text: str) -> None:
+    with pytest.raises(TemplateError, match="a value is missing"):
+        render(text, values(a={}))
+    assert render(text.replace(" }}", " | default('friend') }}"), values(a={})) == "friend"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ ''.__class__.__mro__ }}", None),
+        ("{{ traits.x.__class__ }}", None),
+        ("{{ traits.x['__class__'] }}", None),
+        ("{{ traits.x | attr('__class__') }}", "expected a filter that there is, got 'attr'"),
+        ("{{ traits.x.format(5) }}", "got a call"),
+        ("{{ range(10) }}", "got a call"),
+        ("{{ lipsum() }}", "got a call"),
+        ("{{ self }}", "got 'self'"),
+        ("{{ config }}", "got 'config'"),
+        ("{% include 'x' %}", "got `include`"),
+        ("{% import 'x' as y %}", "got `import`"),
+        ("{% extends 'x' %}", "got `extends`"),
+        ("{% macro m() %}{% endmacro %}", "got `macro`"),
+        ("{% block b %}{% endblock %}", "got `block`"),
+        ("{{ 'a' * 1000000000 }}", None),
+        ("{{ 9 ** 9 ** 9 }}", "got `pow`"),
+        ("{{ '%1000000000d' % 1 }}", None),
+        ("{{ traits.x | center(1000000000) }}", "expected a filter that there is, got 'center'"),
+        ("{% for a in traits.x %}{% for b in a %}{% for c in b %}{% endfor %}{% endfor %}{% endfor %}", "loops within"),
+        ("{% for a in traits.x recursive %}{% endfor %}", "loops within"),
+        ("{{ traits }}", "got `traits` alone"),
+        ("{{ traits[contact] }}", "expected the name of a trait"),
+        ("{% set traits = {} %}", "got"),
+        ("{{ trait.name }}", "did you mean 'traits'?"),
+        ("{{ unclosed", "unexpected"),
+        ("x" * (TEMPLATE_BYTES_MAX + 1), "bytes, got"),
+        ("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}", "expected"),
+    ],
+)
+def test_nothing_but_values_filters_if_and_for(text: str, expected: str | None) -> None:
+    """Refused when the rule is checked, or (`expected` None) at the latest when it is rendered."""
+    if expected is not None:
+        with pytest.raises(TemplateError) as raised:
+            check_template(text)
+        assert expected in str(raised.value)
+    with pytest.raises(TemplateError):
+        render(text, values(x="some text"))
+
+
+def test_what_comes_out_has_a_bound() -> None:
+    text = "{% for a in traits.x %}{% for b in traits.x %}{{ traits.long }}{% endfor %}{% endfor %}"
+
+    with pytest.raises(TemplateError, match=f"expected at most {RENDERED_BYTES_MAX} bytes"):
+        render(text, values(x=list(range(10_000)), long="y" * 1000))
+
+
+def test_a_lone_surrogate_in_a_trait_is_no_crash() -> None:
+    assert render("{{ traits.x }}", values(x="\ud800")) == "\ud800"
