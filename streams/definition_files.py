@@ -123,7 +123,7 @@ class _Draft:
                     load_data(data, file.name)
                 rules = load_rules(file.text, file.name, templates)
             except (DefinitionErrors, RuleErrors) as error:
-                self.errors += error.errors
+                self.errors += [self._in_file(file.name, line) for line in error.errors]
                 continue
             for rule in rules:
                 self._claim("rule", rule.id, file.name)
@@ -156,7 +156,10 @@ class _Draft:
     def _line(self, error: str) -> str:
         subject = _SUBJECT.match(error) if self._several else None
         file = self._origin.get((subject[1], subject[2])) if subject else None
-        return f"{file}: {error}" if file else error
+        return self._in_file(file, error) if file else error
+
+    def _in_file(self, file: str, error: str) -> str:
+        return f"{file}: {error}" if self._several and not error.startswith(f"{file}: ") else error
 
     def _claim(self, kind: Kind, id: str, file: str) -> None:
         other = self._origin.setdefault((kind, id), file)

@@ -77,7 +77,7 @@ def open_lines(path: str) -> Iterator[EventLines]:
     if path == "-":
         stdin = cast(BinaryIO, sys.stdin.buffer)
         # not through Python's buffer: what waits there, a poll of the descriptor can't see
-        yield EventLines("standard input", stdin, lambda size: os.read(stdin.fileno(), size), None)
+        yield EventLines(path, stdin, lambda size: os.read(stdin.fileno(), size), None)
         return
     with contextlib.ExitStack() as opened:
         try:

@@ -4,28 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from schemas.instants import parse_instant
+from streams.cli.parameters import InstantType
 from streams.cli.terminal import print_json, progress, run, say, settings
 
 if TYPE_CHECKING:
     from streams.publish import Published
 
 PROBLEMS_SHOWN = 100
-
-
-class InstantType(click.ParamType):
-    """An instant on the command line, to epoch ms."""
-
-    name = "instant"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Epoch ms; a date alone is its midnight in UTC."""
-        if isinstance(value, int):
-            return value
-        at_ms = parse_instant(value, offset_required=False)
-        if at_ms is None:
-            self.fail(f"expected an instant such as 2026-03-01 or 2026-03-01T09:30:00Z, got {value!r}", param, ctx)
-        return at_ms
 
 
 @click.command()

@@ -1,0 +1,46 @@
+"""`tidegate settings`: every setting, what it is now, and what it is for."""
+
+import os
+import re
+
+import click
+
+from streams.cli.terminal import json_option, print_table
+from streams.settings import SETTINGS, load_settings
+
+COLUMNS = ("variable", "default", "now", "what it is for")
+
+
+@click.command()
+@json_option
+@click.option("--markdown", is_flag=True, help="As the table in the README, without what each is now.")
+def settings(as_json: bool, markdown: bool) -> None:
+    """List all settings: environment variables, with default, what each is now, and what it is for.
+
+    \b
+    Example:
+      TIDEGATE_GRACE=5s tidegate settings
+    """
+    if markdown:
+        click.echo(markdown_table(), nl=False)
+        return
+    load_settings()
+    rows = [
+        (setting.variable, setting.default, _shown(os.environ.get(setting.variable, setting.default)), setting.help)
+        for setting in SETTINGS
+    ]
+    print_table(COLUMNS, rows, as_json)
+
+
+def _shown(value: str) -> str:
+    """Without the password that a URL may hold."""
+    return re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:***@", value)
+
+
+def markdown_table() -> str:
+    """The README's table of settings."""
+    lines = ["| variable | default | what it is for |", "|---|---|---|"]
+    for setting in SETTINGS:
+        default = f"`{setting.default}`" if setting.default else ""
+        lines.append(f"| `{setting.variable}` | {default} | {setting.help.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,51 @@
+"""What could not be taken, read back from the `rejected` topic."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from typing import Any
+
+from schemas.topics import REJECTED
+from streams.settings import Settings
+from streams.tail import committed, shown_bytes
+
+# the whole topic has been read when nothing more has come for so long
+IDLE_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class RejectedRecord:
+    """A record as it came, where it came from, and why it wasn't taken; times are epoch ms."""
+
+    reason: str
+    sentence: str
+    topic: str
+    partition: int
+    offset: int
+    rejected_at_ms: int
+    key: Any
+    value: Any
+
+
+async def rejected(settings: Settings) -> AsyncIterator[RejectedRecord]:
+    """All that is in the topic now, about in order of time; raises `StreamsError`."""
+    async for records in committed(settings, [REJECTED.name], from_beginning=True, until_idle_s=IDLE_S):
+        for record in records:
+            yield _read(record)
+
+
+def _read(record: Any) -> RejectedRecord:
+    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    return RejectedRecord(
+        reason=headers.get("reason", "unknown"),
+        sentence=headers.get("sentence", ""),
+        topic=headers.get("topic", ""),
+        partition=_number(headers.get("partition")),
+        offset=_number(headers.get("offset")),
+        rejected_at_ms=_number(headers.get("rejected_at_ms")),
+        key=None if record.key is None else shown_bytes(record.key),
+        value=None if record.value is None else shown_bytes(record.value),
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else -1
