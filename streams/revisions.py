@@ -75,10 +75,18 @@ class Revisions:
     """The definitions topic, read record by record; `in_force` is always that of a whole revision."""
 
     def __init__(self) -> None:
-        self.in_force = InForce()
+        self._in_force = InForce()
+        self._missing: str | None = None
         self.history: list[RevisionRecord] = []
         self._written: dict[tuple[str, str, int], DefinitionRecord] = {}
         self._open: dict[tuple[str, str, int], DefinitionRecord] = {}
+
+    @property
+    def in_force(self) -> InForce:
+        """The definitions of the newest revision; raises `DefinitionsUnreadable` where some of them are gone."""
+        if self._missing is not None:
+            raise DefinitionsUnreadable(self._missing)
+        return self._in_force
 
     def add(self, key: bytes | None, value: bytes | None) -> bool:
         """Takes one record; whether it put a revision in force. Raises `DefinitionsUnreadable`."""
@@ -96,23 +104,25 @@ class Revisions:
     def _close(self, revision: RevisionRecord) -> bool:
         self._written |= self._open
         self._open.clear()
-        if revision.number <= self.in_force.number:
-            # compaction may leave an older one behind a newer: each counts once, and never backwards
+        if self.history and revision.number <= self.history[-1].number:
             return False
         self.history.append(revision)
         by_kind: dict[str, list[DefinitionRecord]] = {"segment": [], "score": [], "rule": []}
         for listed in revision.definitions:
             record = self._written.get((listed.kind, listed.id, listed.version))
             if record is None:
-                raise DefinitionsUnreadable(
+                # compaction keeps of a body that was rewritten only the last one, which stands behind this revision
+                self._missing = (
                     f"revision {revision.number}: expected version {listed.version} of {listed.kind} {listed.id!r} "
                     "before it, found none: records of this topic have been deleted"
                 )
+                return False
             by_kind[listed.kind].append(record)
+        self._missing = None
         versions: dict[tuple[str, str], int] = {}
         for kind, id, version in self._written:
             versions[kind, id] = max(version, versions.get((kind, id), 0))
-        self.in_force = InForce(
+        self._in_force = InForce(
             number=revision.number,
             segments=by_kind["segment"],
             scores=by_kind["score"],

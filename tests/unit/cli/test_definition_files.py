@@ -1,0 +1,127 @@
+"""Files of segments and rules, checked together and against what is in force."""
+
+from pathlib import Path
+
+import pytest
+
+from streams.definition_files import Checked, File, check_files, check_removal, find, open_files
+from streams.errors import DefinitionsRefused, InputError
+from streams.revisions import InForce, Revisions, messages, revise
+
+BASE = File("base.yaml", "segments: [{id: big, when: {event: Order Completed}}]")
+ON_TOP = File("top.yaml", "segments: [{id: bigger, when: {segment: big}}]")
+RULE = File(
+    "rules.yaml",
+    "rules: [{id: hook, on: {segment: big}, channel: webhook, target: 'http://127.0.0.1:1/', secret: X}]",
+)
+
+
+def _check(*files: File, in_force: InForce | None = None) -> Checked:
+    return check_files(files, in_force or InForce(), Path("templates"))
+
+
+def _refused(*files: File, in_force: InForce | None = None) -> list[str]:
+    with pytest.raises(DefinitionsRefused) as refused:
+        _check(*files, in_force=in_force)
+    return list(refused.value.lines)
+
+
+def _applied(*files: File) -> InForce:
+    revised = revise(InForce(), _check(*files).bodies, (), 1)
+    assert revised is not None
+    revisions = Revisions()
+    for key, value in messages(revised):
+        revisions.add(key, value)
+    return revisions.in_force
+
+
+def test_segments_and_rules_may_refer_to_another_file() -> None:
+    """In whatever order they are named."""
+    checked = _check(RULE, ON_TOP, BASE)
+
+    assert set(checked.bodies) == {("segment", "big"), ("segment", "bigger"), ("rule", "hook")}
+
+
+def test_segments_and_rules_may_refer_to_what_is_in_force() -> None:
+    """And only what the files hold is put in force."""
+    assert set(_check(ON_TOP, in_force=_applied(BASE)).bodies) == {("segment", "bigger")}
+    assert set(_check(RULE, in_force=_applied(BASE)).bodies) == {("rule", "hook")}
+
+
+def test_what_refers_to_nothing_is_refused() -> None:
+    """A rule for a segment that is not there would never act."""
+    assert "expected the id of a segment in `segment`, got 'big'" in _refused(ON_TOP)[0]
+    assert "rule 'hook': expected a segment in force, got 'big'" in _refused(RULE)[0]
+
+
+def test_a_cycle_over_two_files_is_refused() -> None:
+    """Neither has one by itself."""
+    back = File("back.yaml", "segments: [{id: big, when: {segment: bigger}}]")
+
+    assert any("no circle of segments" in line for line in _refused(back, in_force=_applied(BASE, ON_TOP)))
+
+
+def test_errors_of_all_files_are_listed_with_the_file() -> None:
+    """All at once, each on a line."""
+    bad = File("bad.yaml", "segments: [{id: x, when: {evnt: a}}]\nrules: [{id: q, on: {segment: x}}]")
+    broken = File("broken.yaml", "segments: [")
+    lines = _refused(BASE, bad, broken)
+
+    assert any(line.startswith("bad.yaml: segment 'x': ") for line in lines)
+    assert any(line.startswith("bad.yaml: rule 'q': ") for line in lines)
+    assert any(line.startswith("broken.yaml: expected YAML") for line in lines)
+
+
+def test_with_one_file_errors_begin_with_the_segment() -> None:
+    """As the language page has them."""
+    (line,) = _refused(File("bad.yaml", "segments: [{id: x, when: {event: a, count: {gte: ten}}}]"))
+
+    assert line == "segment 'x': expected a number, got 'ten' - at $.when.count.gte"
+
+
+def test_one_id_in_two_files_is_refused() -> None:
+    """The last one doesn't win."""
+    again = File("again.yaml", BASE.text)
+    lines = _refused(BASE, again)
+
+    assert any("'big'" in line and "base.yaml" in line for line in lines)
+
+
+def test_a_segment_and_a_rule_may_have_the_same_id() -> None:
+    """They are told apart by kind."""
+    rule = File("rules.yaml", RULE.text.replace("id: hook", "id: big"))
+
+    in_force = _applied(BASE, rule)
+    assert find(in_force, ["segment/big"]) == [("segment", "big")]
+    with pytest.raises(InputError, match="say segment/big or rule/big"):
+        find(in_force, ["big"])
+
+
+def test_what_is_not_in_force_cannot_be_named() -> None:
+    """All of them are said."""
+    with pytest.raises(InputError) as error:
+        find(_applied(BASE), ["big", "small", "rule/big"])
+    assert len(error.value.lines) == 2
+
+
+def test_removing_what_others_refer_to_is_refused_naming_them() -> None:
+    """Unless they go with it."""
+    in_force = _applied(BASE, ON_TOP, RULE)
+    with pytest.raises(DefinitionsRefused) as refused:
+        check_removal(in_force, [("segment", "big")])
+
+    assert "'bigger'" in str(refused.value) and "'hook'" in str(refused.value)
+    check_removal(in_force, [("segment", "big"), ("segment", "bigger"), ("rule", "hook")])
+    check_removal(in_force, [("rule", "hook"), ("segment", "bigger")])
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    """Some editors write one."""
+    (tmp_path / "s.yaml").write_bytes(b"\xef\xbb\xbf" + BASE.text.encode())
+
+    assert _check(*open_files([str(tmp_path / "s.yaml")])).bodies
+
+
+def test_a_file_with_rules_alone_needs_no_segments() -> None:
+    """They may be kept apart."""
+    assert set(_check(RULE, in_force=_applied(BASE)).bodies) == {("rule", "hook")}
