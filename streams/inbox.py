@@ -137,9 +137,15 @@ class Inbox:
         if not heads:
             return None
         order_ms, index = heads[0]
-        for source in self._empty:
-            if not self._certain(source, order_ms, index, now_ms):
-                return None
+        if self.arrival:
+            for source in self._empty:
+                if not _certain(source, order_ms, index):
+                    return None
+        else:
+            fresh_ms = now_ms - FRESH_MS
+            for source in self._empty:
+                if source.end_seen_ms < fresh_ms:
+                    return None
         source = self._sources[index]
         taken = source.head
         assert taken is not None
@@ -193,11 +199,10 @@ class Inbox:
         source.head = Taken(source.topic, record, event, received_ms)
         return order_ms
 
-    def _certain(self, empty: _Source, order_ms: int, index: int, now_ms: int) -> bool:
-        """Whether a topic with nothing in hand can't bring anything before (order_ms, index)."""
-        if not self.arrival:
-            return empty.end_seen_ms >= now_ms - FRESH_MS
-        if empty.order_ms is None or order_ms > empty.order_ms:
-            return False
-        # at the same instant the earlier topic goes first, so it has to say that it has no more of it
-        return order_ms < empty.order_ms or empty.closed or empty.index > index
+
+def _certain(empty: _Source, order_ms: int, index: int) -> bool:
+    """Whether a topic with nothing in hand can't bring anything before (order_ms, index), going by what it brought."""
+    if empty.order_ms is None or order_ms > empty.order_ms:
+        return False
+    # at the same instant the earlier topic goes first, so it has to say that it has no more of it
+    return order_ms < empty.order_ms or empty.closed or empty.index > index

@@ -32,11 +32,16 @@ TOGETHER_MS = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """When checkpoints come: ms from the first change when idle, at most under load; or at so many events."""
+    """When checkpoints come: ms from the first change when idle, at most under load; or at so many events.
+
+    A partition that is further behind than a quarter of `events` gains nothing from an early one, but pays for it: there
+    they come at `events`, or after `behind_ms`.
+    """
 
     idle_ms: float = 50.0
     load_ms: float = 120.0
     events: int = 5_000
+    behind_ms: float = 1_000.0
 
 
 class Worker:
@@ -180,6 +185,11 @@ class Worker:
                 partition.take_plan(plan)
                 logger.info("partition %d: revision %d of the definitions is in force", number, plan.revision)
 
+    @property
+    def busy(self) -> bool:
+        """Whether checkpoints are under way."""
+        return bool(self._jobs)
+
     # ---- committing ---------------------------------------------------------------------------------------------------
 
     async def commit_when_due(self) -> None:
@@ -217,6 +227,8 @@ class Worker:
         since_ms = overlay.since_ms or 0.0
         if overlay.events >= self.pace.events or partition.full():
             return since_ms
+        if partition.inbox.lag > self.pace.events // 4:
+            return since_ms + self.pace.behind_ms
         return since_ms + min(max(self.pace.idle_ms, 4 * partition.checkpoint_ms), self.pace.load_ms)
 
     async def checkpoint(self, partition: Partition, *, offsets: bool = False) -> None:
