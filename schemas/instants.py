@@ -1,6 +1,7 @@
 """Instants and durations as they are written: text in, whole milliseconds out (language page, section 3)."""
 
 import datetime
+import functools
 import re
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -76,9 +77,13 @@ def parse_instant(text: str, *, offset_required: bool) -> int | None:
 
 def format_instant(at_ms: int) -> str:
     """`2026-03-01T09:30:00.000Z`: UTC with milliseconds, as every record of ours has it."""
-    seconds, ms = divmod(at_ms, 1000)
-    moment = EPOCH + datetime.timedelta(seconds=seconds)
-    return (
-        f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}T"
-        f"{moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}.{ms:03d}Z"
-    )
+    day, ms = divmod(at_ms, 86_400_000)
+    seconds, ms = divmod(ms, 1000)
+    minutes, second = divmod(seconds, 60)
+    return f"{_date(day)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}.{ms:03d}Z"
+
+
+@functools.lru_cache(4096)
+def _date(day: int) -> str:
+    """`YYYY-MM-DD` of a number of days since 1970; a stream is about few days at a time."""
+    return (EPOCH + datetime.timedelta(days=day)).date().isoformat()
