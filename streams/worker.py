@@ -14,7 +14,7 @@ from collections.abc import Sequence, Set
 
 from streams.checkpoint import write
 from streams.clock import Clock
-from streams.log import Log
+from streams.log import Log, LogError
 from streams.metrics import Metrics
 from streams.partition import Committed, Partition, Rates
 from streams.plan import Plans
@@ -243,14 +243,14 @@ class Worker:
             raise
 
     async def _checkpoint(self, partition: Partition, offsets: bool) -> None:
-        assert not self.failed
+        self._refuse_if_failed()
         started_ms = self.clock.spent_ms()
         offsets = offsets or started_ms - self._offsets_ms.get(partition.number, -OFFSETS_EVERY_MS) >= OFFSETS_EVERY_MS
         freezing = partition.freeze()
         positions = partition.inbox.positions()
         while not freezing.encode(self.clock, self.clock.spent_ms() + TURN_MS):
             await asyncio.sleep(0)
-            assert not self.failed
+            self._refuse_if_failed()
         frozen = freezing.frozen()
         partition.thaw()
         self.wake.set()
@@ -263,6 +263,10 @@ class Worker:
         for topic, records in frozen.records().items():
             self.metrics.checkpoint_records.labels(topic=topic).inc(len(records))
         self.wake.set()
+
+    def _refuse_if_failed(self) -> None:
+        if self.failed:
+            raise LogError("expected to commit, but an earlier step or checkpoint of this worker has failed")
 
     # ---- showing ------------------------------------------------------------------------------------------------------
 
