@@ -54,6 +54,17 @@ def envelope(settings: Settings, record: Any) -> dict[str, Any]:
     return shown
 
 
+def object_line(value: bytes | None) -> bytes | None:
+    """The JSON object in `value` on one line, the same bytes where they are on one; None where there is none."""
+    try:
+        found = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    if value is None or not isinstance(found, dict):
+        return None
+    return value if b"\n" not in value else orjson.dumps(found)
+
+
 def shown_value(value: bytes) -> Any:
     """The JSON in `value`, else what `shown_bytes` makes of it."""
     try:

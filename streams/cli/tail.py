@@ -42,9 +42,8 @@ def tail(topics: tuple[str, ...], from_beginning: bool, until_idle_ms: int | Non
     enveloped = enveloped or len(names) > 1
 
     def line(record: Any) -> bytes:
-        if not enveloped and record.value is not None and isinstance(tailing.shown_value(record.value), dict):
-            return bytes(record.value) if b"\n" not in record.value else orjson.dumps(orjson.loads(record.value))
-        return orjson.dumps(tailing.envelope(given, record))
+        alone = None if enveloped else tailing.object_line(record.value)
+        return orjson.dumps(tailing.envelope(given, record)) if alone is None else alone
 
     async def follow() -> None:
         idle_s = None if until_idle_ms is None else until_idle_ms / 1000
