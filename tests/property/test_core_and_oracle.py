@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import segments
@@ -12,6 +12,8 @@ from schemas.events import parse_event
 from tests import oracle
 from tests.histories import DAY_MS, START_MS, definitions, histories, settled_histories
 
+few = settings(max_examples=settings().max_examples // 3)
+"""For what the comparison with the oracle would mostly show as well."""
 graces_ms = st.sampled_from([2000, 2000, 0, 5000])
 untils_ms = st.sampled_from([None, START_MS + 45_000, START_MS + 10 * DAY_MS])
 
@@ -60,6 +62,7 @@ def test_the_order_of_arrival_leaves_the_same_members(defined: dict[str, Any], l
     )
 
 
+@few
 @given(definitions(), histories(), st.lists(st.booleans(), min_size=1))
 def test_state_that_was_written_and_read_again_goes_on_alike(
     defined: dict[str, Any], lines: list[bytes], written: list[bool]
@@ -86,6 +89,7 @@ def test_state_that_was_written_and_read_again_goes_on_alike(
     assert by_pair([one.simulated() for one in emitted]) == by_pair(by_core(defined, lines, until_ms)[0])
 
 
+@few
 @given(definitions(), histories(), graces_ms, untils_ms)
 def test_transitions_alternate_and_count_up_and_no_contact_goes_back_in_time(
     defined: dict[str, Any], lines: list[bytes], grace_ms: int, until_ms: int | None
@@ -100,6 +104,7 @@ def test_transitions_alternate_and_count_up_and_no_contact_goes_back_in_time(
         assert times == sorted(times)
 
 
+@few
 @given(definitions(), histories(), graces_ms)
 def test_a_contact_alone_comes_out_as_among_others(defined: dict[str, Any], lines: list[bytes], grace_ms: int) -> None:
     """Nothing of one contact may reach another: they live on other partitions, and in other orders."""
