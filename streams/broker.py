@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
 
 from streams.errors import BrokerError, TopicsError
 from streams.settings import Settings
@@ -111,7 +111,7 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await client.start()
         except (TimeoutError, KafkaError) as error:
-            said = "no answer as a broker gives it" if isinstance(error, TimeoutError) else _words(error)
+            said = "no answer as a broker gives it" if isinstance(error, TimeoutError) else words_of(error)
             raise BrokerError(
                 f"expected a Kafka broker at {settings.broker}, got a connection but {said}: "
                 "see that this is Kafka's own port and that its advertised listener can be reached from here"
@@ -119,7 +119,7 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
         try:
             yield
         except KafkaError as error:
-            raise BrokerError(f"Kafka at {settings.broker} failed: {_words(error)}") from error
+            raise BrokerError(f"Kafka at {settings.broker} failed under way: {words_of(error)}") from error
     finally:
         # a broker that went away would otherwise hold the command for as long as requests may take
         with contextlib.suppress(KafkaError, TimeoutError):
@@ -127,7 +127,11 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
                 await stop()
 
 
-def _words(error: KafkaError) -> str:
+def words_of(error: KafkaError) -> str:
     """What aiokafka says, on one line, with the kind of error where that is all it has."""
     text = " ".join(str(error).split())
+    if isinstance(error, KafkaTimeoutError | RequestTimedOutError):
+        return f"no answer within {REQUEST_TIMEOUT_MS // 1000} s" + (
+            f" ({text})" if text and "Error" not in text else ""
+        )
     return text if text else type(error).__name__

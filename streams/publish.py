@@ -14,13 +14,14 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from schemas.events import CONTACT_BYTES_MAX, parse_event
 from schemas.instants import format_instant
 from schemas.rejected import Rejection
 from schemas.topics import EVENTS_PRODUCT, SOURCES, partition_of, source_of
-from streams.broker import partitions_of, producer
-from streams.errors import TopicsError
+from streams.broker import partitions_of, producer, words_of
+from streams.errors import BrokerError, TopicsError
 from streams.event_lines import Line
 from streams.settings import Settings
 
@@ -128,11 +129,21 @@ async def publish(
     async with producer(settings, max_batch_size=BATCH_BYTES, max_request_size=2 * VALUE_BYTES_MAX) as client:
         writer = _Writer(client, topics, counts[topics[0]])
         publisher = _Publisher(writer, ticks, events_per_s, say)
-        async for block in blocks:
-            await publisher.publish(block)
-            advance(publisher.done.events)
-        await publisher.finish(None if until_ms is None else until_ms + settings.grace_ms)
+        try:
+            async for block in blocks:
+                await publisher.publish(block)
+                advance(publisher.done.events)
+            await publisher.finish(None if until_ms is None else until_ms + settings.grace_ms)
+        except KafkaError as error:
+            raise BrokerError(_cut_short(settings, publisher.done, error)) from error
     return publisher.done
+
+
+def _cut_short(settings: Settings, done: Published, error: KafkaError) -> str:
+    return (
+        f"Kafka at {settings.broker} failed after {done.events} events, of which the last may be missing: "
+        f"{words_of(error)}; publishing the file again repeats nothing where each event has a `messageId`"
+    )
 
 
 class _Publisher:

@@ -54,7 +54,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], as_json: 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return " ".join(str(value).split()) if isinstance(value, str) else str(value)
+    # names and reasons come from files and events: none of them steers the terminal
+    return "".join(character if character.isprintable() else "\ufffd" for character in " ".join(str(value).split()))
 
 
 @contextlib.contextmanager
