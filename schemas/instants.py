@@ -48,7 +48,7 @@ def parse_instant(text: str, *, offset_required: bool) -> int | None:
     A date alone is its midnight and a time without offset local, both in UTC here, unless `offset_required`: then both
     are unreadable.
     """
-    if len(text) == 24 and text[23] == "Z" and text[19] == "." and text[10] == "T" and text[4] == "-":
+    if len(text) == 24 and (text[4] + text[7] + text[10] + text[13] + text[16] + text[19] + text[23]) == "--T::.Z":
         try:  # what nearly every SDK writes: four times as fast as the general way
             return (datetime.datetime.fromisoformat(text) - EPOCH) // MS
         except ValueError:
