@@ -3,7 +3,8 @@
 Invariants:
   * `deliver` returns when a record of what became of the delivery is in Kafka; only then is its offset committed. A
     record that is not final (`waiting`) carries the delivery, so the `deliveries` topic is never read backwards.
-  * An outcome goes to Kafka and into the ledger; where one of the two is away, the other has it meanwhile.
+  * An outcome goes to Kafka first and then into the ledger. So before what is in doubt is sent again, the ledger learns
+    what Kafka has: what remains in doubt was under way when its dispatcher died.
   * An attempt begins with a lease that is fresh and ends before the lease does.
   * Whatever waits (for another attempt, a pause, a crowded lane) waits in Redis, not in memory and not in the way: a
     receiver that is slow or away holds up its own lane, of bounded length, and nobody else.
@@ -82,6 +83,7 @@ class Dispatcher:
         self._under_way: set[str] = set()
         self._rebuilding = asyncio.Lock()
         self._stopping = False
+        self._gone_s = 0.0
 
     async def deliver(self, delivery: Delivery) -> None:
         """Takes a delivery that was read from Kafka; returns when Kafka has what became of it, or that it waits."""
@@ -188,6 +190,8 @@ class Dispatcher:
         if room <= 0:
             return 0
         claimed = await self._with_ledger(lambda: self._ledger.claim(self._environs.now_ms(), room))
+        if any(item.in_doubt for item in claimed):
+            await self._with_ledger(self._rebuild_alone)
         for item in claimed:
             if item.delivery.id in self._under_way:
                 continue  # an attempt of before Redis was lost: its own outcome is on its way
@@ -206,12 +210,13 @@ class Dispatcher:
         try:
             rule = await self._environs.rule(delivery.rule, delivery.rule_version)
             async with lane.slots:
-                if not await self._with_ledger(lambda: self._ledger.renew(item, self._environs.now_ms())):
-                    return  # it waited for its turn until the lease was over, and is somebody else's now
+                attempts = await self._with_ledger(lambda: self._ledger.begin(item, self._environs.now_ms()))
+                if attempts is None:
+                    return  # it has an outcome by now, or somebody else has begun it
                 if item.in_doubt:
                     self.metrics.in_doubt.labels(delivery.channel).inc()
                     logger.warning("delivery %s was taken and has no outcome: sent again, same id", delivery.id)
-                await self._attempt(delivery, rule, item.attempts)
+                await self._attempt(delivery, rule, attempts)
         finally:
             lane.count -= 1
 
@@ -233,7 +238,9 @@ class Dispatcher:
     # ---- outcomes and ledger ----------------------------------------------------------------------------------------
 
     async def _record(self, outcome: Outcome) -> None:
-        await asyncio.gather(self._write(outcome), self._with_ledger(lambda: self._ledger.record(outcome)))
+        # Kafka first: what only Kafka has, the ledger learns; what only the ledger has would never get into Kafka
+        await self._write(outcome)
+        await self._with_ledger(lambda: self._ledger.record(outcome))
 
     async def _write(self, outcome: Outcome) -> None:
         await self._environs.write(outcome)
@@ -243,14 +250,16 @@ class Dispatcher:
         """What `call` returns, as soon as Redis is there and holds all that was sent."""
         wait_s = LEDGER_WAIT_S_MIN
         while True:
+            began_s = asyncio.get_running_loop().time()
             try:
                 found = await call()
-                self._ledger_back()
+                self._ledger_back(began_s)
                 return found
             except Unsynced:
                 await self._rebuild_unless_in_sync()
             except AWAY as error:
                 self._ledger_gone(error)
+                await self._ledger.reconnect()
                 await asyncio.sleep(wait_s)
                 wait_s = min(LEDGER_WAIT_S_MAX, wait_s * 2)
 
@@ -285,11 +294,13 @@ class Dispatcher:
         if not self.ledger_is_away:
             logger.error("expected redis for the ledger, got %s: nothing is sent until it is back", error)
         self.ledger_is_away = True
+        self._gone_s = asyncio.get_running_loop().time()
         self.metrics.ledger_away.set(1)
 
-    def _ledger_back(self) -> None:
-        if self.ledger_is_away:
-            logger.warning("redis is back: sending goes on")
+    def _ledger_back(self, began_s: float) -> None:
+        if not self.ledger_is_away or began_s < self._gone_s:
+            return  # an answer of before
+        logger.warning("redis is back: sending goes on")
         self.ledger_is_away = False
         self.metrics.ledger_away.set(0)
 

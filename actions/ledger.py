@@ -58,34 +58,32 @@ return {'new', attempts, ''}
 _CLAIM = """
 local claimed = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
-  local entry, body = ARGV[4] .. id, redis.call('GET', ARGV[5] .. id)
-  local state = redis.call('HGET', entry, 'state')
-  if body and (state == 'taken' or state == 'waiting') then
+  local body, e = redis.call('GET', ARGV[5] .. id), redis.call('HMGET', ARGV[4] .. id, 'state', 'attempts')
+  if body and (e[1] == 'taken' or e[1] == 'waiting') then
     redis.call('ZADD', KEYS[2], ARGV[2], id)
-    redis.call('HSET', entry, 'state', 'taken', 'owner', '')
-    claimed[#claimed + 1] = {body, redis.call('HINCRBY', entry, 'attempts', 1), state}
+    redis.call('HSET', ARGV[4] .. id, 'owner', '')
+    claimed[#claimed + 1] = {body, tonumber(e[2]), e[1]}
   else
     redis.call('ZREM', KEYS[2], id)
   end
 end
 return claimed
 """
-# KEYS: epoch, entry, due, parked set · ARGV: id, score, state before
-_PUT_BACK = """
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
-redis.call('HSET', KEYS[2], 'state', ARGV[3])
-return redis.call('HINCRBY', KEYS[2], 'attempts', -1)
-"""
-# KEYS: epoch, entry, due · ARGV: id, retry, attempts, lease ends
-_RENEW = """
+# KEYS: epoch, entry, due · ARGV: id, retry, attempts and state as claimed, lease ends
+_BEGIN = """
 local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state')
-if e[1] ~= ARGV[2] or e[2] ~= ARGV[3] or e[3] ~= 'taken' then return 0 end
-redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
-return 1
+if e[1] ~= ARGV[2] or e[2] ~= ARGV[3] or e[3] ~= ARGV[4] then return 0 end
+redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1])
+redis.call('HSET', KEYS[2], 'state', 'taken', 'owner', '')
+return redis.call('HINCRBY', KEYS[2], 'attempts', 1)
+"""
+# KEYS: epoch, due, parked set · ARGV: id, score
+_PUT_BACK = """
+redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 """
 # KEYS: epoch or lock, entry, body, due, parked set · ARGV: id, retry, attempts, state, outcome, delivery, due, ms to keep,
-# not before (0, or of a rebuild)
+# not before (0, or of a rebuild), code
 _RECORD = """
 local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state')
 if e[3] then
@@ -93,7 +91,8 @@ if e[3] then
   local retry, attempts = tonumber(e[1]), tonumber(e[2])
   local r, n, f = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] ~= 'waiting' and 1 or 0
   if retry > r or (retry == r and (attempts > n or (attempts == n and final > f))) then return 0 end
-  if ARGV[9] ~= '0' and f == 0 and retry == r and attempts == n then return 0 end
+  local known = e[3] == 'waiting' or ARGV[10] == 'in_doubt'
+  if ARGV[9] ~= '0' and f == 0 and retry == r and attempts == n and known then return 0 end
 end
 redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', ARGV[3], 'state', ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[8])
@@ -157,7 +156,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A delivery that was due; `in_doubt` says that an attempt before this one may have sent it."""
+    """A delivery that is due after `attempts` attempts; `in_doubt` says that the last of them may have sent it."""
 
     delivery: Delivery
     attempts: int
@@ -181,7 +180,7 @@ class Ledger:
             script(_GUARD + _PUT_BACK),
         )
         self._record, self._release = script(_GUARD + _RECORD), script(_GUARD + _RELEASE)
-        self._renew = script(_GUARD + _RENEW)
+        self._begin = script(_GUARD + _BEGIN)
         self._learn = script(_LOCK_GUARD + _RECORD)
         self._set_positions, self._set_epoch = script(_POSITIONS), script(_OPEN)
 
@@ -209,7 +208,7 @@ class Ledger:
         return Taken(state.decode(), attempts, found)
 
     async def claim(self, now_ms: int, limit: int) -> list[Claimed]:
-        """Takes up to `limit` deliveries that are due, earliest first; raises `Unsynced`."""
+        """Reserves up to `limit` deliveries that are due, earliest first, for as long as a lease; raises `Unsynced`."""
         stems = [self._stem + "entry:", self._stem + "body:"]
         args = [now_ms, now_ms + self._lease_ms, limit, *stems]
         found = await self._run(self._claim, [self._epoch, self._due], args)
@@ -218,22 +217,24 @@ class Ledger:
             for body, attempts, state in found
         ]
 
-    async def renew(self, claimed: Claimed, now_ms: int) -> bool:
-        """A fresh lease for a claimed delivery; False when it is no longer ours. Raises `Unsynced`."""
+    async def begin(self, claimed: Claimed, now_ms: int) -> int | None:
+        """Takes a claimed delivery for its next attempt, with a fresh lease; the attempt's number.
+
+        None when somebody else has taken it, as it was claimed too long ago. Raises `Unsynced`.
+        """
         delivery = claimed.delivery
-        args = [delivery.id, delivery.retry, claimed.attempts, now_ms + self._lease_ms]
+        state = "taken" if claimed.in_doubt else "waiting"
+        args = [delivery.id, delivery.retry, claimed.attempts, state, now_ms + self._lease_ms]
         keys = [self._epoch, self._keys(delivery.id)[0], self._due]
-        return bool(await self._run(self._renew, keys, args))
+        return await self._run(self._begin, keys, args) or None
 
     async def put_back(self, claimed: Claimed, due_ms: int | None, held: str) -> None:
-        """Gives a claimed delivery back without an attempt: until `due_ms`, or (None) until `release` of `held`."""
+        """Lets a claimed delivery wait until `due_ms`, or (None) until `release` of `held`; raises `Unsynced`."""
         id, where = claimed.delivery.id, self._due
         if due_ms is None:
             where = self._held(held)
             await self._client.sadd(self._helds, where)
-        state = "taken" if claimed.in_doubt else "waiting"
-        entry, _ = self._keys(id)
-        await self._run(self._put_back, [self._epoch, entry, self._due, where], [id, due_ms or 0, state])
+        await self._run(self._put_back, [self._epoch, self._due, where], [id, due_ms or 0])
 
     async def record(self, outcome: Outcome) -> None:
         """Writes down what became of an attempt, unless something later is known; raises `Unsynced`."""
@@ -265,6 +266,10 @@ class Ledger:
         except Unsynced:
             return False
         return True
+
+    async def reconnect(self) -> None:
+        """Drops connections that are idle: after an error they are most likely dead as well."""
+        await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def rebuild(self, now_ms: int, read: "Callable[[dict[str, int]], AsyncIterator[Batch]]") -> bool:
         """Catches up with the outcomes in Kafka; False when somebody else is at it.
@@ -314,7 +319,7 @@ class Ledger:
             due_ms = parse_instant(outcome.due_at, offset_required=True) or 0 if outcome.due_at else 0
         keys = [guard, *self._keys(outcome.delivery), self._due, where]
         args = [outcome.delivery, outcome.retry, outcome.attempts, outcome.status, msgspec.json.encode(outcome), body]
-        return keys, [*args, due_ms, ENTRY_MS, not_before_ms]
+        return keys, [*args, due_ms, ENTRY_MS, not_before_ms, outcome.code or ""]
 
     def _keys(self, id: str) -> tuple[str, str]:
         return f"{self._stem}entry:{id}", f"{self._stem}body:{id}"

@@ -23,7 +23,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from actions.channels import Sender
 from actions.dispatch import Dispatcher
-from actions.ledger import Batch, Ledger
+from actions.ledger import LEASE_MS, Batch, Ledger
 from actions.mail import MailSender, MailServer
 from actions.metrics import DispatcherMetrics
 from actions.rules import Rule
@@ -90,7 +90,7 @@ async def opened(
             stack.push_async_callback(sender.close)
         writer = OutcomeWriter(producer, names[1], counts[names[1]])
         environs = KafkaEnvirons(clock, book, writer, outcomes)
-        engine = Dispatcher(Ledger(client, settings.prefix), senders, environs, DispatcherMetrics())
+        engine = Dispatcher(Ledger(client, settings.prefix, lease_ms=LEASE_MS), senders, environs, DispatcherMetrics())
         yield DispatcherProcess(settings, engine, book, writer, client, woken)
 
 

@@ -11,6 +11,7 @@ from actions.webhook import secret_problem
 from streams.settings import SECRET_PREFIX, SettingError, Settings
 
 REDIS_S_MAX = 5.0
+REDIS_CONNECTIONS_MAX = 16
 # what Redis must be told so that it keeps what it has acknowledged
 REDIS_CONFIGURATION = (
     ("appendonly", "yes", "entries are lost when Redis restarts"),
@@ -47,14 +48,16 @@ def check_mail(settings: Settings) -> MailServer:
 
 def connect(settings: Settings) -> redis.Redis:
     """A client that says at once when Redis is away; whoever calls waits."""
-    return redis.Redis.from_url(
+    pool = redis.BlockingConnectionPool.from_url(
         settings.redis,
+        max_connections=REDIS_CONNECTIONS_MAX,
+        timeout=REDIS_S_MAX,
         socket_timeout=REDIS_S_MAX,
         socket_connect_timeout=REDIS_S_MAX,
         retry=Retry(NoBackoff(), 0),
-        max_connections=64,
         protocol=2,
     )
+    return redis.Redis.from_pool(pool)
 
 
 async def redis_problems(client: redis.Redis) -> list[str]:

@@ -99,7 +99,7 @@ async def test_what_was_taken_and_has_no_outcome_is_due_when_its_lease_ends(
 
     assert await ledger.claim(NOW_MS + LEASE_MS - 1, 10) == []
     (claimed,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
-    assert (claimed.delivery, claimed.attempts, claimed.in_doubt) == (make_delivery(), 2, True)
+    assert (claimed.delivery, claimed.attempts, claimed.in_doubt) == (make_delivery(), 1, True)
     assert await ledger.claim(NOW_MS + LEASE_MS, 10) == []
 
 
@@ -110,18 +110,29 @@ async def test_what_waits_is_claimed_when_it_is_due_and_is_not_in_doubt(ledger: 
     assert await ledger.next_due_ms() == NOW_MS + 5000
     assert await ledger.claim(NOW_MS + 4999, 10) == []
     (claimed,) = await ledger.claim(NOW_MS + 5000, 10)
-    assert (claimed.attempts, claimed.in_doubt) == (2, False)
+    assert (claimed.attempts, claimed.in_doubt) == (1, False)
+    assert await ledger.begin(claimed, NOW_MS + 5000) == 2
 
 
-async def test_a_lease_is_renewed_only_while_it_is_ours(ledger: Ledger, make_delivery: Make) -> None:
-    await ledger.take(make_delivery(), NOW_MS)
-    (first,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+async def test_what_is_claimed_twice_is_begun_once(ledger: Ledger, other: Ledger, make_delivery: Make) -> None:
+    """A claim may wait for its turn at a crowded receiver until its lease is over."""
+    await ledger.park(make_delivery(), NOW_MS, "")
+    (first,) = await ledger.claim(NOW_MS, 10)
+    assert await other.claim(NOW_MS + LEASE_MS - 1, 10) == []
+    (second,) = await other.claim(NOW_MS + LEASE_MS, 10)
 
-    assert await ledger.renew(first, NOW_MS + LEASE_MS + 10)
-    assert await ledger.claim(NOW_MS + 2 * LEASE_MS, 10) == []
-    (second,) = await ledger.claim(NOW_MS + 2 * LEASE_MS + 10, 10)
-    assert not await ledger.renew(first, NOW_MS)
-    assert await ledger.renew(second, NOW_MS)
+    assert await other.begin(second, NOW_MS + LEASE_MS) == 1
+    assert await ledger.begin(first, NOW_MS + LEASE_MS) is None
+    assert await ledger.claim(NOW_MS + 2 * LEASE_MS - 1, 10) == []
+
+
+async def test_what_was_claimed_and_not_begun_is_not_in_doubt(ledger: Ledger, make_delivery: Make) -> None:
+    """Nobody has called the channel."""
+    await ledger.park(make_delivery(), NOW_MS, "")
+    await ledger.claim(NOW_MS, 10)
+    (again,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+
+    assert (again.attempts, again.in_doubt) == (0, False)
 
 
 async def test_what_is_put_back_has_not_been_attempted(ledger: Ledger, make_delivery: Make) -> None:
@@ -130,7 +141,7 @@ async def test_what_is_put_back_has_not_been_attempted(ledger: Ledger, make_deli
     await ledger.put_back(claimed, NOW_MS + 100, "")
     (again,) = await ledger.claim(NOW_MS + 100, 10)
 
-    assert (claimed.attempts, again.attempts, again.in_doubt) == (1, 1, False)
+    assert (claimed.attempts, again.attempts, again.in_doubt) == (0, 0, False)
 
 
 async def test_what_is_held_is_due_only_after_its_release(ledger: Ledger, make_delivery: Make) -> None:
@@ -209,7 +220,7 @@ async def test_a_rebuild_knows_what_was_sent_and_what_waits(
     assert (await ledger.take(waiting, NOW_MS)).state == "waiting"
     assert await ledger.claim(NOW_MS + LEASE_MS - 1, 10) == []
     (claimed,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
-    assert (claimed.delivery, claimed.attempts) == (waiting, 4)
+    assert (claimed.delivery, claimed.attempts) == (waiting, 3)
 
 
 async def test_a_second_rebuild_reads_only_what_is_new(client: redis.Redis, prefix: str, make_delivery: Make) -> None:
@@ -236,8 +247,27 @@ async def test_a_rebuild_leaves_alone_what_goes_on_meanwhile(ledger: Ledger, mak
     (claimed,) = await ledger.claim(NOW_MS, 10)
     await ledger.rebuild(NOW_MS, history(old))
 
-    assert await ledger.renew(claimed, NOW_MS)
+    assert await ledger.begin(claimed, NOW_MS) == 2
     assert (await ledger.take(delivery, NOW_MS)).state == "taken"
+
+
+@pytest.mark.parametrize("status", ["sent", "waiting"])
+async def test_a_rebuild_settles_what_only_kafka_knows(ledger: Ledger, make_delivery: Make, status: Any) -> None:
+    """A dispatcher killed after Kafka had the outcome and before the ledger had it: nothing is in doubt."""
+    await ledger.take(make_delivery(), NOW_MS)
+    (claimed,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+    code = "retry" if status == "waiting" else None
+    await ledger.rebuild(NOW_MS, history(outcome_of(make_delivery(), status, 1, NOW_MS, code, due_ms=NOW_MS)))
+
+    assert await ledger.begin(claimed, NOW_MS + LEASE_MS) is None
+
+
+async def test_a_rebuild_leaves_in_doubt_what_nobody_knows(ledger: Ledger, make_delivery: Make) -> None:
+    await ledger.take(make_delivery(), NOW_MS)
+    (claimed,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+    await ledger.rebuild(NOW_MS, history(outcome_of(make_delivery(), "waiting", 1, NOW_MS, "in_doubt", due_ms=NOW_MS)))
+
+    assert await ledger.begin(claimed, NOW_MS + LEASE_MS) == 2
 
 
 async def test_one_rebuild_at_a_time(client: redis.Redis, prefix: str) -> None:
