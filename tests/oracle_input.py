@@ -121,7 +121,7 @@ def duration(text: str) -> int:
 
 def shown(ms: int) -> str:
     """The instant as transitions show it."""
-    return (EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
+    return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def present(value: Any) -> bool:
