@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from schemas.topics import DEFINITIONS, STATE
-from streams.broker import partitions_of, producer, reader
+from streams.broker import partitions_of, producer, reader, words_of
 from streams.errors import BrokerError, DefinitionsRefused
 from streams.revisions import InForce, Revised, Revisions, messages
 from streams.settings import Settings
@@ -28,6 +28,8 @@ __all__ = ["DefinitionsReader", "InForce", "commit", "compile_plan", "events_tak
 log = logging.getLogger(__name__)
 
 FETCH_MS = 500
+# a revision lists all that is in force: 10,000 definitions are 1 MB, of which gzip leaves a tenth for the broker's bound
+REVISION_BYTES_MAX = 16 * 1024 * 1024
 STALLED_S = 15.0
 RETRY_S = 1.0
 
@@ -51,7 +53,8 @@ async def commit(settings: Settings, revised: Revised) -> None:
     Raises `DefinitionsRefused` where another one is in force than the one it was made from, `BrokerError`.
     """
     topic = settings.topic(DEFINITIONS.name)
-    async with producer(settings, transactional_id=settings.topic("definitions")) as client:
+    options = {"compression_type": "gzip", "max_request_size": REVISION_BYTES_MAX}
+    async with producer(settings, transactional_id=settings.topic("definitions"), **options) as client:
         # from here on an apply that was under way elsewhere is fenced; what it committed before, this reads
         number = (await read_in_force(settings)).number
         if number != revised.revision.number - 1:
@@ -68,6 +71,11 @@ async def commit(settings: Settings, revised: Revised) -> None:
                 "another apply began while this one was being written: nothing of this one was applied; "
                 "look with `tidegate segments list`, then run this again"
             ) from None
+        except KafkaError as error:
+            raise BrokerError(
+                f"Kafka at {settings.broker} failed while revision {revised.revision.number} was being written: "
+                f"{words_of(error)}; all of it is in force or nothing: look with `tidegate segments list`"
+            ) from error
 
 
 async def events_taken(settings: Settings) -> bool:

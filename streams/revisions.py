@@ -7,6 +7,7 @@ Invariants:
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -46,7 +47,7 @@ class InForce:
     scores: list[DefinitionRecord] = dataclasses.field(default_factory=list)
     versions: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def records(self) -> dict[Name, DefinitionRecord]:
         """All records, by kind and id."""
         return {(record.kind, record.id): record for record in (*self.segments, *self.scores, *self.rules)}

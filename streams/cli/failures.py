@@ -6,18 +6,9 @@ from segments.errors import DefinitionErrors
 from streams.errors import StreamsError
 from streams.settings import SettingError
 
-LINES_MAX = 200
-
 
 def lines_of(error: Exception) -> list[str]:
     """What to print for `error`, a line each; an error that nobody expected says how to see where it came from."""
-    lines = _lines(error)
-    if len(lines) > LINES_MAX:
-        return [*lines[:LINES_MAX], f"… and {len(lines) - LINES_MAX} more"]
-    return lines
-
-
-def _lines(error: Exception) -> list[str]:
     if isinstance(error, StreamsError):
         return list(error.lines)
     own: Sequence[str] | None = getattr(error, "errors", None)

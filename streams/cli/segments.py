@@ -7,6 +7,8 @@ import click
 from schemas.instants import format_instant
 from streams.cli.terminal import json_option, print_json, print_table, run, say, settings
 
+NAMED_MAX = 10
+
 
 @click.group()
 def segments() -> None:
@@ -49,8 +51,10 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
     counting = [change.id for change in changes if change.kind == "segment" and change.what in ("new", "changed")]
     taken = run(events_taken(given)) if counting else False
     if taken:
+        named = ", ".join(counting[:NAMED_MAX])
+        more = f" and {len(counting) - NAMED_MAX} more" if len(counting) > NAMED_MAX else ""
         say(
-            f"note: events have been taken already; conditions on events of {', '.join(counting)} count from now on "
+            f"note: events have been taken already; conditions on events of {named}{more} count from now on "
             "(traits as they stand)"
         )
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import streams.revisions
 from schemas.definitions import DefinitionRecord, definition_key
 from streams.revisions import DefinitionsUnreadable, InForce, Name, Revised, Revisions, messages, revise
 
@@ -204,6 +205,27 @@ def test_bodies_come_back_as_they_were_written() -> None:
     assert topic.in_force.segments[0].body == body
     record = msgspec.json.decode(topic.records[0][1], type=DefinitionRecord)
     assert record.body == body
+
+
+def test_an_apply_of_thousands_looks_at_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at all of them for each."""
+    bodies: dict[Name, dict[str, Any]] = {("segment", f"s{n}"): {"id": f"s{n}", "when": WHEN} for n in range(2_000)}
+    topic = Topic()
+    topic.apply(bodies)
+    in_force = topic.in_force
+    compared = 0
+    same = streams.revisions._same
+
+    def count(one: Any, other: Any) -> bool:
+        nonlocal compared
+        compared += 1
+        return same(one, other)
+
+    monkeypatch.setattr("streams.revisions._same", count)
+
+    assert revise(in_force, bodies, (), 5) is None
+    assert compared == len(bodies)
+    assert in_force.records is in_force.records
 
 
 def test_revised_lists_each_definition_once() -> None:
