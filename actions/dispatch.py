@@ -12,13 +12,14 @@ Invariants:
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol, TypeVar
-
-from redis.exceptions import RedisError
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
 
 from actions.channels import ATTEMPT_MS_MAX, Result, Sender
-from actions.ledger import Batch, Claimed, Ledger, LockLost, Taken, Unsynced
+from actions.lanes import Crowded, Lane
+from actions.ledger import Batch, Claimed, Ledger, Taken
+from actions.ledger_access import LedgerAccess
 from actions.metrics import DispatcherMetrics
 from actions.retry import Backoff
 from actions.rules import Rule
@@ -27,18 +28,11 @@ from schemas.instants import format_instant
 
 logger = logging.getLogger(__name__)
 
-LANE_ATTEMPTS_MAX = 8  # attempts at one receiver at a time
-LANE_QUEUE_MAX = 64  # deliveries in memory that wait for one of those
-BUSY_MS = 2_000  # a delivery that finds its lane full is due again after that
+# a delivery that finds its lane crowded is due again after that
+BUSY_MS_MIN, BUSY_MS_MAX = 5_000, 15_000
 CLAIM_MAX = 100
-RETRIES_MAX = 500  # deliveries that the sweep has under way at a time
+AGAIN_MAX = 500  # deliveries that the sweep has in memory
 SWEEP_S_MAX = 0.5
-LEDGER_WAIT_S_MIN, LEDGER_WAIT_S_MAX = 0.05, 2.0
-REBUILD_WAIT_S = 0.2
-# Redis refuses now and then with an error of its own (loading, out of memory, read-only): that is being away, too
-AWAY = (RedisError, OSError, TimeoutError)
-
-T = TypeVar("T")
 
 
 class Environs(Protocol):
@@ -76,14 +70,13 @@ class Dispatcher:
         backoff: Backoff | None = None,
     ) -> None:
         self.metrics = metrics
-        self.ledger_is_away = False
         self._ledger, self._senders, self._environs = ledger, senders, environs
+        self._access = LedgerAccess(ledger, environs.read_outcomes, environs.now_ms, metrics)
         self._backoff = backoff or Backoff()
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._under_way: set[str] = set()
-        self._rebuilding = asyncio.Lock()
+        self._again = 0
         self._stopping = False
-        self._gone_s = 0.0
 
     async def deliver(self, delivery: Delivery) -> None:
         """Takes a delivery that was read from Kafka; returns when Kafka has what became of it, or that it waits."""
@@ -92,12 +85,16 @@ class Dispatcher:
         held = self._environs.paused(delivery.channel, delivery.rule)
         if held is not None or lane.full:
             return await self._park(delivery, held)
-        lane.count += 1
         try:
-            async with lane.slots:
+            async with lane.turn():
                 return await self._take(delivery, rule)
-        finally:
-            lane.count -= 1
+        except Crowded:
+            return await self._park(delivery, None)
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be sent just now, None when all is well."""
+        return self._access.problem
 
     @property
     def under_way(self) -> int:
@@ -118,14 +115,14 @@ class Dispatcher:
 
     async def release(self) -> None:
         """Makes due what was held for a pause that is over."""
-        for held in await self._with_ledger(self._ledger.helds):
+        for held in await self._access(self._ledger.helds):
             if not self._environs.is_paused(held):
-                await self._with_ledger(lambda held=held: self._ledger.release(held))  # type: ignore[misc]
+                await self._access(lambda held=held: self._ledger.release(held))  # type: ignore[misc]
 
     async def catch_up(self) -> None:
         """Brings the ledger up to the outcomes in Kafka; waits for Redis."""
-        await self._with_ledger(self._rebuild_alone)
-        self.metrics.waiting.set(await self._with_ledger(self._ledger.waiting))
+        await self._access.catch_up()
+        self.metrics.waiting.set(await self._access(self._ledger.waiting))
 
     # ---- attempts ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +130,7 @@ class Dispatcher:
         held = self._environs.paused(delivery.channel, delivery.rule)  # it may have waited for its turn
         if held is not None:
             return await self._park(delivery, held)
-        taken = await self._with_ledger(lambda: self._ledger.take(delivery, self._environs.now_ms()))
+        taken = await self._access(lambda: self._ledger.take(delivery, self._environs.now_ms()))
         if taken.state != "new" or delivery.id in self._under_way:
             return await self._repeat(delivery, taken)
         return await self._attempt(delivery, rule, taken.attempts)
@@ -177,8 +174,8 @@ class Dispatcher:
     # ---- what waits -------------------------------------------------------------------------------------------------
 
     async def _park(self, delivery: Delivery, held: str | None) -> None:
-        due_ms = None if held else self._environs.now_ms() + BUSY_MS
-        parked = await self._with_ledger(lambda: self._ledger.park(delivery, due_ms, held or ""))
+        due_ms = None if held else self._later_ms(delivery)
+        parked = await self._access(lambda: self._ledger.park(delivery, due_ms, held or ""))
         if parked.state != "new":
             return await self._repeat(delivery, parked)
         code, reason = ("paused", f"{held} is paused") if held else ("busy", "the receiver has enough to do")
@@ -186,42 +183,52 @@ class Dispatcher:
         return await self._write(outcome_of(delivery, "waiting", 0, now_ms, code, reason, due_ms=due_ms))  # type: ignore[arg-type]
 
     async def _sweep(self, group: asyncio.TaskGroup) -> int:
-        room = min(CLAIM_MAX, RETRIES_MAX - len(self._under_way))
+        room = min(CLAIM_MAX, AGAIN_MAX - self._again)
         if room <= 0:
             return 0
-        claimed = await self._with_ledger(lambda: self._ledger.claim(self._environs.now_ms(), room))
+        claimed = await self._access(lambda: self._ledger.claim(self._environs.now_ms(), room))
         if any(item.in_doubt for item in claimed):
-            await self._with_ledger(self._rebuild_alone)
+            await self._access.catch_up()
         for item in claimed:
             if item.delivery.id in self._under_way:
                 continue  # an attempt of before Redis was lost: its own outcome is on its way
             lane = self._lane(item.delivery)
             held = self._environs.paused(item.delivery.channel, item.delivery.rule)
             if held is not None or lane.full:
-                due_ms = None if held else self._environs.now_ms() + BUSY_MS
-                await self._with_ledger(lambda i=item, d=due_ms, h=held or "": self._ledger.put_back(i, d, h))  # type: ignore[misc]
+                await self._put_back(item, held)
             else:
-                lane.count += 1
+                self._again += 1
                 group.create_task(self._attempt_again(item, lane))
         return len(claimed)
 
-    async def _attempt_again(self, item: Claimed, lane: "_Lane") -> None:
+    async def _attempt_again(self, item: Claimed, lane: Lane) -> None:
         delivery = item.delivery
         try:
             rule = await self._environs.rule(delivery.rule, delivery.rule_version)
-            async with lane.slots:
-                attempts = await self._with_ledger(lambda: self._ledger.begin(item, self._environs.now_ms()))
+            async with lane.turn():
+                attempts = await self._access(lambda: self._ledger.begin(item, self._environs.now_ms()))
                 if attempts is None:
                     return  # it has an outcome by now, or somebody else has begun it
                 if item.in_doubt:
                     self.metrics.in_doubt.labels(delivery.channel).inc()
                     logger.warning("delivery %s was taken and has no outcome: sent again, same id", delivery.id)
                 await self._attempt(delivery, rule, attempts)
+        except Crowded:
+            await self._put_back(item, None)
         finally:
-            lane.count -= 1
+            self._again -= 1
+
+    async def _put_back(self, item: Claimed, held: str | None) -> None:
+        due_ms = None if held else self._later_ms(item.delivery)
+        await self._access(lambda: self._ledger.put_back(item, due_ms, held or ""))
+
+    def _later_ms(self, delivery: Delivery) -> int:
+        """When to come back to a crowded lane: not all at once."""
+        spread = zlib.crc32(delivery.id.encode()) & 0xFFFF
+        return self._environs.now_ms() + BUSY_MS_MIN + spread * (BUSY_MS_MAX - BUSY_MS_MIN) // 0x10000
 
     async def _pause_s(self) -> float:
-        next_ms = await self._with_ledger(self._ledger.next_due_ms)
+        next_ms = await self._access(self._ledger.next_due_ms)
         if next_ms is None:
             return SWEEP_S_MAX
         return min(SWEEP_S_MAX, max(0.01, (next_ms - self._environs.now_ms()) / 1000))
@@ -235,95 +242,25 @@ class Dispatcher:
         now_ms = self._environs.now_ms()
         return await self._write(outcome_of(delivery, "waiting", taken.attempts, now_ms, code, reason, due_ms=now_ms))
 
-    # ---- outcomes and ledger ----------------------------------------------------------------------------------------
+    # ---- outcomes ------------------------------------------------------------------------------------------
 
     async def _record(self, outcome: Outcome) -> None:
         # Kafka first: what only Kafka has, the ledger learns; what only the ledger has would never get into Kafka
         await self._write(outcome)
-        await self._with_ledger(lambda: self._ledger.record(outcome))
+        await self._access(lambda: self._ledger.record(outcome))
 
     async def _write(self, outcome: Outcome) -> None:
         await self._environs.write(outcome)
         self.metrics.outcomes.labels(outcome.channel, outcome.status, outcome.code or "").inc()
 
-    async def _with_ledger(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What `call` returns, as soon as Redis is there and holds all that was sent."""
-        wait_s = LEDGER_WAIT_S_MIN
-        while True:
-            began_s = asyncio.get_running_loop().time()
-            try:
-                found = await call()
-                self._ledger_back(began_s)
-                return found
-            except Unsynced:
-                await self._rebuild_unless_in_sync()
-            except AWAY as error:
-                self._ledger_gone(error)
-                await self._ledger.reconnect()
-                await asyncio.sleep(wait_s)
-                wait_s = min(LEDGER_WAIT_S_MAX, wait_s * 2)
-
-    async def _rebuild_unless_in_sync(self) -> None:
-        try:
-            async with self._rebuilding:
-                if await self._ledger.in_sync():
-                    return
-                logger.warning("redis has restarted or lost the ledger: nothing is sent until it is rebuilt")
-                self.metrics.rebuilds.inc()
-                await self._rebuild()
-                logger.warning("the ledger is rebuilt from the outcomes: sending goes on")
-        except AWAY as error:
-            self._ledger_gone(error)
-
-    async def _rebuild_alone(self) -> None:
-        async with self._rebuilding:
-            await self._rebuild()
-
-    async def _rebuild(self) -> None:
-        while True:
-            try:
-                if await self._ledger.rebuild(self._environs.now_ms(), self._environs.read_outcomes):
-                    return
-            except LockLost:
-                logger.warning("redis lost the rebuild of the ledger half way: it starts over")
-            await asyncio.sleep(REBUILD_WAIT_S)  # another dispatcher is at it
-            if await self._ledger.in_sync():
-                return
-
-    def _ledger_gone(self, error: Exception) -> None:
-        if not self.ledger_is_away:
-            logger.error("expected redis for the ledger, got %s: nothing is sent until it is back", error)
-        self.ledger_is_away = True
-        self._gone_s = asyncio.get_running_loop().time()
-        self.metrics.ledger_away.set(1)
-
-    def _ledger_back(self, began_s: float) -> None:
-        if not self.ledger_is_away or began_s < self._gone_s:
-            return  # an answer of before
-        logger.warning("redis is back: sending goes on")
-        self.ledger_is_away = False
-        self.metrics.ledger_away.set(0)
-
-    def _lane(self, delivery: Delivery) -> "_Lane":
+    def _lane(self, delivery: Delivery) -> Lane:
         name = self._senders[delivery.channel].lane(delivery)
         lane = self._lanes.get(name)
         if lane is None:
             # idle lanes are dropped here, so there are never more than deliveries in memory
             self._lanes = {other: kept for other, kept in self._lanes.items() if kept.count}
-            lane = self._lanes[name] = _Lane()
+            lane = self._lanes[name] = Lane()
         return lane
-
-
-class _Lane:
-    """What goes to one receiver: a few attempts at a time, and a bounded queue for them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.slots = asyncio.Semaphore(LANE_ATTEMPTS_MAX)
-
-    @property
-    def full(self) -> bool:
-        return self.count >= LANE_ATTEMPTS_MAX + LANE_QUEUE_MAX
 
 
 def outcome_of(

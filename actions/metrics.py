@@ -37,7 +37,7 @@ class DispatcherMetrics:
         )
         self.ledger_away = Gauge(
             "tidegate_ledger_away",
-            "1 while Redis can't be reached or refuses: nothing is sent until it is back.",
+            "1 while Redis can't be reached, refuses, or can't be brought up to the outcomes: nothing is sent meanwhile.",
             registry=self.registry,
         )
         self.waiting = Gauge(
@@ -48,7 +48,7 @@ class DispatcherMetrics:
         )
         self.under_way = Gauge(
             "tidegate_deliveries_under_way",
-            "Deliveries in memory. At its bound for long: sending is slower than what comes in; start another dispatcher.",
+            "Attempts under way. At 8 a receiver for long, with lag on `deliveries`: start another dispatcher.",
             registry=self.registry,
         )
         self.unreadable = Counter(

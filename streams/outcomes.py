@@ -8,7 +8,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from actions.ledger import Batch
+from actions.ledger import Batch, OutcomesUnread
 from schemas.deliveries import Outcome
 from schemas.topics import OUTCOMES, partition_of
 from streams.broker import FETCH_BYTES_MAX, REQUEST_TIMEOUT_MS
@@ -92,7 +92,7 @@ class OutcomeReader:
     async def read(self, positions: dict[str, int]) -> AsyncIterator[Batch]:
         """Batches from `positions` (by partition; where there is none, the beginning) to the end as of now.
 
-        Raises `TimeoutError` when nothing comes for long; then it is begun again.
+        Raises `OutcomesUnread` when nothing comes for long; then it is begun again.
         """
         try:
             todo = await self._seek(positions)
@@ -101,7 +101,7 @@ class OutcomeReader:
                 fetched = await self._consumer.getmany(timeout_ms=FETCH_MS)
                 stalled_s = 0.0 if fetched else stalled_s + FETCH_MS / 1000
                 if stalled_s > STALLED_S:
-                    raise TimeoutError(f"expected outcomes from Kafka, got none for {STALLED_S:g} s")
+                    raise OutcomesUnread(f"expected outcomes from Kafka, got none for {STALLED_S:g} s")
                 outcomes = [
                     outcome
                     for records in fetched.values()
@@ -112,7 +112,7 @@ class OutcomeReader:
                 todo = {each: end for each, end in todo.items() if at[each] < end}
                 yield Batch(outcomes, {str(each.partition): offset for each, offset in at.items()})
         except KafkaError as error:
-            raise TimeoutError(f"expected outcomes from Kafka, got {error!r}") from None
+            raise OutcomesUnread(f"expected outcomes from Kafka, got {error!r}") from None
         finally:
             self._consumer.pause(*self._partitions)
 
