@@ -66,7 +66,21 @@ async def reader(
     )
     async with _started(client, client.stop, settings):
         client.assign([TopicPartition(topic, n) for topic in topics for n in range(partitions[topic])])
+        await _placed(client, settings)
         yield client
+
+
+async def _placed(client: AIOKafkaConsumer, settings: Settings) -> None:
+    """Waits until the consumer knows where in each partition it begins: what comes after that moment, it will read."""
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
+            for partition in client.assignment():
+                await client.position(partition)
+    except TimeoutError:
+        raise BrokerError(
+            f"expected Kafka at {settings.broker} to say where {partition.topic} begins and ends, got no answer within "
+            f"{REQUEST_TIMEOUT_MS // 1000} s: see that its partition {partition.partition} has a leader"
+        ) from None
 
 
 async def partitions_of(settings: Settings, topics: Sequence[str]) -> dict[str, int]:

@@ -19,15 +19,13 @@ async def committed(
 ) -> AsyncIterator[list[Any]]:
     """Lists of committed records (aiokafka's) of the topics `names` (short), of all partitions, as they can be read.
 
-    Each list is in order of record time, ties by topic and partition; between lists, and between partitions far apart,
+    The first list is empty. Each is in order of record time, ties by topic and partition; between lists, and between partitions far apart,
     there is no order. Ends after `until_idle_s` without a record, None: never. Raises `StreamsError`.
     """
     topics = [settings.topic(name) for name in names]
     clock = asyncio.get_running_loop().time
     async with reader(settings, topics, "earliest" if from_beginning else "latest") as consumer:
-        # where "from now on" begins is settled before anybody is told that we listen
-        for partition in consumer.assignment():
-            await consumer.position(partition)
+        # the first list says that we listen: what is written from now on will be in one of the next
         yield []
         came_s = clock()
         while until_idle_s is None or clock() - came_s < until_idle_s:
