@@ -190,8 +190,10 @@ class Inbox:
         received_ms = event.received_at_ms if type(event) is Event else None
         time_ms = record[0]
         if self.arrival:
-            before_ms = source.received_ms if source.received_ms is not None else time_ms
-            received_ms = before_ms if received_ms is None else received_ms
+            if received_ms is None:
+                received_ms = source.received_ms
+            if received_ms is None:  # the first of its topic: what is no event must not move arrival time to today
+                received_ms = time_ms if type(event) is Event else 0
             order_ms = received_ms if source.order_ms is None else max(source.order_ms, received_ms)
         else:
             received_ms = time_ms if received_ms is None or received_ms > time_ms else received_ms

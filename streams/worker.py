@@ -72,7 +72,8 @@ class Worker:
 
     async def take_over(self, numbers: Set[int]) -> None:
         """Makes these partitions, and no others, ours. What was ours before must have been released."""
-        assert not self.partitions and not self.failed
+        assert not self.partitions, "released first"
+        self._refuse_if_failed()
         started_ms = self.clock.spent_ms()
         self.committed = {number: self.committed.get(number) or Committed() for number in sorted(numbers)}
         self.partitions = await take_over(
@@ -101,7 +102,6 @@ class Worker:
         for partition, result in zip(partitions.values(), await _results(last), strict=True):
             if result is not None:
                 logger.warning("partition %d: last checkpoint failed: %r", partition.number, result)
-                self.committed.pop(partition.number, None)
         await close([partition.claim for partition in partitions.values()])
         logger.info("released %d partitions", len(partitions))
 
@@ -266,7 +266,7 @@ class Worker:
 
     def _refuse_if_failed(self) -> None:
         if self.failed:
-            raise LogError("expected to commit, but an earlier step or checkpoint of this worker has failed")
+            raise LogError("expected to go on, but an earlier step or checkpoint of this worker has failed: start it again")
 
     # ---- showing ------------------------------------------------------------------------------------------------------
 

@@ -242,7 +242,7 @@ def test_what_cannot_be_taken_is_rejected_and_the_rest_of_the_batch_is_unharmed(
         ("unknown_type", contact.encode(), b'{"type":"zork","userId":"a"}', -1),
         ("unreadable_time", contact.encode(), b'{"type":"track","event":"x","userId":"a","timestamp":"soon"}', -1),
         ("too_large", contact.encode(), b'{"type":"track","event":"' + b"x" * 300_000 + b'","userId":"a"}', -1),
-        ("too_deep", contact.encode(), b'{"type":"track","event":"x","userId":"a","properties":{"a":' + b"[" * 99 + b"]" * 99 + b"}}", -1),
+        ("too_deep", contact.encode(), b'{"type":"track","event":"x","userId":"a","context":' + b"[" * 99 + b"]" * 99 + b"}", -1),
         ("no_key", None, orjson.dumps(good[0] | {"messageId": "n1"}), here),
         ("wrong_key", other.encode(), orjson.dumps(good[0] | {"messageId": "n2"}), here),
         ("wrong_key", contact.encode(), orjson.dumps(good[0] | {"messageId": "n4", "userId": other}), -1),

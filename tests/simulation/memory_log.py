@@ -153,6 +153,7 @@ class MemoryLog:
         self._fault = fault
         self.fetch_max = fetch_max
         self._positions: dict[tuple[str, int], int] = {}
+        self._number = 0
 
     async def fence(self, partition: int) -> MemoryClaim:
         """Claims the partition and aborts what its owner left open."""
@@ -196,17 +197,17 @@ class MemoryLog:
         """Reads these partitions from there on."""
         await asyncio.sleep(0)
         self._positions = {
-            (topic, number): position
-            for number, by_topic in positions.items()
-            for topic, position in by_topic.items()
+            (topic, number): position for number, by_topic in positions.items() for topic, position in by_topic.items()
         }
 
     async def fetch(self, hold: Set[tuple[str, int]]) -> Sequence[Fetch]:
-        """What there is of all partitions."""
+        """What there is of all partitions; nothing when a seek came between, as it is read again then."""
+        number = self._number
+        fetches = [self._fetch(each, start) for each, start in self._positions.items() if each not in hold]
         await asyncio.sleep(0)
         if error := self._fault("fetch", -1):
             raise error
-        return [self._fetch(each, start) for each, start in self._positions.items() if each not in hold]
+        return fetches if number == self._number else []
 
     def _fetch(self, each: tuple[str, int], start: int) -> Fetch:
         start = max(start, self._broker.deleted_before.get(each, 0))

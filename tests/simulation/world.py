@@ -292,7 +292,9 @@ class World:
         }
 
     def _through(self) -> bool:
-        ends = {(topic, number): len(self.broker.events[topic, number]) for topic in TOPICS for number in range(PARTITIONS)}
+        ends = {
+            (topic, number): len(self.broker.events[topic, number]) for topic in TOPICS for number in range(PARTITIONS)
+        }
         quiet = all(
             not partition.overlay.events and not partition.ready(self.clock.now_ms())
             for worker in self.workers
