@@ -91,8 +91,8 @@ class Revisions:
 
     def add(self, key: bytes | None, value: bytes | None) -> bool:
         """Takes one record; whether it put a revision in force. Raises `DefinitionsUnreadable`."""
-        if value is None:
-            return False
+        if value is None or (key is not None and key.startswith(b"pause/")):
+            return False  # what is paused is the dispatcher's matter (streams/rulebook.py)
         try:
             if key is not None and key.startswith(b"revision/"):
                 return self._close(msgspec.json.decode(value, type=RevisionRecord))

@@ -212,6 +212,8 @@ async def test_a_pause_works_at_once_outlives_a_restart_and_loses_nothing(
     await wait_for(dispatcher.ready, TIMEOUT_S, "the dispatcher to be ready")
     status, _, said = await asyncio.to_thread(command, setup, "deliveries", "pause", "--channel", "email")
     assert (status, "paused: channel email, since" in said) == (0, True)
+    status, listed, _ = await asyncio.to_thread(command, setup, "segments", "list", "--json")
+    assert (status, "mail" in listed) == (0, True), "a pause stands in the topic of definitions, and disturbs none"
     await publish_both(setup)
 
     async def held() -> bool:
