@@ -19,8 +19,8 @@ async def committed(
 ) -> AsyncIterator[list[Any]]:
     """Lists of committed records (aiokafka's) of the topics `names` (short), of all partitions, as they can be read.
 
-    The first list is empty. Each is in order of record time, ties by topic and partition; between lists, and between partitions far apart,
-    there is no order. Ends after `until_idle_s` without a record, None: never. Raises `StreamsError`.
+    The first list is empty. Each is in order of record time, ties by topic and partition; between lists, and between
+    partitions far apart, there is no order. Ends after `until_idle_s` without a record, None: never. Raises `StreamsError`.
     """
     topics = [settings.topic(name) for name in names]
     clock = asyncio.get_running_loop().time

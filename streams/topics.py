@@ -56,7 +56,10 @@ async def create(settings: Settings) -> Created:
         found = await _found(client, settings)
         missing = [topic for topic in TOPICS if settings.topic(topic.name) not in found]
         made = await _make(client, settings, missing) if missing else []
-        await _visible(client, made)
+        await _visible(client, [settings.topic(topic.name) for topic in missing])
+        if len(made) < len(missing):  # somebody else was making them as well
+            every = await _found(client, settings)
+            found = {name: each for name, each in every.items() if name not in made}
     there = [settings.topic(topic.name) for topic in TOPICS if settings.topic(topic.name) in found]
     return Created(made, there, _differences(settings, found))
 
