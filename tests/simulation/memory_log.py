@@ -195,7 +195,6 @@ class MemoryLog:
 
     async def seek(self, positions: Mapping[int, Mapping[str, int]]) -> None:
         """Reads these partitions from there on."""
-        await asyncio.sleep(0)
         self._positions = {
             (topic, number): position for number, by_topic in positions.items() for topic, position in by_topic.items()
         }
