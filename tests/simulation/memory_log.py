@@ -198,6 +198,8 @@ class MemoryLog:
         self._positions = {
             (topic, number): position for number, by_topic in positions.items() for topic, position in by_topic.items()
         }
+        self._number += 1
+        await asyncio.sleep(0)
 
     async def fetch(self, hold: Set[tuple[str, int]]) -> Sequence[Fetch]:
         """What there is of all partitions; nothing when a seek came between, as it is read again then."""
