@@ -13,7 +13,7 @@ import orjson
 from schemas.events import Event
 from schemas.transitions import CAUSE_PROPERTIES_BYTES_MAX, Cause, CauseEvent, Transition
 from segments import state as codec
-from segments.leaves import EventLeaf, Leaf, Matches, TraitLeaf, UnchangedFor
+from segments.leaves import EventLeaf, Leaf, TraitLeaf, UnchangedFor
 from segments.program import Compiled, Index
 from segments.state import KNOWN_BYTES, KNOWN_HASH_BYTES, ContactState
 
@@ -153,17 +153,21 @@ class Program(Index):
                 self._read(state, trait, work)
         if event.name is None:
             return
-        seen, kept = (event.properties, event.context), state.kept
-        for leaf in self.leaves_of_event(event.name):
+        seen, kept, dues, true = (event.properties, event.context), state.kept, state.dues, state.true
+        leaves = self.leaves_of_event(event.name)
+        state.bytes_estimated += _LEAF_BYTES * len(leaves)
+        for leaf in leaves:
             if leaf.where is not None and not leaf.where(seen, 0):
                 continue
             key = leaf.key
-            after = leaf.add(kept.get(key), event, t_ms, state)
-            if after is not None:
-                kept[key] = after
-                state.bytes_estimated += _LEAF_BYTES + (event.size if isinstance(leaf, Matches) else 0)
-                answer, due_ms = leaf.read(after, work.now_ms)
-                self._note(state, key, answer, due_ms, work)
+            taken = leaf.take(kept.get(key), event, t_ms, state)
+            if taken is None:
+                continue
+            kept[key], answer, due_ms = taken
+            if dues.get(key) != due_ms:
+                state.set_due(key, due_ms)
+            if answer is not (key in true):
+                self._flip(state, key, answer, work)
 
     def _merge(self, state: ContactState, written: dict[str, Any], t_ms: int) -> list[TraitLeaf]:
         """Merge traits, last write by event time; the leaves that may answer otherwise now, each once."""
@@ -214,13 +218,15 @@ class Program(Index):
         """Take a leaf's answer; where it flipped, the trees above it are to be asked."""
         if state.dues.get(key) != due_ms:
             state.set_due(key, due_ms)
-        true = state.true
-        if answer is not (key in true):
-            if answer:
-                true.add(key)
-            else:
-                true.discard(key)
-            work.ask(self.above[key])
+        if answer is not (key in state.true):
+            self._flip(state, key, answer, work)
+
+    def _flip(self, state: ContactState, key: int, answer: bool, work: _Work) -> None:
+        if answer:
+            state.true.add(key)
+        else:
+            state.true.discard(key)
+        work.ask(self.above[key])
 
     def _settle(self, state: ContactState, work: _Work) -> None:
         """Ask the affected segments, each after those it names, and put out what changed."""

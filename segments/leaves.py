@@ -25,8 +25,9 @@ Read = tuple[bool, int | None]
 
 
 class Tally(Protocol):
-    """Where a leaf says that it passed a limit."""
+    """What a leaf is told, the clock, and where it says what it kept beside times, and that it passed a limit."""
 
+    bytes_estimated: int
     clock_ms: int
     limits_passed: int
 
@@ -50,6 +51,11 @@ class EventLeaf:
     def read(self, kept: Any, now_ms: int) -> Read:
         """The answer at `now_ms`, and when it may change."""
         raise NotImplementedError  # pragma: no cover - abstract
+
+    def take(self, kept: Any, event: Event, at_ms: int, tally: Tally) -> tuple[Any, bool, int | None] | None:
+        """`add` and `read` at the clock in one: `(kept, answer, due)`, or None where nothing is kept before or after."""
+        after = self.add(kept, event, at_ms, tally)
+        return None if after is None else (after, *self.read(after, tally.clock_ms))
 
     def shed(self, kept: Any, before_ms: int) -> Any:
         """What is left of `kept` without the events up to `before_ms`, where it keeps events one by one."""
@@ -82,33 +88,43 @@ class CountWithin(_Counting):
     place among them, or is older than all and would be dropped had it come in time.
     """
 
-    def add(self, kept: list[int] | None, event: Event, at_ms: int, tally: Tally) -> list[int] | None:
-        assert self.within_ms is not None
-        if at_ms <= tally.clock_ms - self.within_ms or not self.flips:
-            return kept
+    def __init__(self, condition: EventIs) -> None:
+        super().__init__(condition)
+        assert condition.within_ms is not None
+        self.window_ms: int = condition.within_ms
+
+    def take(
+        self, kept: list[int] | None, event: Event, at_ms: int, tally: Tally
+    ) -> tuple[list[int] | None, bool, int | None] | None:
+        flips, now_ms = self.flips, tally.clock_ms
+        until_ms = now_ms - self.window_ms
+        if at_ms <= until_ms or not flips:
+            return None
         if not kept:
-            return [at_ms]
-        if at_ms >= kept[-1]:
-            kept.append(at_ms)
+            kept = [at_ms]
         else:
-            insort(kept, at_ms)
-        if len(kept) > self.flips[-1]:
-            del kept[0]
-        return kept
+            if at_ms >= kept[-1]:
+                kept.append(at_ms)
+            else:
+                insort(kept, at_ms)
+            if kept[0] <= until_ms or len(kept) > flips[-1]:
+                del kept[0]
+        if len(kept) < flips[0] and kept[0] > until_ms:
+            return kept, False, None
+        return kept, *self.read(kept, now_ms)
 
     def read(self, kept: list[int] | None, now_ms: int) -> Read:
-        assert self.within_ms is not None
-        if kept is None:
+        if not kept:
             return False, None
-        expired = bisect_right(kept, now_ms - self.within_ms)
-        if expired:
-            del kept[:expired]
+        until_ms = now_ms - self.window_ms
+        if kept[0] <= until_ms:
+            del kept[: bisect_right(kept, until_ms)]
         count = len(kept)
         below = bisect_right(self.flips, count)
         if not below:
             return False, None
         # down to one less than the flip below: when the oldest (count - flip + 1) have left the window
-        return bool(below & 1), kept[count - self.flips[below - 1]] + self.within_ms
+        return below & 1 == 1, kept[count - self.flips[below - 1]] + self.window_ms
 
     def shed(self, kept: list[int], before_ms: int) -> list[int]:
         return kept[bisect_right(kept, before_ms) :]
@@ -239,6 +255,7 @@ class Matches(EventLeaf):
             if found is not None:
                 inside = path.startswith("context.")
                 (context if inside else properties)[path.removeprefix("context.") if inside else path] = found
+        tally.bytes_estimated += event.size
         entries = kept if kept is not None else []
         entries.insert(bisect_right(entries, at_ms, key=_time), [at_ms, value, properties, context])
         if len(entries) > EVENTS_KEPT_MAX:

@@ -36,7 +36,7 @@ def test_an_event_touches_the_leaves_of_its_name_and_no_tree_that_did_not_flip(
     size = len(program.encode(state))
     read, walked = [], []
     for kind in {type(leaf) for leaf in program.event_leaves}:
-        monkeypatch.setattr(kind, "read", spy(kind.read, read))
+        monkeypatch.setattr(kind, "take", spy(kind.take, read))
     for at, segment in enumerate(program.segments):
         values = {field: getattr(segment, field) for field in Compiled.__dataclass_fields__}
         program.segments[at] = Compiled(**values | {"tree": spy(segment.tree, walked)})
