@@ -222,14 +222,14 @@ class Worker:
         return next_ms
 
     def _due_ms(self, partition: Partition) -> float:
-        """When its checkpoint should begin: soon, but not before four times as long as the last one took."""
+        """When its checkpoint should begin: soon, but not before three times as long as the last one took."""
         overlay = partition.overlay
         since_ms = overlay.since_ms or 0.0
         if overlay.events >= self.pace.events or partition.full():
             return since_ms
         if partition.inbox.lag > self.pace.events // 4:
             return since_ms + self.pace.behind_ms
-        return since_ms + min(max(self.pace.idle_ms, 4 * partition.checkpoint_ms), self.pace.load_ms)
+        return since_ms + min(max(self.pace.idle_ms, 3 * partition.checkpoint_ms), self.pace.load_ms)
 
     async def checkpoint(self, partition: Partition, *, offsets: bool = False) -> None:
         """Commits what changed in the partition; with `offsets` the group's offsets in any case.
