@@ -208,7 +208,8 @@ class _Publisher:
         latest_ms = self.done.received_ms_max
         if self._ticks and latest_ms != self._ticked_ms and now_s - self._ticked_s >= TICK_EVERY_S:
             assert latest_ms is not None, "arrival is known once it changed"
-            self.done.ticks += await self._writer.tick(latest_ms)
+            # events of that very instant may follow, and a tick says that none will
+            self.done.ticks += await self._writer.tick(latest_ms - 1)
             self._ticked_s, self._ticked_ms = now_s, latest_ms
         ahead_s = 0.0
         if self._events_per_s is not None:

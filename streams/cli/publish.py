@@ -1,5 +1,6 @@
 """`tidegate publish`: a file of events into the source topics."""
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -19,9 +20,13 @@ PROBLEMS_SHOWN = 100
     "--until", "until_ms", type=InstantType(), help="Play time on to this instant (and the grace) at the end."
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many events a second.")
-@click.option("--ticks/--no-ticks", default=True, help="Leave ticks out for workers with TIDEGATE_CLOCK=wall.")
+@click.option(
+    "--ticks/--no-ticks",
+    default=None,
+    help="Write ticks, or none; default: none where TIDEGATE_CLOCK=wall is set, as workers reject them then.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def publish(events: str, until_ms: int | None, rate: float | None, ticks: bool, as_json: bool) -> int:
+def publish(events: str, until_ms: int | None, rate: float | None, ticks: bool | None, as_json: bool) -> int:
     """Put a file of EVENTS into the source topics (JSON, one a line; `.gz`; `-` is standard input).
 
     Each event goes to the topic of its name and to its contact's partition. Where `receivedAt` is missing, `timestamp`
@@ -41,6 +46,8 @@ def publish(events: str, until_ms: int | None, rate: float | None, ticks: bool, 
     from streams.event_lines import open_lines
 
     given = settings()
+    if ticks is None:
+        ticks = os.environ.get("TIDEGATE_CLOCK") != "wall"
     said = 0
 
     def problem(number: int, sentence: str) -> None:
