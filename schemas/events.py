@@ -4,6 +4,7 @@
 the Structs below it say the same as JSON Schema, for publishers, and a test holds the two together.
 """
 
+import math
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -121,6 +122,8 @@ def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:
             if properties.get("name") in _MISSING:
                 properties["name"] = title
     elif kind == "identify":
+        if get("anonymousId") not in _MISSING and type(get("anonymousId")) is not str:
+            raise Rejection(Reason.WRONG_TYPE, f"expected text in `anonymousId`, got {_kind(get('anonymousId'))}")
         own = _object(fields, "traits")
         traits = {**traits, **own} if traits else own
     elif kind == "group":
@@ -188,7 +191,7 @@ def _instant(fields: dict[str, Any], field: str) -> int | None:
     elif type(found) is int:
         at_ms = found
     elif type(found) is float:
-        at_ms = int(found)
+        at_ms = math.floor(found)
     else:
         raise Rejection(Reason.WRONG_TYPE, f"expected ISO 8601 text or epoch ms in `{field}`, got {_kind(found)}")
     if at_ms is None or not INSTANT_MS_MIN <= at_ms <= INSTANT_MS_MAX:

@@ -13,6 +13,7 @@ from operator import ge, gt, le, lt
 from typing import Any, Protocol
 
 from schemas.events import Event
+from schemas.instants import INSTANT_MS_MAX
 from segments.canonical import count_flips, leaf_key
 from segments.conditions import EventIs, Names, Test, TraitIs, Where
 from segments.predicates import Predicate, finder, predicate, where_predicate
@@ -391,8 +392,10 @@ class UnchangedFor(TraitLeaf):
         self._forget(kept, now_ms - self.duration_ms)
         values: list[Any] = [None] * len(self.ways)
         since_ms, current = None, None
-        for at_ms, at, value in kept:
-            values[at] = value
+        for at, (at_ms, way, value) in enumerate(kept, 1):
+            values[way] = value
+            if at < len(kept) and kept[at][0] == at_ms and kept[at][1] != way:
+                continue  # one event writes several traits at once: the value in between never was
             found = next((one for one in values if one is not None), None)
             if found is None:
                 since_ms, current = None, None
@@ -423,7 +426,8 @@ def _time(entry: list[Any]) -> int:
 
 
 def _next(moments: Iterable[int], now_ms: int) -> int | None:
-    return min((at_ms for at_ms in moments if at_ms > now_ms), default=None)
+    """The first of the moments after now; those after the year 9999, which a number as a date may mean, never come."""
+    return min((at_ms for at_ms in moments if now_ms < at_ms <= INSTANT_MS_MAX), default=None)
 
 
 def _time_test(test: Test) -> Callable[[int, int], Read]:
