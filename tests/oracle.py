@@ -238,9 +238,9 @@ def textual(compare: Callable[[str, str], bool]) -> Test:
 
 
 def matches(value: Any, operand: Any, now: int, fold: bool) -> bool:
-    # Folding leaves what follows a backslash alone: \S is not \s.
-    pattern = re.sub(r"\\.|[^\\]+", lambda m: m[0] if m[0][0] == "\\" else folded(m[0], fold), operand, flags=re.DOTALL)
-    search = re2.compile(f"(?i){pattern}" if fold else pattern).search
+    # (?i) folds the ASCII letters of the expression; what folding may lengthen, such as ß, is none of its syntax.
+    wide = re.sub(r"[^\x00-\x7f]+", lambda found: folded(found[0], fold), operand)
+    search = re2.compile(f"(?i){wide}" if fold else operand).search
     texts = value if isinstance(value, list) else [value]
     return any(search(folded(text, fold)) is not None for text in texts if isinstance(text, str))
 
