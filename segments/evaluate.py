@@ -38,21 +38,22 @@ class Step(NamedTuple):
 class _Work:
     """One step at one instant: which segments are to be asked again, and what to say if they changed."""
 
-    __slots__ = ("affected", "cause", "event", "now_ms", "out", "seen")
+    __slots__ = ("affected", "cause", "event", "now_ms", "out")
 
     def __init__(self, now_ms: int, cause: Cause, event: Event | None, out: list[Transition]) -> None:
         self.now_ms = now_ms
         self.cause: Cause = cause
         self.event = event
         self.out = out
-        self.affected: list[int] = []  # a heap: each segment is asked after those that it names
-        self.seen: set[int] = set()
+        self.affected: list[int] = []  # a heap, repeats allowed: each segment is asked after those that it names
 
     def ask(self, indexes: list[int]) -> None:
-        for index in indexes:
-            if index not in self.seen:
-                self.seen.add(index)
+        """Have these asked again; `indexes` ascend, so they are a heap by themselves."""
+        if self.affected:
+            for index in indexes:
                 heapq.heappush(self.affected, index)
+        else:
+            self.affected.extend(indexes)
 
 
 class Program(Index):
@@ -95,7 +96,10 @@ class Program(Index):
             if t_ms < state.first_ms:
                 state.first_ms = t_ms
         late = t_ms < state.clock_ms
-        state.clock_ms = max(state.clock_ms, t_ms, r_ms - limits.grace_ms)
+        if not late:
+            state.clock_ms = t_ms
+        if r_ms - limits.grace_ms > state.clock_ms:
+            state.clock_ms = r_ms - limits.grace_ms
         state.arrived_ms = r_ms
         state.revision += 1
         if digest is not None:
@@ -230,9 +234,11 @@ class Program(Index):
 
     def _settle(self, state: ContactState, work: _Work) -> None:
         """Ask the affected segments, each after those it names, and put out what changed."""
-        while work.affected:
-            index = heapq.heappop(work.affected)
-            work.seen.discard(index)
+        affected = work.affected
+        while affected:
+            index = heapq.heappop(affected)
+            while affected and affected[0] == index:
+                heapq.heappop(affected)
             segment = self.segments[index]
             answer = segment.tree(state.true)
             member = state.members.get(segment.id)
