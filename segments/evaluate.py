@@ -13,9 +13,10 @@ import orjson
 from schemas.events import Event
 from schemas.transitions import CAUSE_PROPERTIES_BYTES_MAX, Cause, CauseEvent, Transition
 from segments import state as codec
-from segments.leaves import EventLeaf, Leaf, TraitLeaf, UnchangedFor
-from segments.program import Compiled, Index
+from segments.leaves import EventLeaf
+from segments.program import Compiled, Index, Leaf
 from segments.state import KNOWN_BYTES, KNOWN_HASH_BYTES, ContactState
+from segments.trait_leaves import TraitLeaf, UnchangedFor
 
 # what a leaf's share of one event takes at most, properties that it keeps aside
 _LEAF_BYTES = 40

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from schemas.events import Event
 from schemas.instants import INSTANT_MS_MAX
 from segments.canonical import count_flips, leaf_key
-from segments.conditions import EventIs, Names, Test, TraitIs, Where
-from segments.predicates import Predicate, finder, predicate, where_predicate
+from segments.conditions import EventIs, Names, Test, Where
+from segments.predicates import finder, where_predicate
 from segments.totals import Total, plus, total_tests
-from segments.values import equal, number, reader, splits
+from segments.values import number
 
 EVENTS_KEPT_MAX = 10_000
 
@@ -169,7 +169,7 @@ class SumWithin(_Summing):
         if not entries or at_ms >= entries[-1][0]:
             entries.append([at_ms, value])
         else:
-            entries.insert(bisect_right(entries, at_ms, key=_time), [at_ms, value])
+            entries.insert(bisect_right(entries, at_ms, key=time_of), [at_ms, value])
         kept[0] = plus(kept[0], value)
         if len(entries) > EVENTS_KEPT_MAX:
             tally.limits_passed += 1
@@ -183,12 +183,12 @@ class SumWithin(_Summing):
         total, entries = kept
         until_ms = now_ms - self.within_ms
         if entries and entries[0][0] <= until_ms:
-            self._drop(kept, bisect_right(entries, until_ms, key=_time))
+            self._drop(kept, bisect_right(entries, until_ms, key=time_of))
             total, entries = kept
         return self.passes(total), entries[0][0] + self.within_ms if entries else None
 
     def shed(self, kept: list[Any], before_ms: int) -> list[Any]:
-        self._drop(kept, bisect_right(kept[1], before_ms, key=_time))
+        self._drop(kept, bisect_right(kept[1], before_ms, key=time_of))
         return kept
 
     @staticmethod
@@ -258,7 +258,7 @@ class Matches(EventLeaf):
                 (context if inside else properties)[path.removeprefix("context.") if inside else path] = found
         tally.bytes_estimated += event.size
         entries = kept if kept is not None else []
-        entries.insert(bisect_right(entries, at_ms, key=_time), [at_ms, value, properties, context])
+        entries.insert(bisect_right(entries, at_ms, key=time_of), [at_ms, value, properties, context])
         if len(entries) > EVENTS_KEPT_MAX:
             tally.limits_passed += 1
             del entries[0]
@@ -269,7 +269,7 @@ class Matches(EventLeaf):
             return False, None
         assert self.moving is not None and self.moving.moments is not None
         if self.within_ms is not None:
-            del kept[: bisect_right(kept, now_ms - self.within_ms, key=_time)]
+            del kept[: bisect_right(kept, now_ms - self.within_ms, key=time_of)]
         matching: list[Any] = []
         moments: list[int] = []
         for entry in kept:
@@ -279,7 +279,7 @@ class Matches(EventLeaf):
                 moments.append(entry[0] + self.within_ms)
             if self.moving.holds(seen, now_ms):
                 matching.append(entry)
-        return self._measure(matching, now_ms, moments), _next(moments, now_ms)
+        return self._measure(matching, now_ms, moments), next_moment(moments, now_ms)
 
     def _measure(self, matching: list[Any], now_ms: int, moments: list[int]) -> bool:
         if self.kind == "count":
@@ -298,7 +298,7 @@ class Matches(EventLeaf):
         return holds
 
     def shed(self, kept: list[Any], before_ms: int) -> list[Any]:
-        return kept[bisect_right(kept, before_ms, key=_time) :]
+        return kept[bisect_right(kept, before_ms, key=time_of) :]
 
 
 def event_leaf(condition: EventIs) -> EventLeaf:
@@ -313,119 +313,18 @@ def event_leaf(condition: EventIs) -> EventLeaf:
     return Count(condition) if condition.within_ms is None else CountWithin(condition)
 
 
-class TraitLeaf:
-    """A trait against one operator. Keeps nothing: the contact's traits are all that is asked."""
-
-    def __init__(self, condition: TraitIs) -> None:
-        self.key = leaf_key(condition)
-        self.ways = splits(condition.path)
-        self._rests = [(key, None if rest is None else reader(rest)) for key, rest in self.ways]
-        self._test: Predicate | None = None if condition.test.operator == "unchanged_for" else predicate(condition.test)
-
-    def find(self, traits: dict[str, list[Any]]) -> Any:
-        """The value that the path leads to in a contact's traits (`key: [value, written_at_ms]`), None if absent."""
-        for key, rest in self._rests:
-            entry = traits.get(key)
-            if entry is None or (value := entry[0]) is None:
-                continue
-            if rest is None:
-                return value
-            if type(value) is dict and (found := rest(value)) is not None:
-                return found
-        return None
-
-    def write(self, kept: Any, key: str, value: Any, at_ms: int, tally: Tally) -> Any:
-        """What is kept once a trait on the path has been written."""
-        return kept
-
-    def read(self, kept: Any, traits: dict[str, list[Any]], now_ms: int) -> Read:
-        """The answer at `now_ms`, and when it may change."""
-        assert self._test is not None
-        value = self.find(traits)
-        due_ms = _next(self._test.moments(value), now_ms) if self._test.moments is not None else None
-        return self._test.holds(value, now_ms), due_ms
-
-    def shed(self, kept: Any, before_ms: int) -> Any:
-        """Traits are not events: nothing is shed."""
-        return kept
-
-
-class UnchangedFor(TraitLeaf):
-    """A trait whose value has been written, and nothing else, for `duration_ms`.
-
-    Keeps the writes of the last `duration_ms` and, of each top-level trait the path may lead through, the newest one
-    before that, as `[at_ms, index of the trait, value]` by time, then arrival. Equal values can't be joined into one: a
-    late write of another value may come between them. What lies further back can't matter: the run that reaches over
-    the whole duration begins at or before the newest write outside it.
-    """
-
-    def __init__(self, condition: TraitIs) -> None:
-        super().__init__(condition)
-        self.duration_ms: int = condition.test.argument
-        self._index = {key: at for at, (key, _) in enumerate(self.ways)}
-
-    def write(self, kept: list[Any] | None, key: str, value: Any, at_ms: int, tally: Tally) -> list[Any]:
-        at = self._index[key]
-        rest = self._rests[at][1]
-        if rest is not None:
-            value = rest(value) if type(value) is dict else None
-        writes = kept if kept is not None else []
-        writes.insert(bisect_right(writes, at_ms, key=_time), [at_ms, at, value])
-        self._forget(writes, tally.clock_ms - self.duration_ms)
-        if len(writes) > EVENTS_KEPT_MAX:
-            tally.limits_passed += 1
-            del writes[0]
-        return writes
-
-    def _forget(self, writes: list[Any], until_ms: int) -> None:
-        """Drop the writes up to `until_ms` that have a newer one of their trait up to then."""
-        newest: set[int] = set()
-        for i in range(bisect_right(writes, until_ms, key=_time) - 1, -1, -1):
-            if writes[i][1] in newest:
-                del writes[i]
-            else:
-                newest.add(writes[i][1])
-
-    def read(self, kept: list[Any] | None, traits: dict[str, list[Any]], now_ms: int) -> Read:
-        if not kept:
-            return False, None
-        self._forget(kept, now_ms - self.duration_ms)
-        values: list[Any] = [None] * len(self.ways)
-        since_ms, current = None, None
-        for at, (at_ms, way, value) in enumerate(kept, 1):
-            values[way] = value
-            if at < len(kept) and kept[at][0] == at_ms and kept[at][1] != way:
-                continue  # one event writes several traits at once: the value in between never was
-            found = next((one for one in values if one is not None), None)
-            if found is None:
-                since_ms, current = None, None
-            elif current is None or not equal(found, current):
-                since_ms, current = at_ms, found
-        if since_ms is None:
-            return False, None
-        due_ms = since_ms + self.duration_ms
-        return (True, None) if due_ms <= now_ms else (False, due_ms)
-
-
-def trait_leaf(condition: TraitIs) -> TraitLeaf:
-    """The leaf of a normal trait condition."""
-    return UnchangedFor(condition) if condition.test.operator == "unchanged_for" else TraitLeaf(condition)
-
-
-Leaf = EventLeaf | TraitLeaf
-
-
 def _sum_test(condition: EventIs) -> Callable[[Any], bool]:
     """Whether a total passes; a leaf is false of nothing, so tests that hold of 0 stand for their complement."""
     passes = total_tests(condition.measure.tests)
     return (lambda total: not passes(total)) if passes(0) else passes
 
 
-def _time(entry: list[Any]) -> int:
+def time_of(entry: list[Any]) -> int:
+    """The time of something kept one by one, which comes first in it."""
     return entry[0]  # type: ignore[no-any-return]
 
 
-def _next(moments: Iterable[int], now_ms: int) -> int | None:
+def next_moment(moments: Iterable[int], now_ms: int) -> int | None:
     """The first of the moments after now; those after the year 9999, which a number as a date may mean, never come."""
     return min((at_ms for at_ms in moments if now_ms < at_ms <= INSTANT_MS_MAX), default=None)
 

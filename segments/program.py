@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from segments.canonical import hold_key, leaf_key, leaves_of, membership_leaf_key, normal
 from segments.check import in_order, references
 from segments.conditions import All, Any_, Condition, Definitions, EventIs, Everyone, InSegment, Not, Segment, TraitIs
-from segments.leaves import EventLeaf, Leaf, TraitLeaf, event_leaf, trait_leaf
+from segments.leaves import EventLeaf, event_leaf
+from segments.trait_leaves import TraitLeaf, trait_leaf
 
 Tree = Callable[[set[int]], bool]
+Leaf = EventLeaf | TraitLeaf
 
 # event names come from outside: the index by name is forgotten when it has grown to this
 NAMES_CACHED_MAX = 10_000
