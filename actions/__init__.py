@@ -2,8 +2,9 @@
 
 Read `rules.py` first: on which transitions a message goes out, a pure function that the worker calls in the contact's
 own step. `reading.py` makes rules from files, `templates.py` says what a template may do. The dispatcher's part:
-`dispatch.py` takes a delivery through the ledger (`ledger.py`, in Redis) to its channel (`webhook.py`, `mail.py`), and
-`retry.py` says when an attempt that failed is made again. `README.md` is for those who write rules.
+`dispatch.py` takes a delivery through the ledger (`ledger.py`, in Redis) to its channel (`webhook.py`, `mail.py`), in the
+lane of its receiver (`lanes.py`), and `retry.py` says when an attempt that failed is made again. `README.md` is for those
+who write rules.
 
 This package knows nothing of Kafka or Faust: records come in and go out as values, through `streams/dispatcher.py`.
 """

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # a delivery that finds its lane crowded is due again after that
 BUSY_MS_MIN, BUSY_MS_MAX = 5_000, 15_000
+UNDER_WAY_MS = 500
 CLAIM_MAX = 100
 AGAIN_MAX = 500  # deliveries that the sweep has in memory
 SWEEP_S_MAX = 0.5
@@ -191,7 +192,10 @@ class Dispatcher:
             await self._access.catch_up()
         for item in claimed:
             if item.delivery.id in self._under_way:
-                continue  # an attempt of before Redis was lost: its own outcome is on its way
+                # an attempt is just ending, or was begun before Redis was lost: its own outcome comes first
+                soon_ms = self._environs.now_ms() + UNDER_WAY_MS
+                await self._access(lambda i=item, due_ms=soon_ms: self._ledger.put_back(i, due_ms, ""))  # type: ignore[misc]
+                continue
             lane = self._lane(item.delivery)
             held = self._environs.paused(item.delivery.channel, item.delivery.rule)
             if held is not None or lane.full:

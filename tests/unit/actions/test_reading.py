@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from actions import RuleErrors, check_segments, load_rules, rule_of
+from actions.templates import FILTERS
 
 MAIL = {
     "id": "cart-mail",
@@ -154,3 +155,19 @@ def test_a_rule_on_a_segment_that_is_not_in_force_is_an_error() -> None:
         "rule 'cart-mail': expected a segment in force, got 'abandoned-cart' (did you mean 'abandoned-carts'?)"
         " - at $.on.segment"
     ]
+
+
+def test_the_rules_of_the_documentation_are_rules() -> None:
+    """The first block of `actions/README.md`, with the demo's templates."""
+    root = Path(__file__).resolve().parent.parent.parent.parent
+    text = (root / "actions" / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
+    rules = load_rules(text, "README.md", root / "deploy" / "templates")
+
+    assert [rule.id for rule in rules] == ["cart-mail", "crm"]
+
+
+def test_the_filters_of_the_documentation_are_those_that_there_are() -> None:
+    root = Path(__file__).resolve().parent.parent.parent.parent
+    text = " ".join((root / "actions" / "README.md").read_text().split())
+
+    assert f"the filters {', '.join(FILTERS[:-2])}, {FILTERS[-2]} and {FILTERS[-1]};" in text
