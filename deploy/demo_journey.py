@@ -185,7 +185,7 @@ class Journey:
                 f"expected history to message nobody, with outcomes: {sent} messages, {len(lines)} outcomes"
             )
         self.console.print(
-            f"[green]✓[/] history messages nobody: the rule `win-back-mail` sent 0, left out {len(lines):,}, "
+            f"[green]✓[/] history messages nobody: the rule `welcome` sent 0, left out {len(lines):,}, "
             "each with an outcome; one of them:"
         )
         self.console.print(f"  {json.loads(lines[0])['reason']}", style="dim")
