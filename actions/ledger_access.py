@@ -92,7 +92,8 @@ class LedgerAccess:
         kafka = isinstance(error, OutcomesUnread)
         problem = "the ledger can't catch up with the outcomes" if kafka else "redis is away"
         if self.problem is None:
-            logger.error("%s, nothing is sent until that is over: %s", problem, error)
+            advice = "" if kafka else " (TIDEGATE_REDIS says where it is)"
+            logger.error("%s, nothing is sent until that is over: %s%s", problem, error, advice)
         self.problem = problem
         self._gone_s = asyncio.get_running_loop().time()
         self._metrics.ledger_away.set(1)

@@ -47,16 +47,19 @@ def check_mail(settings: Settings) -> MailServer:
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """A client that says at once when Redis is away; whoever calls waits."""
-    pool = redis.BlockingConnectionPool.from_url(
-        settings.redis,
-        max_connections=REDIS_CONNECTIONS_MAX,
-        timeout=REDIS_S_MAX,
-        socket_timeout=REDIS_S_MAX,
-        socket_connect_timeout=REDIS_S_MAX,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+    """A client that says at once when Redis is away; whoever calls waits. Raises `SettingError`, without a password."""
+    try:
+        pool = redis.BlockingConnectionPool.from_url(
+            settings.redis,
+            max_connections=REDIS_CONNECTIONS_MAX,
+            timeout=REDIS_S_MAX,
+            socket_timeout=REDIS_S_MAX,
+            socket_connect_timeout=REDIS_S_MAX,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+    except ValueError:
+        raise SettingError("TIDEGATE_REDIS: expected redis://host:port/0 or rediss://…, got something else") from None
     return redis.Redis.from_pool(pool)
 
 

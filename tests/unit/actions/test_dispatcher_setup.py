@@ -1,0 +1,79 @@
+"""What the dispatcher refuses to start with, and which offsets it commits."""
+
+import pytest
+from aiokafka import TopicPartition
+from receivers import DEMO_SECRET
+
+from streams.dispatcher_setup import check_mail, connect, read_secrets
+from streams.offsets import Offsets
+from streams.settings import SettingError, load_settings
+
+ONE, OTHER = TopicPartition("deliveries", 1), TopicPartition("deliveries", 2)
+
+
+def test_secrets_are_read_by_the_names_that_rules_give_them() -> None:
+    assert read_secrets({"TIDEGATE_SECRET_SHOP": DEMO_SECRET, "HOME": "/"}) == {"SHOP": DEMO_SECRET}
+
+
+def test_a_bad_secret_is_named_and_never_said() -> None:
+    with pytest.raises(SettingError, match=r"^TIDEGATE_SECRET_SHOP: expected `whsec_`") as raised:
+        read_secrets({"TIDEGATE_SECRET_SHOP": "hunter2"})
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TIDEGATE_SMTP", "http://me:hunter2@mail.example"),
+        ("TIDEGATE_SMTP", "smtp://me:hunter2@mail.example:port"),
+        ("TIDEGATE_REDIS", "http://me:hunter2@redis.example"),
+    ],
+)
+def test_a_bad_url_is_named_and_its_password_never_said(variable: str, value: str) -> None:
+    settings = load_settings({variable: value})
+    with pytest.raises(SettingError, match=f"^{variable}: expected") as raised:
+        check_mail(settings)
+        connect(settings)
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_bad_sender_is_said() -> None:
+    with pytest.raises(SettingError, match=r"^TIDEGATE_MAIL_FROM: expected an address such as .*, got 'nobody'$"):
+        check_mail(load_settings({"TIDEGATE_MAIL_FROM": "nobody"}))
+
+
+def test_nothing_is_committed_beyond_a_record_that_is_under_way() -> None:
+    offsets = Offsets()
+    for offset in (5, 6, 9):
+        offsets.begin(ONE, offset)
+    offsets.done(ONE, 6)
+    offsets.done(ONE, 9)
+
+    assert offsets.committable() == {ONE: 5}
+    offsets.done(ONE, 5)
+    assert offsets.committable() == {ONE: 10}
+
+
+def test_an_offset_is_committed_once() -> None:
+    offsets = Offsets()
+    offsets.begin(ONE, 5)
+    offsets.done(ONE, 5)
+    offsets.committed(offsets.committable())
+
+    assert offsets.committable() == {}
+
+
+def test_a_partition_that_was_given_up_is_committed_no_more() -> None:
+    """What was under way of it may end at any time later; the next owner's commits must not be set back."""
+    offsets = Offsets()
+    offsets.begin(ONE, 5)
+    offsets.begin(OTHER, 7)
+    offsets.forget([ONE])
+    offsets.done(ONE, 5)
+
+    assert offsets.committable() == {OTHER: 7}
+    assert offsets.count([ONE, OTHER]) == 1
+    offsets.begin(ONE, 3)
+    offsets.done(ONE, 3)
+    assert offsets.committable() == {ONE: 4, OTHER: 7}
