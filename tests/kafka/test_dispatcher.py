@@ -291,3 +291,35 @@ async def test_a_record_that_is_no_delivery_is_put_aside(
         command, setup, "tail", "rejected", "--from-beginning", "--until-idle", "1s", "--envelope"
     )
     assert (status, "expected a delivery, got something else" in shown) == (0, True)
+
+
+async def test_the_broker_away_for_ten_seconds_repeats_and_loses_nothing(
+    services_module: ModuleType,
+    own_redis: Any,
+    prefix: str,
+    tmp_path: Path,
+    wait_for: WaitFor,
+) -> None:
+    """What was sent as it went waits to be written down, in the process that sent it."""
+    with services_module.Kafka(tmp_path / "kafka") as kafka:
+        setup = Setup(kafka.address, own_redis.url, prefix, tmp_path)
+        await setup.start()
+        slowly(setup)
+        await publish_both(setup)
+        dispatcher = setup.dispatcher()
+        try:
+            await wait_for(lambda: len(setup.received()) > COUNT // 2, TIMEOUT_S, "some messages")
+            await asyncio.to_thread(kafka.kill)
+            await asyncio.sleep(10)  # this is the outage, not a synchronisation
+            meanwhile = len(setup.received())
+            assert meanwhile < 2 * COUNT
+            await asyncio.to_thread(kafka.start)
+            await all_sent(setup, 2 * COUNT, wait_for)
+
+            assert set(setup.received()) == ids(setup)
+            assert doubled(setup.received()) == {}
+            assert dispatcher.stop() == 0
+        finally:
+            if dispatcher.running:
+                dispatcher.kill()
+            await setup.stop()
