@@ -8,7 +8,7 @@ from typing import Any
 from streams.settings import Settings
 
 # aiokafka writes up to thousands of lines a second while a broker is away
-CLIENT_LINES_MAX = 20
+CLIENT_LINES_MAX = 5
 CLIENT_WINDOW_S = 10.0
 _CLIENT = "aiokafka"
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +13,9 @@ import journey
 import orjson
 import pytest
 import worker_runs as runs
-from worker_runs import Sources, WorkerProcess
+from worker_runs import Sources, Stage
 
 from schemas.topics import partition_of
-from segments import load
-from streams.settings import Settings
 
 pytestmark = pytest.mark.kafka
 
@@ -27,74 +23,6 @@ UNTIL_MS = 1_767_225_600_000  # 2026-01-01
 GRACE_MS = 2_000
 SEGMENTS = runs.ROOT / "deploy" / "segments" / "journey.yaml"
 WaitUntil = Callable[[Callable[[], Any], float, str], Any]
-
-
-def run_command(environment: dict[str, str], *arguments: str) -> None:
-    """A `tidegate` command that must succeed."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from streams.cli import main; main()", *arguments],
-        cwd=runs.ROOT,
-        env=environment | {"PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-class Stage:
-    """A prefix of its own with topics and definitions, and worker processes that end with the test."""
-
-    def __init__(self, broker: str, prefix: str, directory: Path, segments: Path, **changes: str) -> None:
-        self.environment = runs.environment_of(broker, prefix, **changes)
-        self.settings: Settings = runs.settings_of(broker, prefix, **changes)
-        self.directory = directory
-        self.workers: dict[str, WorkerProcess] = {}
-        run_command(self.environment, "topics", "create")
-        self.definitions = load(segments.read_text(), str(segments))
-        if self.definitions.segments:
-            run_command(self.environment, "segments", "apply", str(segments))
-
-    def worker(self, name: str) -> WorkerProcess:
-        """Starts a worker, or starts it again."""
-        if name not in self.workers:
-            self.workers[name] = WorkerProcess(name, self.environment, self.directory)
-        return self.workers[name].start()
-
-    def supervise(self) -> None:
-        """Starts again what has ended by itself, as a supervisor would."""
-        for worker in self.workers.values():
-            if not worker.running():
-                worker.start()
-
-    def through(self) -> bool:
-        """Whether all that was published is in committed positions."""
-        return runs.taken(self.settings) == runs.ends(self.settings)
-
-    def logs(self) -> str:
-        """The ends of all logs."""
-        return "\n".join(f"--- {each.name}\n{each.text()[-3000:]}" for each in self.workers.values())
-
-    def close(self) -> None:
-        """Kills what runs."""
-        for worker in self.workers.values():
-            if worker.running():
-                worker.kill()
-
-
-@pytest.fixture
-def make_stage(broker: str, prefix: str, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
-    """A function that makes a `Stage`."""
-    stages: list[Stage] = []
-
-    def make(segments: Path = SEGMENTS, *, on: str = broker, **changes: str) -> Stage:
-        stages.append(Stage(on, prefix, tmp_path, segments, **changes))
-        return stages[-1]
-
-    yield make
-    for stage in stages:
-        stage.close()
 
 
 def real_events(households: int) -> list[dict[str, Any]]:
@@ -135,7 +63,7 @@ def assert_as_simulated(stage: Stage, events: list[dict[str, Any]], wait_until: 
         stage.supervise()
         return stage.through() and sum(map(len, runs.transitions(stage.settings).values())) >= count
 
-    wait_until(enough, timeout_s, f"{count} transitions and all events taken\n{stage.logs()}")
+    wait_until(enough, timeout_s, f"{count} transitions and all events taken")
     found = runs.transitions(stage.settings)
     differing = sorted(
         contact for contact in expected.keys() | found.keys() if expected.get(contact) != found.get(contact)
@@ -258,7 +186,7 @@ def test_what_cannot_be_taken_is_rejected_and_the_rest_of_the_batch_is_unharmed(
     sources.tick(UNTIL_MS)
     sources.flush()
     worker = stage.worker("a")
-    wait_until(stage.through, 60, f"all events taken\n{stage.logs()}")
+    wait_until(stage.through, 60, "all events taken")
     rejected = runs.committed(stage.settings, "rejected")
     assert sorted(each.headers["reason"].decode() for each in rejected) == sorted(reason for reason, *_ in bad)
     assert {(each.key, each.value) for each in rejected} == {(key, value) for _, key, value, _ in bad}

@@ -18,12 +18,13 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from schemas.topics import SOURCES, TOPICS, partition_of, source_of
+from schemas.topics import SOURCES, partition_of, source_of
 from schemas.transitions import Transition
-from segments import Definitions, simulate
+from segments import Definitions, load, simulate
 from streams.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+SEGMENTS = ROOT / "deploy" / "segments" / "journey.yaml"
 FIELDS = ("segment", "contact", "transition", "seq", "at", "cause")
 
 
@@ -307,4 +308,60 @@ def ends(settings: Settings) -> dict[str, int]:
         consumer.close()
 
 
-ALL_TOPICS = [topic.name for topic in TOPICS]
+def run_command(environment: dict[str, str], *arguments: str) -> None:
+    """A `tidegate` command that must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from streams.cli import main; main()", *arguments],
+        cwd=ROOT,
+        env=environment | {"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class Stage:
+    """A prefix of its own with topics and definitions, and worker processes that end with the test."""
+
+    def __init__(self, broker: str, prefix: str, directory: Path, segments: Path = SEGMENTS, **changes: str) -> None:
+        self.environment = environment_of(broker, prefix, **changes)
+        self.settings: Settings = settings_of(broker, prefix, **changes)
+        self.directory = directory
+        self.workers: dict[str, WorkerProcess] = {}
+        self.positions: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        run_command(self.environment, "topics", "create")
+        self.definitions = load(segments.read_text(), str(segments))
+        if self.definitions.segments:
+            run_command(self.environment, "segments", "apply", str(segments))
+
+    def worker(self, name: str) -> WorkerProcess:
+        """Starts a worker, or starts it again."""
+        if name not in self.workers:
+            self.workers[name] = WorkerProcess(name, self.environment, self.directory)
+        return self.workers[name].start()
+
+    def supervise(self) -> None:
+        """Starts again what has ended by itself, as a supervisor would."""
+        for worker in self.workers.values():
+            if not worker.running():
+                worker.start()
+
+    def through(self) -> bool:
+        """Whether all that was published is in committed positions; fails when a worker has ended instead."""
+        for worker in self.workers.values():
+            assert worker.running(), f"expected {worker.name} to run, it ended:\n{worker.text()[-3000:]}"
+        self.positions = taken(self.settings), ends(self.settings)
+        return self.positions[0] == self.positions[1]
+
+    def logs(self) -> str:
+        """The ends of all logs."""
+        return "\n".join(f"--- {each.name}\n{each.text()[-3000:]}" for each in self.workers.values())
+
+    def close(self) -> None:
+        """Kills what is running; prints logs and positions, which pytest shows when the test fails."""
+        print(self.logs(), "\ntaken and published:", self.positions)
+        for worker in self.workers.values():
+            if worker.running():
+                worker.kill()

@@ -1,0 +1,199 @@
+"""How a worker starts, refuses to start, takes definitions up while it runs, follows the wall clock, and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import worker_runs as runs
+from confluent_kafka.admin import AdminClient, NewTopic
+from worker_runs import Sources, Stage, WorkerProcess
+
+pytestmark = pytest.mark.kafka
+WaitUntil = Callable[[Callable[[], Any], float, str], Any]
+
+LATELY = """
+segments:
+  - {id: lately, when: {event: A, within: 3s}}
+  - {id: pro, when: {trait: plan, eq: pro}}
+"""
+
+
+def lone_worker(broker: str, prefix: str, directory: Path, **changes: str) -> WorkerProcess:
+    """A worker without a stage: nothing is prepared for it."""
+    return WorkerProcess("lone", runs.environment_of(broker, prefix, **changes), directory).start()
+
+
+def write(path: Path, text: str) -> Path:
+    """A file of definitions."""
+    path.write_text(text)
+    return path
+
+
+def test_a_worker_without_topics_says_which_are_missing_and_what_to_do(
+    broker: str, prefix: str, tmp_path: Path
+) -> None:
+    worker = lone_worker(broker, prefix, tmp_path)
+    assert worker.wait() == 1
+    said = worker.text()
+    assert f"{prefix}events.product" in said
+    assert "tidegate topics create" in said
+    assert "Traceback" not in said
+
+
+def test_a_worker_refuses_another_partition_count_cleanup_and_timestamp_type(
+    make_stage: Callable[..., Stage], broker: str, prefix: str, tmp_path: Path
+) -> None:
+    stage = make_stage()
+    admin = AdminClient({"bootstrap.servers": broker})
+    wrong = ["events.billing", "memberships"]
+    for done in admin.delete_topics([prefix + name for name in wrong], operation_timeout=20).values():
+        done.result(20)
+    _gone(admin, [prefix + name for name in wrong])
+    for done in admin.create_topics([NewTopic(prefix + name, 3, 1) for name in wrong]).values():
+        done.result(20)
+    worker = WorkerProcess("lone", stage.environment, tmp_path).start()
+    assert worker.wait() == 1
+    said = worker.text()
+    assert "expected 4 partitions, found 3" in said
+    assert "cleanup.policy=compact, found delete" in said
+    assert "message.timestamp.type=LogAppendTime, found CreateTime" in said
+
+
+def _gone(admin: AdminClient, names: list[str]) -> None:
+    deadline_s = time.monotonic() + 20
+    while set(names) & set(admin.list_topics(timeout=10).topics):
+        assert time.monotonic() < deadline_s, f"expected {names} to be deleted within 20 s"
+        time.sleep(0.1)
+
+
+def test_a_worker_without_a_broker_says_where_it_looked(
+    free_port: Callable[[], int], prefix: str, tmp_path: Path
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    worker = lone_worker(address, prefix, tmp_path)
+    assert worker.wait() == 1
+    assert address in worker.text()
+    assert "Traceback" not in worker.text()
+
+
+def test_a_worker_whose_web_port_is_taken_says_so(make_stage: Callable[..., Stage], tmp_path: Path) -> None:
+    stage = make_stage()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        worker = WorkerProcess("lone", stage.environment | {"TIDEGATE_WEB_PORT": str(port)}, tmp_path).start()
+        assert worker.wait() == 1
+    assert f"127.0.0.1:{port}, but it is taken" in worker.text()
+    assert "Traceback" not in worker.text()
+
+
+def test_fausts_own_command_runs_the_same_worker(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall")
+    sources = Sources(stage.settings)
+    sources.send({"type": "identify", "userId": "c", "traits": {"plan": "pro"}})
+    sources.flush()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+    log = tmp_path / "faust.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "faust", "-A", "streams.app", "worker", "-l", "info"],
+            cwd=runs.ROOT,
+            env=clean | stage.environment | {"TIDEGATE_DATA_DIR": str(tmp_path / "data")},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: runs.transitions(stage.settings), 40, f"a transition\n{log.read_text()}")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert list(runs.transitions(stage.settings)) == ["c"]
+
+
+def test_with_the_wall_clock_time_alone_makes_them_leave_within_a_second_or_so(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", grace="500ms")
+    worker = stage.worker("a")
+    wait_until(worker.ready, 40, "a worker that owns partitions")
+    sources = Sources(stage.settings)
+    sent_ms = time.time_ns() // 1_000_000
+    for number in range(20):
+        sources.send({"type": "track", "event": "A", "userId": f"c{number}", "timestamp": sent_ms})
+    sources.flush()
+    told = wait_until(lambda: _when(runs.transitions(stage.settings), 2, 20), 20, "twenty that came and went")
+    assert all([row[2] for row in rows] == ["entered", "left"] for rows in told.values())
+    assert all(rows[1][5] == "timer" for rows in told.values())
+    # window 3 s, grace 0.5 s, slack 0.5 s; the rest is the machine's
+    assert 4_000 <= time.time_ns() // 1_000_000 - sent_ms < 9_000
+
+
+def _when(told: runs.Told, rows: int, contacts: int) -> runs.Told | None:
+    """What was told, once so many contacts have so many rows each."""
+    return told if len(told) == contacts and all(len(each) == rows for each in told.values()) else None
+
+
+def test_definitions_applied_changed_and_removed_while_it_runs_reach_every_contact(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall")
+    worker = stage.worker("a")
+    sources = Sources(stage.settings)
+    for number in range(100):
+        sources.send({"type": "identify", "userId": f"c{number}", "traits": {"plan": "free"}})
+    sources.flush()
+    wait_until(stage.through, 60, "all events taken")
+    assert runs.transitions(stage.settings) == {}
+    everyone = write(tmp_path / "all.yaml", "segments: [{id: all, when: {everyone: true}}]")
+    runs.run_command(stage.environment, "segments", "apply", str(everyone))
+    told = wait_until(lambda: _when(runs.transitions(stage.settings), 1, 100), 20, "everyone in the new segment")
+    assert all((row[2], row[5]) == ("entered", "backfill") for (row,) in told.values())
+    runs.run_command(stage.environment, "segments", "remove", "all")
+    told = wait_until(
+        lambda: _when(runs.transitions(stage.settings), 2, 100), 20, "everyone out of the removed segment"
+    )
+    assert all((row[2], row[5]) == ("left", "edit") for _, row in told.values())
+    assert runs.members(stage.settings) == set()
+    assert worker.stop() == 0
+
+
+def test_rules_make_deliveries_in_the_same_transaction_as_their_transition(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    rules = """
+rules:
+  - id: greet
+    on: {segment: pro, transition: entered}
+    channel: webhook
+    target: http://127.0.0.1:9/x
+    secret: SHOP
+"""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY + rules), clock="wall")
+    stage.worker("a")
+    sources = Sources(stage.settings)
+    now_ms = time.time_ns() // 1_000_000
+    sources.send({"type": "identify", "userId": "new", "traits": {"plan": "pro"}, "timestamp": now_ms})
+    sources.send({"type": "identify", "userId": "old", "traits": {"plan": "pro"}, "timestamp": now_ms - 90_000_000})
+    sources.flush()
+    wait_until(stage.through, 60, "all events taken")
+    (delivery,) = [each.json() for each in runs.committed(stage.settings, "deliveries")]
+    assert (delivery["contact"], delivery["rule"]) == ("new", "greet")
+    (outcome,) = [each.json() for each in runs.committed(stage.settings, "outcomes")]
+    assert (outcome["contact"], outcome["status"]) == ("old", "skipped")
+    (contact,) = [each for each in runs.committed(stage.settings, "contacts") if each.key == b"new"]
+    assert orjson.loads(contact.value or b"")["traits"] == {"plan": "pro"}
