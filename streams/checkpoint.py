@@ -8,19 +8,22 @@ Invariants:
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from schemas.topics import CONTACTS, MEMBERSHIPS, REJECTED, STATE
+from streams.clock import Clock
 from streams.inbox import Mark
 from streams.log import Claim, Outgoing
-from streams.plan import Emitted
+from streams.plan import Emitted, contact_record
 
 # not valid UTF-8, so no contact id's bytes can equal it
 META_KEY = b"\xffmeta"
 META_FORMAT = 1
+_BETWEEN_LOOKS = 16
 
 
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,6 +103,35 @@ class Frozen:
         if self.contacts:
             by_topic[CONTACTS.name] = self.contacts
         return by_topic
+
+
+class Freezing:
+    """An overlay on its way to records."""
+
+    def __init__(self, encode: Callable[[Any], bytes], overlay: Overlay, meta: Meta) -> None:
+        self._encode = encode
+        self._overlay = overlay
+        self._meta = meta
+        self._left = deque(overlay.dirty.items())
+        self._states: dict[bytes, bytes] = {}
+        self._contacts: list[Outgoing] = []
+
+    def encode(self, clock: Clock, until_ms: float) -> bool:
+        """Encodes some; returns whether all is done."""
+        while self._left:
+            key, state = self._left.popleft()
+            self._states[key] = self._encode(state)
+            if state.traits_changed:
+                self._contacts.append(contact_record(state))
+                state.traits_changed = False
+            if not len(self._left) % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
+                break
+        return not self._left
+
+    def frozen(self) -> Frozen:
+        """The records."""
+        assert not self._left
+        return Frozen(self._states, self._contacts, self._overlay, self._meta)
 
 
 async def write(claim: Claim, frozen: Frozen, offsets: Mapping[str, int] | None) -> int:

@@ -5,24 +5,24 @@ Invariants:
     moment (I5): `states` (decoded; each equals its committed record, or is in the overlay or in the running checkpoint).
   * A contact's state is changed by `turn` alone, which awaits nothing (I2): a turn is applied whole.
   * `arrival_ms` never falls. Timers are played up to it less the grace, so what a restart finds is what would have been.
-  * A heap entry may be early (the due instant was put off), never late, and there is one a contact that counts.
 """
 
 import dataclasses
-import heapq
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from schemas.events import Event
 from schemas.rejected import Reason, Rejection, rejection_headers
 from schemas.topics import partition_of
-from streams.checkpoint import META_FORMAT, META_KEY, Frozen, Meta, Overlay, read_meta
+from streams.checkpoint import META_FORMAT, Freezing, Frozen, Meta, Overlay
 from streams.clock import Clock
+from streams.committed import Committed
 from streams.inbox import Inbox, Taken
-from streams.log import Claim, Outgoing, Record
+from streams.log import Claim, Outgoing
 from streams.metrics import Metrics
-from streams.plan import Plan, contact_record
+from streams.plan import Plan
+from streams.timers import Timers
 
 # decoded states kept from one checkpoint to the next, per partition: some 2 KiB each
 STATES_KEPT_MAX = 4_096
@@ -30,13 +30,6 @@ OVERLAY_BYTES_MAX = 16 << 20
 # timers and changed definitions share a turn with the events: at most so much of it
 SIDE_WORK_MS = 1.5
 _BETWEEN_LOOKS = 16
-
-
-class StateError(Exception):
-    """The state topic holds what no worker of ours can have left there; the message says what.
-
-    Operator's step: see who wrote to the topic or shortened it; restore it, or start under a new prefix.
-    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,27 +42,6 @@ class Rates:
     partitions: int
     chunk_events: int = 500
     checkpoint_events: int = 5_000
-
-
-class Committed:
-    """The partition's part of the state topic: the last record of each key, and how far it was read or written."""
-
-    def __init__(self) -> None:
-        self.states: dict[bytes, bytes] = {}
-        self.meta: Meta | None = None
-        self.end = 0
-
-    def load(self, records: Iterable[tuple[bytes | None, bytes | None]], end: int) -> None:
-        """Takes records in, in the order of the log."""
-        states = self.states
-        for key, value in records:
-            if key == META_KEY and value is not None:
-                self.meta = read_meta(value)
-            elif key is not None and value is not None:
-                states[key] = value
-            elif key is not None:
-                states.pop(key, None)
-        self.end = end
 
 
 class Partition:
@@ -91,10 +63,10 @@ class Partition:
         self.frozen = False
         self.closing = False
         self.checkpoint_ms = 0.0
-        self._heap: list[tuple[int, bytes]] = []
-        self._armed: dict[bytes, int] = {}
-        self._to_change: deque[bytes] = deque()
-        self._look_through()
+        # timers and states of other revisions are found again from the headers of the state records alone (I7)
+        headers = ((key, plan.header(record)[0]) for key, record in committed.states.items())
+        self._timers = Timers((key, due_ms) for key, due_ms in headers if due_ms is not None)
+        self._to_change = deque(self._of_other_revisions())
 
     # ---- what there is to do ------------------------------------------------------------------------------------------
 
@@ -106,7 +78,8 @@ class Partition:
     @property
     def overdue_ms(self) -> int:
         """By how much arrival time is past the first due instant and its grace; 0 when nothing is due."""
-        return max(0, self.arrival_ms - self.rates.grace_ms - self._heap[0][0]) if self._heap else 0
+        first_ms = self._timers.first_ms
+        return 0 if first_ms is None else max(0, self.arrival_ms - self.rates.grace_ms - first_ms)
 
     def full(self) -> bool:
         """Whether it takes nothing more in until a checkpoint has gone."""
@@ -217,7 +190,7 @@ class Partition:
         self.states[key] = self.overlay.dirty[key] = state
         due_ms = state.due_ms
         if due_ms is not None:
-            self._arm(key, due_ms)
+            self._timers.arm(key, due_ms)
         if transitions:
             emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
             self.overlay.emit(emitted)
@@ -260,22 +233,13 @@ class Partition:
         return max(self.arrival_ms, min(now_ms - self.rates.slack_ms, seen_ms))
 
     def _due(self, arrival_ms: int) -> bool:
-        return bool(self._heap) and self._heap[0][0] + self.rates.grace_ms <= arrival_ms
-
-    def _arm(self, key: bytes, due_ms: int) -> None:
-        armed_ms = self._armed.get(key)
-        if armed_ms is None or due_ms < armed_ms:
-            self._armed[key] = due_ms
-            heapq.heappush(self._heap, (due_ms, key))
+        first_ms = self._timers.first_ms
+        return first_ms is not None and first_ms + self.rates.grace_ms <= arrival_ms
 
     def _play(self, clock: Clock, until_ms: float, now_ms: int) -> None:
         """Plays due instants, earliest contact first."""
         played = 0
-        while self._due(self.arrival_ms):
-            due_ms, key = heapq.heappop(self._heap)
-            if self._armed.get(key) != due_ms:
-                continue
-            del self._armed[key]
+        while (key := self._timers.pop(self.arrival_ms - self.rates.grace_ms)) is not None:
             self._advance(key, now_ms)
             played += 1
             if clock.spent_ms() > until_ms:
@@ -292,7 +256,7 @@ class Partition:
         until_ms = self.arrival_ms - self.rates.grace_ms
         if state.due_ms is None or state.due_ms > until_ms:
             if state.due_ms is not None:
-                self._arm(key, state.due_ms)
+                self._timers.arm(key, state.due_ms)
             return
         transitions = self.plan.program.advance(state, until_ms)
         self.overlay.events += 1
@@ -319,28 +283,18 @@ class Partition:
         self.overlay.events += 1
         self._changed(key, state, transitions, self.arrival_ms, now_ms)
 
-    def _look_through(self) -> None:
-        """Finds timers and states of other revisions again, from the headers of the state records alone (I7)."""
-        for key, record in self.committed.states.items():
-            due_ms = self.plan.header(record)[0]
-            if due_ms is not None:
-                self._armed[key] = due_ms
-        self._heap = [(due_ms, key) for key, due_ms in self._armed.items()]
-        heapq.heapify(self._heap)
-        self._to_change.extend(self._of_other_revisions())
-
     def _of_other_revisions(self) -> Iterable[bytes]:
         revision, header = self.plan.revision, self.plan.header
         return [key for key, record in self.committed.states.items() if header(record)[1] != revision]
 
     # ---- checkpoint ---------------------------------------------------------------------------------------------------
 
-    def freeze(self) -> "Freezing":
+    def freeze(self) -> Freezing:
         """Starts a checkpoint: the overlay is set aside, to be encoded piece by piece; until then no turn is taken."""
         overlay, self.overlay = self.overlay, Overlay()
         self.frozen = True
         meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, self.inbox.marks())
-        return Freezing(self, overlay, meta)
+        return Freezing(self.plan.program.encode, overlay, meta)
 
     def thaw(self) -> None:
         """Turns may go on, on top of what is being committed."""
@@ -352,69 +306,6 @@ class Partition:
         self.committed.meta = frozen.meta
         if len(self.states) > STATES_KEPT_MAX:
             self.states = {key: self.states[key] for key in self.overlay.dirty}
-
-
-class Freezing:
-    """An overlay on its way to records."""
-
-    def __init__(self, partition: Partition, overlay: Overlay, meta: Meta) -> None:
-        self._partition = partition
-        self._overlay = overlay
-        self._meta = meta
-        self._left = deque(overlay.dirty.items())
-        self._states: dict[bytes, bytes] = {}
-        self._contacts: list[Outgoing] = []
-
-    def encode(self, clock: Clock, until_ms: float) -> bool:
-        """Encodes some; returns whether all is done."""
-        encode = self._partition.plan.program.encode
-        while self._left:
-            key, state = self._left.popleft()
-            self._states[key] = encode(state)
-            if state.traits_changed:
-                self._contacts.append(contact_record(state))
-                state.traits_changed = False
-            if not len(self._left) % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
-                break
-        return not self._left
-
-    def frozen(self) -> Frozen:
-        """The records."""
-        assert not self._left
-        return Frozen(self._states, self._contacts, self._overlay, self._meta)
-
-
-def check_whole(number: int, committed: Committed) -> None:
-    """Raises StateError where state stands without a meta record (I9): where it led to can't be known."""
-    if committed.states and committed.meta is None:
-        raise StateError(
-            f"state, partition {number}: expected a meta record beside {len(committed.states)} state records, got none: "
-            "the topic was written to or shortened by something else; restore it, or start under a new prefix"
-        )
-
-
-def records_of(records: Sequence[Record]) -> Iterable[tuple[bytes | None, bytes | None]]:
-    """Keys and values of records."""
-    return ((record[2], record[3]) for record in records)
-
-
-def check_positions(
-    number: int, positions: Mapping[str, int], bounds: Mapping[tuple[str, int], tuple[int, int]]
-) -> None:
-    """Raises StateError where a source no longer has, or has not yet, the position that is to be read next."""
-    for topic, position in positions.items():
-        first, end = bounds[topic, number]
-        if position < first:
-            raise StateError(
-                f"{topic}, partition {number}: expected to go on at offset {position}, but the log begins at {first}: "
-                f"retention has removed {first - position} events that were not applied yet; "
-                "start under a new prefix, or put up with the gap there"
-            )
-        if position > end:
-            raise StateError(
-                f"{topic}, partition {number}: expected to go on at offset {position}, but the log ends at {end}: "
-                "the topic was made anew; start under a new prefix"
-            )
 
 
 def _wrong_key(key: bytes, event: Event) -> Rejection:

@@ -10,10 +10,11 @@ Invariants:
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence, Set
 
+from streams.committed import Committed, check_positions, check_whole, records_of
 from streams.inbox import Inbox, Mark
 from streams.log import Claim, Log
 from streams.metrics import Metrics
-from streams.partition import Committed, Partition, Rates, check_positions, check_whole, records_of
+from streams.partition import Partition, Rates
 from streams.plan import Plans
 
 CLOSE_TIMEOUT_S = 3.0

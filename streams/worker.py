@@ -14,9 +14,10 @@ from collections.abc import Sequence, Set
 
 from streams.checkpoint import write
 from streams.clock import Clock
+from streams.committed import Committed
 from streams.log import Log, LogError
 from streams.metrics import Metrics
-from streams.partition import Committed, Partition, Rates
+from streams.partition import Partition, Rates
 from streams.plan import Plans
 from streams.takeover import close, take_over
 
@@ -266,7 +267,9 @@ class Worker:
 
     def _refuse_if_failed(self) -> None:
         if self.failed:
-            raise LogError("expected to go on, but an earlier step or checkpoint of this worker has failed: start it again")
+            raise LogError(
+                "expected to go on, but an earlier step or checkpoint of this worker has failed: start it again"
+            )
 
     # ---- showing ------------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,11 @@ from schemas.events import Event
 from schemas.topics import partition_of
 from segments import Limits, compile_program, load
 from streams.checkpoint import META_KEY, UnknownFormatError, read_meta
+from streams.committed import StateError
 from streams.inbox import LostEventsError
 from streams.log import Outgoing
 from streams.metrics import Metrics
-from streams.partition import Rates, StateError
+from streams.partition import Rates
 from streams.plan import Plan
 from streams.worker import Pace, Worker
 

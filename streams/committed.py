@@ -1,0 +1,67 @@
+"""What is committed of one partition's state, in memory, and what must hold of it before anybody goes on from it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from streams.checkpoint import META_KEY, Meta, read_meta
+from streams.log import Record
+
+
+class StateError(Exception):
+    """The state topic holds what no worker of ours can have left there; the message says what.
+
+    Operator's step: see who wrote to the topic or shortened it; restore it, or start under a new prefix.
+    """
+
+
+class Committed:
+    """The partition's part of the state topic: the last record of each key, and how far it was read or written."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self.meta: Meta | None = None
+        self.end = 0
+
+    def load(self, records: Iterable[tuple[bytes | None, bytes | None]], end: int) -> None:
+        """Takes records in, in the order of the log."""
+        states = self.states
+        for key, value in records:
+            if key == META_KEY and value is not None:
+                self.meta = read_meta(value)
+            elif key is not None and value is not None:
+                states[key] = value
+            elif key is not None:
+                states.pop(key, None)
+        self.end = end
+
+
+def check_whole(number: int, committed: Committed) -> None:
+    """Raises StateError where state stands without a meta record (I9): where it led to can't be known."""
+    if committed.states and committed.meta is None:
+        raise StateError(
+            f"state, partition {number}: expected a meta record beside {len(committed.states)} state records, got none: "
+            "the topic was written to or shortened by something else; restore it, or start under a new prefix"
+        )
+
+
+def records_of(records: Sequence[Record]) -> Iterable[tuple[bytes | None, bytes | None]]:
+    """Keys and values of records."""
+    return ((record[2], record[3]) for record in records)
+
+
+def check_positions(
+    number: int, positions: Mapping[str, int], bounds: Mapping[tuple[str, int], tuple[int, int]]
+) -> None:
+    """Raises StateError where a source no longer has, or has not yet, the position that is to be read next."""
+    for topic, position in positions.items():
+        first, end = bounds[topic, number]
+        if position < first:
+            raise StateError(
+                f"{topic}, partition {number}: expected to go on at offset {position}, but the log begins at {first}: "
+                f"retention has removed {first - position} events that were not applied yet; "
+                "start under a new prefix, or put up with the gap there"
+            )
+        if position > end:
+            raise StateError(
+                f"{topic}, partition {number}: expected to go on at offset {position}, but the log ends at {end}: "
+                "the topic was made anew; start under a new prefix"
+            )
