@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -252,6 +253,10 @@ async def test_a_refused_delivery_fails_and_is_sent_again_when_a_person_asks(
     assert setup.received() == {delivery.id: 2}
     found = await setup.outcomes(delivery.id)
     assert [(each.status, each.retry, each.attempts) for each in found] == [("failed", 0, 1), ("sent", 1, 1)]
+    status, listed, _ = await asyncio.to_thread(command, setup, "deliveries", "list", "--status", "sent", "--json")
+    assert (status, [each["id"] for each in json.loads(listed)]) == (0, [delivery.id])
+    status, shown, _ = await asyncio.to_thread(command, setup, "deliveries", "show", delivery.id, "--json")
+    assert (status, json.loads(shown)["outcomes"][0]["reason"]) == (0, "expected 2xx, got 410")
     status, _, said = await asyncio.to_thread(command, setup, "deliveries", "retry", delivery.id)
     assert status == 2
     assert "expected one that failed, got one that is sent" in said
