@@ -6,10 +6,15 @@ with `TIDEGATE_` and is none of these is refused too, as it is most likely a sli
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from schemas.instants import parse_duration
+from schemas.instants import DURATION_MS_MAX, format_duration, parse_duration
+
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+# Kafka allows 249 characters a topic; the longest of our names has 14
+PREFIX_LENGTH_MAX = 200
 
 
 class SettingError(Exception):
@@ -18,12 +23,17 @@ class SettingError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One setting: field of `Settings`, default as it would be written, what it may be, and what it is for."""
+    """One setting: field of `Settings`, default as it would be written, what it may be, and what it is for.
+
+    `least`, `most`: bounds of a duration (ms) or a count, both allowed themselves; None where the kind's own count.
+    """
 
     field: str
     default: str
     kind: str
     help: str
+    least: int | None = None
+    most: int | None = None
 
     @property
     def variable(self) -> str:
@@ -34,19 +44,21 @@ class Setting:
 SETTINGS = (
     Setting("broker", "127.0.0.1:9092", "hosts", "Kafka's bootstrap servers, `host:port`, comma-separated"),
     Setting("redis", "redis://127.0.0.1:6379/0", "url", "Redis for the dispatcher's ledger"),
-    Setting("prefix", "tidegate.", "text", "what all topic names begin with; also the name of the worker group"),
+    Setting("prefix", "tidegate.", "prefix", "what all topic names begin with; also the name of the worker group"),
     Setting("clock", "wall", "wall|arrival", "what arrival time is with nothing left to read: the wall clock, or still"),
     Setting("grace_ms", "2s", "duration", "how long after a due instant events from before it are waited for"),
     Setting("slack_ms", "500ms", "duration", "how far behind the wall clock arrival time is when all is read"),
-    Setting("dedup_horizon_ms", "24h", "duration", "how long the same `messageId` counts as the same event"),
-    Setting("partitions", "12", "count", "partitions of each topic, for `topics create`; fixed for a prefix's life"),
-    Setting("replication", "1", "count", "replicas of each topic, for `topics create`; 3 in production"),
-    Setting("session_ms", "30s", "duration", "a worker unheard of for this long loses its partitions"),
-    Setting("chunk_events", "500", "count", "events applied before the loop gets its turn, at most"),
-    Setting("checkpoint_idle_ms", "50ms", "duration", "from the first change to the checkpoint, when idle"),
-    Setting("checkpoint_load_ms", "120ms", "duration", "the same under load, at most"),
-    Setting("checkpoint_events", "5000", "count", "events after which a checkpoint comes at once"),
-    Setting("transaction_timeout_ms", "30s", "duration", "after which the broker aborts a checkpoint; above the longest"),
+    Setting("dedup_horizon_ms", "24h", "duration", "how long the same `messageId` counts as the same event", most=400 * DAY_MS),
+    Setting("partitions", "12", "count", "partitions of each topic, for `topics create`; fixed for a prefix's life", most=10_000),
+    Setting("replication", "1", "count", "replicas of each topic, for `topics create`; 3 in production", most=100),
+    Setting("session_ms", "30s", "duration", "a worker unheard of for this long loses its partitions",
+            least=1000, most=30 * MINUTE_MS),
+    Setting("chunk_events", "500", "count", "events applied before the loop gets its turn, at most", most=100_000),
+    Setting("checkpoint_idle_ms", "50ms", "duration", "from the first change to the checkpoint, when idle", most=MINUTE_MS),
+    Setting("checkpoint_load_ms", "120ms", "duration", "the same under load, at most", most=MINUTE_MS),
+    Setting("checkpoint_events", "5000", "count", "events after which a checkpoint comes at once", most=1_000_000),
+    Setting("transaction_timeout_ms", "30s", "duration", "after which the broker aborts a checkpoint; above the longest",
+            least=1000, most=15 * MINUTE_MS),
     Setting("web_port", "6066", "port", "port of /metrics, /livez and /readyz; 0: any free one, said in the log"),
     Setting("web_host", "127.0.0.1", "text", "address that they are served on"),
     Setting("data_dir", ".tidegate", "text", "directory for what Faust keeps; nothing of ours is in it"),
@@ -103,51 +115,84 @@ class Settings:
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the environment; raises `SettingError` naming the variable, what it may be and what it is."""
+    """Settings from the environment; raises `SettingError` naming the variable, what it may be and what it is.
+
+    What a URL is, is never said: it may hold a password.
+    """
     environment = os.environ if environment is None else environment
-    known = {setting.variable for setting in SETTINGS}
-    for name in environment:
-        if (
-            name.startswith("TIDEGATE_")
-            and name not in known
-            and not name.startswith((SECRET_PREFIX, "TIDEGATE_TEST_"))
-        ):
-            close = min(known, key=lambda other: _distance(name, other))
-            raise SettingError(f"{name}: no such setting; did you mean {close}? `tidegate settings` lists them all")
+    _refuse_unknown(environment)
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         text = environment.get(setting.variable, setting.default)
         try:
-            values[setting.field] = _PARSERS.get(setting.kind, _choice(setting.kind))(text)
+            values[setting.field] = _value(setting, text)
         except ValueError as error:
-            raise SettingError(f"{setting.variable}: expected {error}, got {text!r}") from None
+            got = "something else" if setting.kind == "url" else _short(text)
+            raise SettingError(f"{setting.variable}: expected {error}, got {got}") from None
     return Settings(**values)
 
 
-def _duration(text: str) -> int:
+def shown(text: str) -> str:
+    """A setting's value for people: of a URL neither the password nor what comes after `?`, which may be one too."""
+    if "://" not in text:
+        return text
+    text = re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", text)
+    return re.sub(r"\?.*", "?***", text)
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {setting.variable for setting in SETTINGS}
+    for name in environment:
+        if not name.startswith("TIDEGATE_") or name in known or name.startswith((SECRET_PREFIX, "TIDEGATE_TEST_")):
+            continue
+        close = min(known, key=lambda other: _distance(name, other))
+        # with half of it to change, it was not meant to be that one
+        slip = 2 * _distance(name, close) <= len(name.removeprefix("TIDEGATE_"))
+        meant = f"did you mean {close}? " if slip else ""
+        raise SettingError(f"{name}: no such setting; {meant}`tidegate settings` lists them all")
+
+
+def _value(setting: Setting, text: str) -> Any:
+    if setting.kind == "duration":
+        return _duration(text, setting.least or 0, setting.most or DURATION_MS_MAX)
+    if setting.kind == "count":
+        return _whole(text, setting.least or 1, setting.most or 2**31 - 1, "a whole number")
+    return _PARSERS.get(setting.kind, _choice(setting.kind))(text)
+
+
+def _duration(text: str, least_ms: int, most_ms: int) -> int:
     duration_ms = parse_duration(text)
     if duration_ms is None:
         raise ValueError("a duration such as 500ms, 2s or 1d12h")
+    if not least_ms <= duration_ms <= most_ms:
+        least = f"from {format_duration(least_ms)} to" if least_ms else "of at most"
+        raise ValueError(f"a duration {least} {format_duration(most_ms)}")
     return duration_ms
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ValueError("a whole number from 1 on")
+def _whole(text: str, least: int, most: int, what: str) -> int:
+    # the length first: Python gives up on converting thousands of digits
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and least <= int(text) <= most):
+        raise ValueError(f"{what} from {least} to {most}")
     return int(text)
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise ValueError("a port from 0 to 65535")
-    return int(text)
+    return _whole(text, 0, 65535, "a port")
 
 
 def _hosts(text: str) -> str:
     for server in text.split(","):
         host, _, port = server.strip().rpartition(":")
-        if not host or not port.isdigit():
+        if not re.fullmatch(r"[^\s/@]+", host):
             raise ValueError("`host:port`, or several with commas between")
+        _whole(port, 1, 65535, "`host:port` with a port")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(rf"[A-Za-z0-9._-]{{0,{PREFIX_LENGTH_MAX}}}", text):
+        raise ValueError(f"at most {PREFIX_LENGTH_MAX} letters, digits, '.', '_' and '-', as Kafka has them in topics")
     return text
 
 
@@ -155,6 +200,10 @@ def _url(text: str) -> str:
     if "://" not in text:
         raise ValueError("a URL with its scheme")
     return text
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 80 else f"{text[:80]!r}…"
 
 
 def _choice(kind: str) -> Callable[[str], str]:
@@ -167,10 +216,9 @@ def _choice(kind: str) -> Callable[[str], str]:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "duration": _duration,
-    "count": _count,
     "port": _port,
     "hosts": _hosts,
+    "prefix": _prefix,
     "url": _url,
     "text": str,
 }

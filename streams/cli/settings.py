@@ -1,12 +1,11 @@
 """`tidegate settings`: every setting, what it is now, and what it is for."""
 
 import os
-import re
 
 import click
 
 from streams.cli.terminal import json_option, print_table
-from streams.settings import SETTINGS, load_settings
+from streams.settings import SETTINGS, load_settings, shown
 
 COLUMNS = ("variable", "default", "now", "what it is for")
 
@@ -26,15 +25,10 @@ def settings(as_json: bool, markdown: bool) -> None:
         return
     load_settings()
     rows = [
-        (setting.variable, setting.default, _shown(os.environ.get(setting.variable, setting.default)), setting.help)
+        (setting.variable, setting.default, shown(os.environ.get(setting.variable, setting.default)), setting.help)
         for setting in SETTINGS
     ]
     print_table(COLUMNS, rows, as_json)
-
-
-def _shown(value: str) -> str:
-    """Without the password that a URL may hold."""
-    return re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:***@", value)
 
 
 def markdown_table() -> str:

@@ -1,0 +1,68 @@
+"""What settings may be: bounds, names, and never a word of what may be a password."""
+
+import pytest
+
+from streams.settings import SettingError, load_settings, shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("TIDEGATE_GRACE", "99999d", "expected a duration of at most 36525d, got '99999d'"),
+        ("TIDEGATE_SESSION", "1ms", "expected a duration from 1s to 30m, got '1ms'"),
+        ("TIDEGATE_SESSION", "1h", "expected a duration from 1s to 30m, got '1h'"),
+        ("TIDEGATE_TRANSACTION_TIMEOUT", "1d", "expected a duration from 1s to 15m, got '1d'"),
+        ("TIDEGATE_PARTITIONS", "0", "expected a whole number from 1 to 10000, got '0'"),
+        ("TIDEGATE_PARTITIONS", "1" * 5000, "expected a whole number from 1 to 10000, got '" + "1" * 80 + "'…"),
+        ("TIDEGATE_PARTITIONS", "²", "expected a whole number from 1 to 10000, got '²'"),
+        ("TIDEGATE_REPLICATION", "40000", "expected a whole number from 1 to 100, got '40000'"),
+        ("TIDEGATE_WEB_PORT", "70000", "expected a port from 0 to 65535, got '70000'"),
+        ("TIDEGATE_BROKER", "kafka", "expected `host:port`, or several with commas between, got 'kafka'"),
+        ("TIDEGATE_BROKER", "kafka://a:9092", "expected `host:port`, or several with commas between, got 'kafka://a:9092'"),
+        ("TIDEGATE_BROKER", "a:99999", "expected `host:port` with a port from 1 to 65535, got 'a:99999'"),
+        ("TIDEGATE_PREFIX", "a b/", "expected at most 200 letters, digits, '.', '_' and '-', as Kafka has them in topics"),
+        ("TIDEGATE_CLOCK", "foo", "expected 'wall' or 'arrival', got 'foo'"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_bounds_is_refused_with_the_bounds(variable: str, value: str, expected: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        load_settings({variable: value})
+
+    assert str(refused.value).startswith(f"{variable}: {expected}")
+
+
+def test_bounds_are_allowed_themselves() -> None:
+    settings = load_settings({"TIDEGATE_SESSION": "30m", "TIDEGATE_TRANSACTION_TIMEOUT": "1s", "TIDEGATE_PREFIX": ""})
+
+    assert (settings.session_ms, settings.transaction_timeout_ms) == (1_800_000, 1000)
+    assert settings.prefix == ""
+
+
+@pytest.mark.parametrize("value", [":hunter2@redis.example", "hunter2", "redis:hunter2@redis.example"])
+def test_a_url_that_is_none_is_refused_without_saying_it(value: str) -> None:
+    """It may hold a password."""
+    for variable in ("TIDEGATE_REDIS", "TIDEGATE_SMTP"):
+        with pytest.raises(SettingError, match=f"^{variable}: expected a URL with its scheme") as refused:
+            load_settings({variable: value})
+
+        assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://worker:hunter2@redis.example:6379/0",
+        "redis://:hunter2@redis.example",
+        "redis://worker:p@hunter2@redis.example",
+        "redis://worker:p/hunter2@redis.example",
+        "redis://redis.example?password=hunter2",
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str) -> None:
+    assert "hunter2" not in shown(url)
+    assert "redis.example" in shown(url)
+
+
+def test_a_name_far_from_any_other_is_refused_without_a_guess() -> None:
+    with pytest.raises(SettingError, match=r"^TIDEGATE_FOO: no such setting; `tidegate settings` lists them all$"):
+        load_settings({"TIDEGATE_FOO": "1"})
