@@ -5,6 +5,7 @@ The worker has its own; this is for the command line, for definitions and for ch
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
@@ -108,7 +109,7 @@ async def _reach(settings: Settings) -> None:
         except socket.gaierror as error:
             answers.append(f"{server}: {error.strerror}")
         except OSError as error:
-            answers.append(f"{server}: {error.strerror or error}")
+            answers.append(f"{server}: {_reason(error)}")
         else:
             writer.close()
             return
@@ -116,6 +117,11 @@ async def _reach(settings: Settings) -> None:
         f"expected a Kafka broker, got no connection ({'; '.join(answers)}): "
         "start Kafka there, or set TIDEGATE_BROKER to where it is (host:port)"
     )
+
+
+def _reason(error: OSError) -> str:
+    # asyncio's own loop says "Connect call failed (…)" in place of the reason; where it tried several addresses, no number
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 @contextlib.asynccontextmanager

@@ -86,6 +86,9 @@ def cli(traceback: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with its status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us: what is said goes nowhere, the work is done
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

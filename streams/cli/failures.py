@@ -1,10 +1,13 @@
 """Errors as a person at a terminal meets them: a line or a few, and an exit status."""
 
+import errno
 from collections.abc import Sequence
 
 from segments.errors import DefinitionErrors
 from streams.errors import StreamsError
 from streams.settings import SettingError
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 def lines_of(error: Exception) -> list[str]:
@@ -18,6 +21,8 @@ def lines_of(error: Exception) -> list[str]:
         return [str(error)]
     if isinstance(error, OSError) and error.filename is not None:
         return [f"{error.filename}: {error.strerror}"]
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return [f"could not write what came out: {error.strerror}"]
     return [
         f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'without a message'}",
         "this is a fault of Tidegate's: `tidegate --traceback COMMAND …` shows where, for a report",

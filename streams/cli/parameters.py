@@ -1,5 +1,7 @@
 """Kinds of values on the command line."""
 
+import math
+
 import click
 
 from schemas.instants import DURATION_MS_MAX, parse_duration, parse_instant
@@ -33,3 +35,19 @@ class DurationType(click.ParamType):
         if duration_ms is None or duration_ms > DURATION_MS_MAX:
             self.fail(f"expected a duration such as 500ms, 2s or 1d12h, got {value!r}", param, ctx)
         return duration_ms
+
+
+class RateType(click.ParamType):
+    """So many a second, more than none."""
+
+    name = "number"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As it is; `nan` and `inf` are no rates."""
+        try:
+            rate = float(value)
+        except ValueError:
+            rate = math.nan
+        if not 0 < rate < math.inf:
+            self.fail(f"expected a number above 0, got {value!r}", param, ctx)
+        return rate

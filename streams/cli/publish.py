@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.cli.parameters import InstantType
+from streams.cli.parameters import InstantType, RateType
 from streams.cli.terminal import print_json, progress, run, say, settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PROBLEMS_SHOWN = 100
 @click.option(
     "--until", "until_ms", type=InstantType(), help="Play time on to this instant (and the grace) at the end."
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many events a second.")
+@click.option("--rate", type=RateType(), help="At most so many events a second.")
 @click.option(
     "--ticks/--no-ticks",
     default=None,

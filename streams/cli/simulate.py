@@ -39,6 +39,8 @@ def simulate(segments: str, events: str, until_ms: int | None, grace_ms: int | N
     from streams.definition_files import open_files
     from streams.event_lines import open_lines
 
+    if segments == events == "-":
+        raise click.UsageError("expected one of SEGMENTS and EVENTS on standard input, got both")
     given = settings()
     (file,) = open_files([segments])
     definitions = load(file.text, file.name)

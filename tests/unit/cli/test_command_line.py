@@ -1,5 +1,6 @@
 """The command line itself: what it promises of every command."""
 
+import asyncio
 import importlib
 import os
 import re
@@ -12,7 +13,9 @@ import pytest
 
 from streams import cli
 from streams.cli import COMMANDS
-from streams.settings import SETTINGS
+from streams.errors import BrokerError
+from streams.settings import SETTINGS, load_settings
+from streams.topics import check_topics
 
 
 def _commands(group: click.Group, path: str) -> list[tuple[str, click.Command]]:
@@ -78,7 +81,7 @@ def test_a_command_that_cannot_be_loaded_says_so_and_the_others_work(
         (["check", "/"], 2, "/: expected a file of definitions: Is a directory"),
         (["simulate", "/not/there", "-"], 2, "/not/there: expected a file of definitions: No such file or directory"),
         (["publish", "-", "--until", "soon"], 2, "expected an instant such as 2026-03-01"),
-        (["publish", "-", "--rate", "0"], 2, "0.0 is not in the range"),
+        (["publish", "-", "--rate", "0"], 2, "expected a number above 0, got '0'"),
         (["tail", "--until-idle", "5"], 2, "expected a duration such as 500ms"),
         (["tail", "transition"], 2, "'transition' is not one of"),
         (["rejected", "show", "--reason", "mood"], 2, "'mood' is not one of"),
@@ -175,3 +178,43 @@ def test_a_reader_that_has_seen_enough_gets_no_complaint(tmp_path: Path) -> None
 
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+_SETTINGS = 'from streams.cli import main; main(["settings"])'
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_said_in_a_line() -> None:
+    """It is no fault of ours, and no success either."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", _SETTINGS], stdout=full, stderr=subprocess.PIPE)
+
+    assert done.returncode == 1
+    assert done.stderr == b"could not write what came out: No space left on device\n"
+
+
+def test_a_command_works_with_its_output_closed() -> None:
+    """`>&-`, as some supervisors do."""
+    closed = f"exec {sys.executable} -c '{_SETTINGS}' >&- 2>&-"
+
+    assert subprocess.run(["sh", "-c", closed]).returncode == 0
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "0", "-1", "fast"])
+def test_a_rate_that_is_none_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["publish", "-", "--rate", rate]) == 2
+    assert f"expected a number above 0, got '{rate}'" in capsys.readouterr().err
+
+
+def test_standard_input_cannot_be_both_definitions_and_events(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["simulate", "-", "-"]) == 2
+    assert "expected one of SEGMENTS and EVENTS on standard input, got both" in capsys.readouterr().err
+
+
+def test_a_refused_connection_reads_the_same_on_any_event_loop(free_port: object) -> None:
+    """asyncio's own says "Connect call failed" where uvloop has the reason; a worker checks its topics on the former."""
+    assert callable(free_port)
+    settings = load_settings({"TIDEGATE_BROKER": f"127.0.0.1:{free_port()}"})
+
+    with pytest.raises(BrokerError, match="Connection refused"):
+        asyncio.run(check_topics(settings))
