@@ -42,7 +42,7 @@ class Pace:
     idle_ms: float = 50.0
     load_ms: float = 120.0
     events: int = 5_000
-    behind_ms: float = 1_000.0
+    behind_ms: float = 3_000.0
 
 
 class Worker:
