@@ -254,7 +254,7 @@ class Redis(Service):
             connection.sendall(b"INFO\r\n")
             reply = connection.makefile("rb")
             info = reply.read(int(reply.readline(64)[1:])).decode()
-        return f"process_id:{self._child.pid}\r\n" in info and "loading:0\r\n" in info
+        return f"process_id:{self._child.pid}\r\n" in info and "\r\nloading:0\r\n" in info
 
 
 def _registered_in(reply: bytes) -> str | None:
