@@ -20,8 +20,8 @@ CHANNELS: tuple[Channel, ...] = ("webhook", "email")
 Status = Literal["sent", "failed", "skipped", "waiting"]
 STATUSES: tuple[Status, ...] = ("sent", "failed", "skipped", "waiting")
 
-# Why, as a bounded set for metrics and filters. Of skipped: the first five. Of waiting: `paused`, `busy`, `in_doubt`
-# and `retry`. Of failed: the rest.
+# Why, as a bounded set for metrics and filters. Of `skipped`: the first five. Of `failed`: `refused`, `gave_up` and
+# `template`. Of `waiting`: the rest.
 Code = Literal[
     "cause",
     "silent",

@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from actions.channels import Sender
 from actions.dispatch import Dispatcher
@@ -26,6 +27,7 @@ from streams.broker import partitions_of
 from streams.clock import SystemClock
 from streams.dispatcher_setup import check_mail, connect, read_secrets
 from streams.dispatching import DispatcherProcess
+from streams.errors import BrokerError
 from streams.outcomes import OutcomeReader, OutcomeWriter
 from streams.rulebook import RuleBook
 from streams.settings import Settings
@@ -41,8 +43,11 @@ async def run_dispatcher(settings: Settings, environment: Mapping[str, str] | No
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with opened(settings, secrets, server) as process:
-        await process.run(stop)
+    try:
+        async with opened(settings, secrets, server) as process:
+            await process.run(stop)
+    except KafkaError as error:
+        raise BrokerError(f"Kafka at {settings.broker} failed: {error!r}: nothing is lost, start again") from error
 
 
 @contextlib.asynccontextmanager

@@ -124,10 +124,12 @@ class DispatcherProcess:
         while True:
             self._turned_s = asyncio.get_running_loop().time()
             room = UNDER_WAY_MAX - len(self._under_way)
-            if room <= 0 or self._revoking:
+            if room <= 0 or self.revoking:
                 await self._wait_for_change()
                 continue
             fetched = await consumer.getmany(timeout_ms=FETCH_MS, max_records=room)
+            if self.revoking:
+                continue  # whoever gets the partitions reads these again, from what is committed
             for partition, records in fetched.items():
                 for record in records:
                     self._begin(partition, record)
@@ -192,6 +194,11 @@ class DispatcherProcess:
             self._woken.clear()
             await self._engine.release()
 
+    @property
+    def revoking(self) -> bool:
+        """Whether a rebalance is under way: nothing is read meanwhile."""
+        return self._revoking
+
     async def give_up(self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
         """Finishes what was read of `partitions`, for a bounded time, and commits."""
         self._revoking = True
@@ -202,8 +209,8 @@ class DispatcherProcess:
         self._offsets.forget(partitions)
 
     def take_up(self, partitions: set[TopicPartition]) -> None:
-        """Reading goes on with `partitions`."""
-        self._offsets.forget(partitions)
+        """Reading goes on with `partitions` and no others."""
+        self._offsets.clear()
         self._revoking = False
         self._changed.set()
         logger.info("dispatching partitions %s", sorted(partition.partition for partition in partitions))

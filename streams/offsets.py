@@ -43,6 +43,10 @@ class Offsets:
         """These were committed."""
         self._committed |= {partition: offset for partition, offset in offsets.items() if partition in self._next}
 
+    def clear(self) -> None:
+        """Forgets all: a new assignment begins."""
+        self.forget(list(self._next))
+
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """These partitions are no longer ours, or are read anew."""
         for partition in partitions:

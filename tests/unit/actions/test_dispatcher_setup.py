@@ -77,3 +77,13 @@ def test_a_partition_that_was_given_up_is_committed_no_more() -> None:
     offsets.begin(ONE, 3)
     offsets.done(ONE, 3)
     assert offsets.committable() == {ONE: 4, OTHER: 7}
+
+
+def test_a_new_assignment_leaves_nothing_of_the_old_one() -> None:
+    """A commit that names a partition of somebody else's fails as a whole."""
+    offsets = Offsets()
+    offsets.begin(ONE, 5)
+    offsets.begin(OTHER, 7)
+    offsets.clear()
+
+    assert (offsets.committable(), offsets.count([ONE, OTHER])) == ({}, 0)
