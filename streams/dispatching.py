@@ -124,11 +124,11 @@ class DispatcherProcess:
         while True:
             self._turned_s = asyncio.get_running_loop().time()
             room = UNDER_WAY_MAX - len(self._under_way)
-            if room <= 0 or self.revoking:
+            if room <= 0 or self._is_revoking():
                 await self._wait_for_change()
                 continue
             fetched = await consumer.getmany(timeout_ms=FETCH_MS, max_records=room)
-            if self.revoking:
+            if self._is_revoking():
                 continue  # whoever gets the partitions reads these again, from what is committed
             for partition, records in fetched.items():
                 for record in records:
@@ -194,9 +194,8 @@ class DispatcherProcess:
             self._woken.clear()
             await self._engine.release()
 
-    @property
-    def revoking(self) -> bool:
-        """Whether a rebalance is under way: nothing is read meanwhile."""
+    def _is_revoking(self) -> bool:
+        # a method, as a type checker takes an attribute for what it was before an await
         return self._revoking
 
     async def give_up(self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
