@@ -25,6 +25,7 @@ from schemas.instants import format_instant
 from schemas.topics import EVENTS_PRODUCT, TOPICS, partition_of
 from streams import broker, definitions, topics
 from streams.errors import StreamsError
+from streams.health import web_port
 from streams.revisions import Name, revise
 from streams.settings import SETTINGS, Settings, load_settings
 
@@ -260,7 +261,7 @@ def _stock(settings: Settings, events: int) -> None:
         settings.group, broker=[f"kafka://{server}" for server in settings.servers], datadir=settings.data_dir,
         store="memory://", topic_partitions=PARTITIONS, topic_replication_factor=settings.replication,
         topic_disable_leader=True, table_standby_replicas=0, consumer_auto_offset_reset="earliest",
-        worker_redirect_stdouts=False,
+        worker_redirect_stdouts=False, web_bind=settings.web_host, web_port=web_port(settings),
     )  # fmt: skip
     topic = app.topic(settings.topic(EVENTS_PRODUCT.name), key_type=str, value_serializer="json", key_serializer="raw")
     counts = app.Table("counts", default=int, partitions=PARTITIONS, key_type=str)

@@ -57,7 +57,7 @@ class Taken(NamedTuple):
     received_ms: int
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class _Source:
     """One topic's part of an inbox."""
 

@@ -132,7 +132,15 @@ class Partition:
             if taken is None:
                 break
             applied += 1
-            self._take(taken, now_ms)
+            _, record, event, received_ms = taken
+            arrived_ms = self._arrive(record[0], received_ms, now_ms)
+            if isinstance(event, Rejection):
+                self._reject(taken, event, now_ms)
+            elif event.type != "tick":
+                try:
+                    self._apply(record[2], event, arrived_ms, received_ms, now_ms)
+                except Rejection as rejection:
+                    self._reject(taken, rejection, now_ms)
             if not applied % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
                 break
         if applied:
@@ -140,33 +148,20 @@ class Partition:
             self.metrics.events_taken.inc(applied)
         return taken is not None and len(inbox) > 0 and not self.full()
 
-    def _take(self, taken: Taken, now_ms: int) -> None:
-        event = taken.event
-        arrived_ms = self._arrive(taken, now_ms)
-        if isinstance(event, Rejection):
-            self._reject(taken, event, now_ms)
-        elif event.type != "tick":
-            try:
-                self._apply(taken, event, arrived_ms, now_ms)
-            except Rejection as rejection:
-                self._reject(taken, rejection, now_ms)
-
-    def _arrive(self, taken: Taken, now_ms: int) -> int:
-        """When this record arrived; moves the partition's arrival time on."""
-        arrived_ms, before_ms = taken.received_ms, self.arrival_ms
-        if self.rates.arrival:
-            self.arrival_ms = max(before_ms, arrived_ms)
-            return arrived_ms
-        time_ms = taken.record[0]
-        self.arrival_ms = max(before_ms, time_ms - self.rates.slack_ms)
-        if arrived_ms >= before_ms:
-            return arrived_ms
+    def _arrive(self, time_ms: int, received_ms: int, now_ms: int) -> int:
+        """When a record arrived (`time_ms` is its own); moves the partition's arrival time on."""
+        before_ms = self.arrival_ms
+        to_ms = received_ms if self.rates.arrival else time_ms - self.rates.slack_ms
+        if to_ms > before_ms:
+            self.arrival_ms = to_ms
+        if received_ms >= before_ms or self.rates.arrival:
+            return received_ms
         # time has been played past it: it counts as arriving when it was put in the log, or as late as it was read
         self.metrics.events_late_read.inc()
         return time_ms if time_ms >= before_ms else now_ms
 
-    def _apply(self, taken: Taken, event: Event, arrived_ms: int, now_ms: int) -> None:
-        key = taken.record[2]
+    def _apply(self, key: bytes | None, event: Event, arrived_ms: int, received_ms: int, now_ms: int) -> None:
+        """One step of a contact; raises Rejection for a key that isn't the contact's."""
         if key is None:
             raise Rejection(Reason.NO_KEY, "expected the contact as the record's key, got none")
         state = self.states.get(key)
@@ -176,11 +171,10 @@ class Partition:
             self._check_key(key, event)
         elif state.contact != event.contact:
             raise _wrong_key(key, event)
-        step = self.plan.program.apply(state, event, arrived_ms, taken.received_ms)
+        step = self.plan.program.apply(state, event, arrived_ms, received_ms)
         if step.duplicate:
             self.metrics.events_duplicate.inc()
-            if state is not None:
-                return
+            return
         if step.late:
             self.metrics.events_late.inc()
         self._changed(key, step.state, step.transitions, arrived_ms, now_ms)
