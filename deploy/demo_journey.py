@@ -15,6 +15,7 @@ import yaml
 from journey import events
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -158,7 +159,7 @@ class Journey:
             for t in watch.latest
         ]
         head = Text(f"{int(min(taken, self.published)):,} of {self.published:,} events applied")
-        return Group(head, bar, table, Text("latest transitions"), *latest)
+        return Group(head, Padding(bar, (0, 0, 1, 0)), table, Text("latest transitions"), *latest)
 
     def _expected(self, out: Path) -> Pairs:
         pairs: Pairs = collections.defaultdict(list)

@@ -72,7 +72,7 @@ class Story:
         after_ms = _ms(entered["at"]) - added["at_ms"]
         self._line(
             f"nothing happened, and she [bold]entered abandoned-cart[/] {after_ms / 1000:.3f} s after it",
-            "by time alone",
+            "by time alone; readable after a grace of 2 s and a slack of 0.5 s",
         )
         mail = await self._receipt("email", "entered", "ada@lovelace.example")
         self._line(f"the mail arrives at {mail['to']}: “{mail['subject']}”", f"Message-ID {mail['id']}")
