@@ -167,8 +167,12 @@ def run_worker(settings: Settings | None = None) -> None:
     _refuse_taken_port(settings)
     _refuse_unwritable(settings.data_dir)
     uvloop.install()
-    app = build_app(settings)
-    faust.Worker(app, loglevel="INFO", quiet=True, loop=asyncio.new_event_loop()).execute_from_commandline()
+    worker = faust.Worker(build_app(settings), loglevel="INFO", quiet=True, loop=asyncio.new_event_loop())
+    try:
+        worker.execute_from_commandline()
+    finally:
+        if worker.crash_reason is not None:
+            logger.critical("the worker ends, its supervisor has to start it again: %s", worker.crash_reason)
 
 
 def _refuse_taken_port(settings: Settings) -> None:
