@@ -13,10 +13,14 @@ from typing import Any
 from actions import Rule, RuleErrors, check_segments, load_rules, rule_of
 from schemas.definitions import DefinitionRecord
 from segments import DefinitionErrors, Definitions, load_data
-from segments.read import read_text
+from segments.read import BYTES_MAX, read_text
 from streams.errors import DefinitionsRefused, InputError
 from streams.revisions import InForce, Kind, Name
 
+# no character takes more than four bytes; a device would otherwise fill memory before its text is measured
+FILE_BYTES_MAX = 4 * BYTES_MAX
+# an error about what has no id of its own is placed in the list of all files together, which no author has ever seen
+_LISTED = re.compile(r"[^:]+: (.*) - at \$\.segments\[(\d+)\](.*)", re.DOTALL)
 _SUBJECT = re.compile(r"(segment|score|rule) '([a-z0-9._-]+)': ")
 
 
@@ -38,15 +42,25 @@ class Checked:
 
 def open_files(paths: Sequence[str]) -> list[File]:
     """The files at `paths`, `-` being standard input; raises `InputError`."""
-    files = []
+    if again := next((path for n, path in enumerate(paths) if path in paths[:n]), None):
+        raise InputError(f"{again}: expected each file once, got it again")
+    files, errors = [], []
     for path in paths:
         try:
-            text = Path("/dev/stdin" if path == "-" else path).read_bytes().decode("utf-8-sig")
+            with Path("/dev/stdin" if path == "-" else path).open("rb") as file:
+                raw = file.read(FILE_BYTES_MAX + 1)
+            if len(raw) > FILE_BYTES_MAX:
+                errors.append(f"{path}: expected a file of at most {BYTES_MAX} characters, got more")
+                continue
+            text = raw.decode("utf-8-sig")
         except OSError as error:
-            raise InputError(f"{path}: expected a file of definitions: {error.strerror}") from None
+            errors.append(f"{path}: expected a file of definitions: {error.strerror}")
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: expected text in UTF-8, got byte {error.start} that is none") from None
-        files.append(File("standard input" if path == "-" else path, text))
+            errors.append(f"{path}: expected text in UTF-8, got byte {error.start} that is none")
+        else:
+            files.append(File("standard input" if path == "-" else path, text))
+    if errors:
+        raise InputError(*errors)
     return files
 
 
@@ -140,13 +154,14 @@ class _Draft:
 
     def definitions(self, others: Sequence[dict[str, Any]]) -> Definitions | None:
         """The segments of the files and `others` together, None with something in `errors`."""
-        own = [body for _, data in self._data for body in data.get("segments", [])]
+        placed = [(name, n, body) for name, data in self._data for n, body in enumerate(data.get("segments", []))]
+        own = [body for _, _, body in placed]
         rest = {key: value for _, data in self._data for key, value in data.items() if key not in ("segments", "rules")}
         name = self._data[0][0] if len(self._data) == 1 else "definitions"
         try:
             return load_data({**rest, "segments": [*own, *others], "rules": []}, name)
         except DefinitionErrors as error:
-            self.errors += error.errors
+            self.errors += [_in_own_file(line, [place[:2] for place in placed]) for line in error.errors]
             return None
 
     def lines(self) -> list[str]:
@@ -175,6 +190,15 @@ def _well_formed(data: Any) -> bool:
     return isinstance(listed, list) and all(
         isinstance(body, dict) and isinstance(body.get("id"), str) and body["id"] for body in listed
     )
+
+
+def _in_own_file(error: str, places: Sequence[tuple[str, int]]) -> str:
+    """The error with file and index as the author has them; `places` has both for each segment of all files."""
+    found = _LISTED.fullmatch(error)
+    if found is None or int(found[2]) >= len(places):
+        return error
+    file, index = places[int(found[2])]
+    return f"{file}: {found[1]} - at $.segments[{index}]{found[3]}"
 
 
 def _others(records: Iterable[DefinitionRecord], own: Mapping[str, Any]) -> list[dict[str, Any]]:

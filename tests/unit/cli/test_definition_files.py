@@ -72,6 +72,25 @@ def test_errors_of_all_files_are_listed_with_the_file() -> None:
     assert any(line.startswith("broken.yaml: expected YAML") for line in lines)
 
 
+def test_an_error_without_an_id_is_placed_in_its_own_file() -> None:
+    """Not in a list of all files together, which nobody has written."""
+    bad = File("bad.yaml", "segments: [{id: fine, when: everyone}, {id: not fine, when: everyone}]")
+    lines = _refused(BASE, ON_TOP, bad)
+
+    assert any(
+        line.startswith("bad.yaml: expected an id") and line.endswith(" - at $.segments[1].id") for line in lines
+    )
+
+
+def test_a_file_named_twice_is_refused_as_that(tmp_path: Path) -> None:
+    """Rather than by each id in it."""
+    (tmp_path / "a.yaml").write_text(BASE.text)
+    path = str(tmp_path / "a.yaml")
+
+    with pytest.raises(InputError, match=r"a\.yaml: expected each file once, got it again"):
+        open_files([path, path])
+
+
 def test_with_one_file_errors_begin_with_the_segment() -> None:
     """As the language page has them."""
     (line,) = _refused(File("bad.yaml", "segments: [{id: x, when: {event: a, count: {gte: ten}}}]"))
@@ -113,6 +132,24 @@ def test_removing_what_others_refer_to_is_refused_naming_them() -> None:
     assert "'bigger'" in str(refused.value) and "'hook'" in str(refused.value)
     check_removal(in_force, [("segment", "big"), ("segment", "bigger"), ("rule", "hook")])
     check_removal(in_force, [("rule", "hook"), ("segment", "bigger")])
+
+
+def test_all_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """A directory, bytes that are no text, and nothing at all."""
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
+    with pytest.raises(InputError) as refused:
+        open_files([str(tmp_path), str(tmp_path / "bytes.yaml"), str(tmp_path / "none.yaml")])
+
+    directory, text, none = refused.value.lines
+    assert directory.endswith("expected a file of definitions: Is a directory")
+    assert text.endswith("expected text in UTF-8, got byte 0 that is none")
+    assert none.endswith("expected a file of definitions: No such file or directory")
+
+
+def test_a_file_without_an_end_is_not_read_to_its_end() -> None:
+    """A device, for one."""
+    with pytest.raises(InputError, match="^/dev/zero: expected a file of at most 10485760 characters, got more$"):
+        open_files(["/dev/zero"])
 
 
 def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
