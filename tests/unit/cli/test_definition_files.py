@@ -148,7 +148,7 @@ def test_all_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 def test_a_file_without_an_end_is_not_read_to_its_end() -> None:
     """A device, for one."""
-    with pytest.raises(InputError, match="^/dev/zero: expected a file of at most 10485760 characters, got more$"):
+    with pytest.raises(InputError, match=r"^/dev/zero: expected a file of at most 10485760 characters, got more$"):
         open_files(["/dev/zero"])
 
 
