@@ -22,7 +22,10 @@ class DefinitionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InForce(msgspec.Struct, frozen=True):
-    """A definition that a revision puts in force; `since_ms` is when this version first came into force."""
+    """A definition that a revision puts in force; `since_ms`: when this version first came into force.
+
+    Of a rule, when it began to listen as it does now: a change of what it sends leaves that as it is.
+    """
 
     kind: Literal["segment", "score", "rule"]
     id: str

@@ -36,8 +36,8 @@ class DefinitionsUnreadable(StreamsError):
 class InForce:
     """The definitions of revision `number`; 0 and empty where nothing was ever applied.
 
-    `since_ms`: when the version in force came into force first, by kind and id. `versions`: the last version there ever
-    was, of those removed too.
+    `since_ms`: when the version in force came into force first, by kind and id; of a rule, when it began to listen as it
+    does. `versions`: the last version there ever was, of those removed too.
     """
 
     number: int = 0
@@ -152,7 +152,7 @@ def revise(
             continue
         records.append(record)
         after[name] = record
-        if what != "updated":
+        if what != "updated" and not _listens_as_before(name, there, body):
             since_ms[name] = now_ms
     for name in removed:
         gone = after.pop(name)
@@ -169,6 +169,11 @@ def revise(
         hash=_hash(record for _, record in sorted(after.items())),
     )
     return Revised(records, revision, changes)
+
+
+def _listens_as_before(name: Name, there: Mapping[Name, DefinitionRecord], body: dict[str, Any]) -> bool:
+    """Whether only what a rule sends has changed: then it goes on from where it was, and nobody falls in between."""
+    return name[0] == "rule" and name in there and _same(there[name].body.get("on"), body.get("on"))
 
 
 def _version(in_force: InForce, name: Name, body: dict[str, Any], now_ms: int) -> tuple[DefinitionRecord, What]:

@@ -237,3 +237,14 @@ def test_revised_lists_each_definition_once() -> None:
     assert isinstance(revised, Revised)
     assert [(change.id, change.what) for change in revised.changes] == [("big", "unchanged"), ("hook", "new")]
     assert [record.id for record in revised.records] == ["hook"]
+
+
+@pytest.mark.parametrize(("changed", "since_ms"), [({"template": "other"}, 1), ({"on": {"segment": "small"}}, 2)])
+def test_a_rule_that_listens_as_before_goes_on_from_where_it_was(changed: dict[str, Any], since_ms: int) -> None:
+    """A mended text must not swallow what fell due in the seconds before it; another segment's past is none of it."""
+    topic = Topic()
+    rule = {"id": "hook", "on": {"segment": "big"}, "channel": "email", "template": "one"}
+    topic.apply({RULE: rule})
+
+    assert topic.apply({RULE: {**rule, **changed}}) == [("hook", 2, "changed")]
+    assert topic.in_force.since_ms[RULE] == since_ms
