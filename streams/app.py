@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ logger = logging.getLogger("tidegate.worker")
 
 # a group's rebalance waits this long for the slowest member's last checkpoint
 REBALANCE_TIMEOUT_S = 30.0
+# the last checkpoints may take 10 of it, leaving the group another 10 (transport.py)
+STOP_TIMEOUT_S = 25.0
 GC_THRESHOLDS = (50_000, 50, 50)
 
 
@@ -64,9 +67,21 @@ class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
         await super().on_started()
 
     async def on_stop(self) -> None:
-        """Last checkpoints, then the rest."""
+        """Last checkpoints, then the rest, in bounded time: with the broker away, clients would hang on to it for ever."""
+        watch = threading.Timer(STOP_TIMEOUT_S, _give_up)
+        watch.daemon = True
+        watch.start()
         await super().on_stop()
         await self.plans.stop()
+
+
+def _give_up() -> None:
+    """Ends the process as it is: what isn't committed by now is not going to be, and the next owner has the rest."""
+    logger.error(
+        "expected to have stopped within %g s, but clients still wait for the broker: ending now", STOP_TIMEOUT_S
+    )
+    logging.shutdown()
+    os._exit(1)
 
 
 def build_app(settings: Settings) -> TidegateApp:

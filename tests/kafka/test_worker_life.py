@@ -197,3 +197,18 @@ rules:
     assert (outcome["contact"], outcome["status"]) == ("old", "skipped")
     (contact,) = [each for each in runs.committed(stage.settings, "contacts") if each.key == b"new"]
     assert orjson.loads(contact.value or b"")["traits"] == {"plan": "pro"}
+
+
+def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(
+    make_stage: Callable[..., Stage], services_module: Any, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    with services_module.Kafka(tmp_path / "kafka") as kafka:
+        stage = make_stage(on=kafka.address, clock="wall")
+        worker = stage.worker("a")
+        wait_until(worker.ready, 40, "a worker that owns partitions")
+        sources = Sources(stage.settings)
+        sources.send({"type": "track", "event": "A", "userId": "c"})
+        sources.flush()
+        kafka.kill()
+        worker.send(signal.SIGTERM)
+        assert worker.wait(40) in (0, 1)
