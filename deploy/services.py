@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import fcntl
 import json
 import re
 import shutil
@@ -30,7 +31,7 @@ import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Self, TextIO
 
 from children import Child
 from tools import HOST, ROOT, RUN, ServiceError, free_ports, java, kafka_libs, redis_server, tail
@@ -55,6 +56,7 @@ class Service(ABC):
         self.log = self.directory / f"{self.name}.log"
         self.ports: tuple[int, ...] = ()
         self._child: Child | None = None
+        self._lock: TextIO | None = None
 
     @property
     def address(self) -> str:
@@ -76,7 +78,14 @@ class Service(ABC):
     def start(self) -> Self:
         """Starts the server and returns once it answers; raises ServiceError with the end of its log if it doesn't."""
         assert not self.running, f"{self.name} runs already"
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self._hold_directory()
+        try:
+            return self._start()
+        except BaseException:
+            self._leave_directory()
+            raise
+
+    def _start(self) -> Self:
         kept = self.ports or self._kept_ports()
         for _ in range(1 if kept else PORT_TRIES):
             self.ports = kept or free_ports(self.ports_count)
@@ -95,11 +104,13 @@ class Service(ABC):
         """Ends the server in good order (SIGTERM); nothing if it doesn't run."""
         if self._child is not None:
             self._child.stop()
+            self._leave_directory()
 
     def kill(self) -> None:
         """Ends the server with kill -9; nothing if it doesn't run."""
         if self._child is not None:
             self._child.kill()
+            self._leave_directory()
 
     def pause(self) -> None:
         """Freezes the server (SIGSTOP): its port accepts connections, nobody answers. `resume` wakes it."""
@@ -122,6 +133,29 @@ class Service(ABC):
     def __exit__(self, *_: object) -> None:
         self.resume()  # a frozen process takes no SIGTERM
         self.stop()
+
+    def _hold_directory(self) -> None:
+        """Takes the directory for this process: another one's Kafka would answer with its cluster id, too."""
+        self._leave_directory()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.directory / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._leave_directory()
+            raise ServiceError(
+                f"{self.name}: expected {self.directory} to be free, but another process runs {self.name} in it - "
+                "stop that one, or use another directory"
+            ) from None
+        except OSError as error:
+            raise ServiceError(
+                f"{self.name}: expected to write to the directory {self.directory}, got {error.strerror} - use another"
+            ) from None
+
+    def _leave_directory(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _send(self, number: signal.Signals) -> None:
         if self._child is not None:

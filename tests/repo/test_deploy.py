@@ -170,6 +170,26 @@ def test_a_server_that_cannot_run_says_why_and_where_its_log_is(
 
 
 @pytest.mark.kafka
+def test_a_directory_is_one_process_s_at_a_time(services_module: ModuleType, tmp_path: Path) -> None:
+    """A Kafka of somebody else answers with the cluster id of the directory, and would pass for ours."""
+    with services_module.Redis(tmp_path) as service:
+        with pytest.raises(services_module.ServiceError, match="another process runs redis in it"):
+            services_module.Redis(tmp_path).start()
+        service.kill()
+        service.start()
+        assert service.running
+    services_module.Redis(tmp_path).start().stop()
+
+
+def test_a_directory_that_cannot_be_made_is_said_in_a_line() -> None:
+    command = [sys.executable, str(ROOT / "deploy" / "services.py"), "up", "--dir", "/dev/null/there"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: kafka: expected to write to the directory /dev/null/there/kafka, got ")
+
+
 def test_redis_keeps_what_was_acknowledged_over_a_kill_and_nothing_when_restarted_empty(
     services_module: ModuleType, tmp_path: Path
 ) -> None:
