@@ -7,10 +7,10 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
 
@@ -21,6 +21,8 @@ CONNECT_TIMEOUT_S = 5.0
 # how long one request may take before the broker counts as gone
 REQUEST_TIMEOUT_MS = 10_000
 FETCH_BYTES_MAX = 4 * 1024 * 1024
+FETCH_MS = 250
+STALLED_S = 15.0
 
 
 @contextlib.asynccontextmanager
@@ -69,6 +71,33 @@ async def reader(
         client.assign([TopicPartition(topic, n) for topic in topics for n in range(partitions[topic])])
         await _placed(client, settings)
         yield client
+
+
+async def stored(settings: Settings, topics: Sequence[str]) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """All committed records of `topics` (full names) from the beginning to the end as of now, each partition in order.
+
+    Raises `BrokerError`, also where nothing more comes before the end, and `TopicsError`.
+    """
+    async with reader(settings, topics) as client:
+        todo = await _unread(client, await client.end_offsets(list(client.assignment())))
+        stalled_s = 0.0
+        while todo:
+            fetched = await client.getmany(timeout_ms=FETCH_MS)
+            for records in fetched.values():
+                for record in records:
+                    yield record
+            stalled_s = 0.0 if fetched else stalled_s + FETCH_MS / 1000
+            if stalled_s > STALLED_S:
+                names = ", ".join(sorted({partition.topic for partition in todo}))
+                raise BrokerError(
+                    f"expected records of {names} up to their end, got none for {STALLED_S:g} s: "
+                    "see that each of their partitions has a leader"
+                )
+            todo = await _unread(client, todo)
+
+
+async def _unread(client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    return {partition: end for partition, end in ends.items() if await client.position(partition) < end}
 
 
 async def _placed(client: AIOKafkaConsumer, settings: Settings) -> None:

@@ -1,22 +1,20 @@
 """What the topics say of deliveries, and what a person may do about them: retry, pause, resume."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 
 from schemas.deliveries import Delivery, Outcome
 from schemas.instants import format_instant
 from schemas.topics import DEFINITIONS, DELIVERIES, OUTCOMES, partition_of
-from streams.broker import partitions_of, producer, reader
+from streams.broker import partitions_of, producer, stored
 from streams.definitions import read_in_force
-from streams.errors import BrokerError, InputError
+from streams.errors import InputError
 from streams.rulebook import PAUSE, Pause, pause_key
 from streams.settings import Settings
 
-FETCH_MS = 500
-STALLED_S = 15.0
 QUEUED = "queued"  # written by a worker, and no dispatcher has said anything of it yet
 
 
@@ -64,7 +62,7 @@ async def standings(settings: Settings, *, ids: Iterable[str] | None = None) -> 
     wanted = None if ids is None else set(ids)
     found: dict[str, Standing] = {}
     deliveries = settings.topic(DELIVERIES.name)
-    async for record in _records(settings, [deliveries, settings.topic(OUTCOMES.name)]):
+    async for record in stored(settings, [deliveries, settings.topic(OUTCOMES.name)]):
         try:
             _add(found, record, record.topic == deliveries, wanted)
         except msgspec.DecodeError:
@@ -134,7 +132,7 @@ def _not_retried(id: str, standing: Standing | None) -> str | None:
 async def paused(settings: Settings) -> dict[str, Pause]:
     """What is paused, by `channel/<channel>` or `rule/<rule>`. Raises `StreamsError`."""
     found: dict[str, Pause] = {}
-    async for record in _records(settings, [settings.topic(DEFINITIONS.name)]):
+    async for record in stored(settings, [settings.topic(DEFINITIONS.name)]):
         if record.key is not None and record.key.startswith(PAUSE):
             held = record.key.removeprefix(PAUSE).decode("utf-8", "replace")
             found.pop(held, None)
@@ -162,24 +160,3 @@ async def _put_pauses(settings: Settings, helds: Iterable[str], value: bytes | N
     async with producer(settings) as client:
         for held in helds:
             await client.send_and_wait(settings.topic(DEFINITIONS.name), value, pause_key(held), 0)
-
-
-async def _records(settings: Settings, topics: Sequence[str]) -> AsyncIterator[ConsumerRecord]:
-    """All committed records of `topics` from the beginning to the end as of now, each partition in order."""
-    async with reader(settings, topics) as consumer:
-        ends = await consumer.end_offsets(list(consumer.assignment()))
-        todo = {partition: end for partition, end in ends.items() if await consumer.position(partition) < end}
-        stalled_s = 0.0
-        while todo:
-            fetched = await consumer.getmany(timeout_ms=FETCH_MS)
-            for records in fetched.values():
-                for record in records:
-                    yield record
-            stalled_s = 0.0 if fetched else stalled_s + FETCH_MS / 1000
-            if stalled_s > STALLED_S:
-                raise BrokerError(f"expected records of {', '.join(topics)}, got none for {STALLED_S:g} s")
-            todo = await _unread(consumer, todo)
-
-
-async def _unread(consumer: AIOKafkaConsumer, ends: dict[object, int]) -> dict[object, int]:
-    return {partition: end for partition, end in ends.items() if await consumer.position(partition) < end}

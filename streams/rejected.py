@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from schemas.topics import REJECTED
+from streams.broker import stored
 from streams.settings import Settings
-from streams.tail import committed, shown_bytes
-
-# the whole topic has been read when nothing more has come for so long
-IDLE_S = 1.0
+from streams.tail import shown_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +25,9 @@ class RejectedRecord:
 
 
 async def rejected(settings: Settings) -> AsyncIterator[RejectedRecord]:
-    """All that is in the topic now, about in order of time; raises `StreamsError`."""
-    async for records in committed(settings, [REJECTED.name], from_beginning=True, until_idle_s=IDLE_S):
-        for record in records:
-            yield _read(record)
+    """All that is in the topic now, each partition in order; raises `StreamsError`."""
+    async for record in stored(settings, [settings.topic(REJECTED.name)]):
+        yield _read(record)
 
 
 def _read(record: Any) -> RejectedRecord:

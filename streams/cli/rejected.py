@@ -60,21 +60,25 @@ def show(reason: str | None, limit: int) -> None:
     Example:
       tidegate rejected show --reason wrong_partition | jq .sentence
     """
-    from collections import deque
+    import heapq
 
     from streams.rejected import RejectedRecord
     from streams.rejected import rejected as read
 
     given = settings()
-    kept: deque[RejectedRecord] = deque(maxlen=limit)
+    kept: list[tuple[int, int, RejectedRecord]] = []
 
     async def keep() -> None:
+        count = 0
         async for record in read(given):
             if reason in (None, record.reason):
-                kept.append(record)
+                count += 1
+                heapq.heappush(kept, (record.rejected_at_ms, count, record))
+                if len(kept) > limit:
+                    heapq.heappop(kept)
 
     run(keep())
-    for record in sorted(kept, key=lambda record: record.rejected_at_ms):
+    for _, _, record in sorted(kept):
         fields = asdict(record)
         rejected_at = format_instant(fields.pop("rejected_at_ms"))
         print_json({"rejected_at": rejected_at, **fields})

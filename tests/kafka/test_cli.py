@@ -17,7 +17,7 @@ from schemas.rejected import Reason, rejection_headers
 from schemas.topics import SOURCES, TOPICS, partition_of
 from streams import cli
 from streams import definitions as kafka_definitions
-from streams.broker import admin, producer
+from streams.broker import admin, producer, stored
 from streams.cli.terminal import run as run_loop
 from streams.definitions import DefinitionsReader, read_in_force
 from streams.errors import DefinitionsRefused
@@ -505,3 +505,36 @@ def test_rejected_records_are_counted_and_shown(topics: Settings, tidegate: Call
         (1, "c-1", {"base64": "/zE="}),
         (2, "c-1", {"base64": "/zI="}),
     ]
+
+
+def test_the_latest_that_were_rejected_are_shown_whatever_partition_they_are_in(
+    topics: Settings, tidegate: Call
+) -> None:
+    """The order in which partitions are fetched says nothing of time."""
+    for at_ms, contact in ((5, b"c-1"), (2, b"c-2"), (4, b"c-3"), (1, b"c-4"), (3, b"c-5")):
+        headers = rejection_headers(Reason.NOT_JSON, "expected JSON", "events.product", 0, at_ms, at_ms)
+        _write(topics, "rejected", [(contact, b"x", headers)])
+
+    lines = tidegate("rejected", "show", "--limit", "3")[1].splitlines()
+    assert [json.loads(line)["offset"] for line in lines] == [3, 4, 5]
+
+
+def test_what_is_stored_is_read_to_its_end_while_more_is_being_written(topics: Settings) -> None:
+    """Reading until nothing comes would never end while something is amiss, which is when it is looked at."""
+
+    async def read() -> list[bytes | None]:
+        name, found = topics.topic("rejected"), []
+        async with producer(topics) as client:
+            await client.send_and_wait(name, b"before", b"k", 0)
+            async for record in stored(topics, [name]):
+                found.append(record.value)
+                await client.send_and_wait(name, b"after", b"k", 0)
+        return found
+
+    async def in_time() -> list[bytes | None]:
+        async with asyncio.timeout(30):
+            return await read()
+
+    found = asyncio.run(in_time())
+    assert found[0] == b"before"
+    assert found.count(b"after") <= 10
