@@ -11,13 +11,13 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from schemas.topics import DEFINITIONS, STATE
 from streams.broker import partitions_of, producer, reader, words_of
 from streams.errors import BrokerError, DefinitionsRefused
-from streams.revisions import InForce, Revised, Revisions, messages
+from streams.revisions import DefinitionsUnreadable, InForce, Revised, Revisions, messages
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ class DefinitionsReader:
                     log.warning("definitions can't be read, trying again in %g s: %r", RETRY_S, error)
                     await asyncio.sleep(RETRY_S)
                     continue
-                added = [
-                    self._revisions.add(record.key, record.value) for batch in fetched.values() for record in batch
-                ]
+                added = [_add(self._revisions, record) for batch in fetched.values() for record in batch]
                 if any(added):
                     await self._wake()
         finally:
@@ -154,6 +152,17 @@ class DefinitionsReader:
             self._newer.notify_all()
 
 
+def _add(revisions: Revisions, record: "ConsumerRecord[bytes, bytes]") -> bool:
+    """As `Revisions.add`; what can't be read is said with its place and a way out."""
+    try:
+        return revisions.add(record.key, record.value)
+    except DefinitionsUnreadable as error:
+        raise DefinitionsUnreadable(
+            f"{record.topic}, offset {record.offset}: {error}: nothing but `tidegate` may write to this topic; "
+            "run the version that wrote this, or begin anew under another TIDEGATE_PREFIX"
+        ) from None
+
+
 async def _read_to_end(consumer: AIOKafkaConsumer, revisions: Revisions) -> None:
     """Feeds `revisions` all that is committed now."""
     (partition,) = consumer.assignment()
@@ -161,9 +170,11 @@ async def _read_to_end(consumer: AIOKafkaConsumer, revisions: Revisions) -> None
     clock = asyncio.get_running_loop().time
     read_s = clock()
     while await consumer.position(partition) < end:
-        fetched: dict[TopicPartition, Sequence[object]] = await consumer.getmany(timeout_ms=FETCH_MS)
+        fetched: dict[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]] = await consumer.getmany(
+            timeout_ms=FETCH_MS
+        )
         for record in fetched.get(partition, ()):
-            revisions.add(record.key, record.value)  # type: ignore[attr-defined]
+            _add(revisions, record)
             read_s = clock()
         if clock() - read_s > STALLED_S:
             raise BrokerError(

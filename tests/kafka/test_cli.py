@@ -286,6 +286,16 @@ def test_an_apply_that_died_halfway_is_not_seen_and_is_in_nobody_s_way(topics: S
     assert run_loop(read_in_force(topics)).number == 1
 
 
+def test_a_record_among_the_definitions_that_is_none_is_said_with_its_place(topics: Settings, tidegate: Call) -> None:
+    """To whoever lists or applies; a worker says the same."""
+    _write(topics, "definitions", [(b"segment/big/1", b"garbage", [])])
+
+    status, out, err = tidegate("segments", "list")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"{topics.topic('definitions')}, offset 0: record b'segment/big/1': expected a definition")
+    assert "TIDEGATE_PREFIX" in err
+
+
 def test_a_reader_hears_of_a_newer_revision(topics: Settings) -> None:
     """As a worker follows the topic."""
 
