@@ -1,6 +1,6 @@
 """The Faust app: a genuine agent, table and consumer, with our transport and recovery (`faust -A streams.app worker`).
 
-The agent gets turns (`transport.py`), the table shows the committed state of the contacts (`recovery.py`), everything that
+The agent takes turns (`transport.py`), the table shows the committed state of the contacts (`recovery.py`), everything that
 happens to them is in `worker.py`. `tidegate worker` starts the same app by `run_worker`.
 """
 
@@ -29,7 +29,7 @@ from streams.plans import FollowedPlans
 from streams.recovery import StateTable, StateTableManager
 from streams.settings import Settings, load_settings
 from streams.topics import check_topics
-from streams.transport import TurnSchema, WorkerTransport
+from streams.transport import LeaveSchema, WorkerTransport
 from streams.worker import Pace, Worker
 
 logger = logging.getLogger("tidegate.worker")
@@ -110,10 +110,11 @@ def _add_agent(app: TidegateApp, names: list[str]) -> None:
     state = app.topic(app.settings.topic(STATE.name), partitions=count, key_type=bytes, value_type=bytes)
     app.Table("contacts", partitions=count, key_type=bytes, value_type=bytes, changelog_topic=state)
 
-    @app.agent(app.topic(*names, partitions=count, schema=TurnSchema()), concurrency=1, name="contacts")  # type: ignore[untyped-decorator]
-    async def contacts(turns: Any) -> None:
-        async for turn in turns:
-            app.consumer.take(turn)
+    @app.agent(app.topic(*names, partitions=count, schema=LeaveSchema()), concurrency=1, name="contacts")  # type: ignore[untyped-decorator]
+    async def contacts(leaves: Any) -> None:
+        async for leave in leaves:
+            while app.consumer.take(leave):  # noqa: ASYNC110  # there is more to do, not something to wait for
+                await asyncio.sleep(0)
 
 
 def rates_of(settings: Settings) -> Rates:

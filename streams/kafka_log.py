@@ -6,6 +6,7 @@ app's consumer thread, or a test. `KafkaLog` writes and reads state on the worke
 Invariants:
   * A fetch is stamped with the number of the seek that it came after, in one step with the consumer's positions. What was
     read before a seek is therefore told from what was read after it, wherever the two cross.
+  * `sent_ms` is when a partition was asked, not when its answer was looked at.
   * aiokafka decides what is visible (aborted, control and compacted records); only its record objects are spared, which
     is a third of the cost of reading.
 """
@@ -69,7 +70,9 @@ class Reader:
         self._settings = settings
         self.number = 0
         self._reading: set[TopicPartition] = set()
-        self._seen: dict[TopicPartition, int] = {}
+        self._asked_ms: dict[TopicPartition, int] = {}
+        self._told_ms: dict[TopicPartition, int] = {}
+        self._watched: Any = None
         self._few = False
         self._taken_s = 0.0
 
@@ -94,7 +97,7 @@ class Reader:
             consumer.resume(partition)
         consumer.pause(*(assigned - wanted.keys()))
         self._reading = set(wanted)
-        self._seen.clear()
+        self._told_ms.clear()
         self.number += 1
         return self.number
 
@@ -103,6 +106,7 @@ class Reader:
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError()
+        self._watch(fetcher)
         self._pause(consumer, hold)
         with fetcher._subscriptions.fetch_context():
             active = {partition for partition in self._reading if partition in consumer.assignment()}
@@ -130,15 +134,41 @@ class Reader:
             if state is None or start is None or not state.has_valid_position or partition not in self._reading:
                 continue
             records = found.get(partition, [])
-            answered_ms = state.timestamp
-            if answered_ms is None or (not records and self._seen.get(partition) == answered_ms):
+            asked_ms = self._asked_ms.get(partition)
+            if asked_ms is None or (not records and self._told_ms.get(partition) == asked_ms):
                 continue
-            self._seen[partition] = answered_ms
+            self._told_ms[partition] = asked_ms
             end = state.lso if state.lso is not None else state.highwater
-            sent_ms = answered_ms - FETCH_WAIT_MS
             topic = self._names[partition.topic]
-            fetches.append(Fetch(topic, partition.partition, start, state.position, end, sent_ms, records))
+            fetches.append(Fetch(topic, partition.partition, start, state.position, end, asked_ms, records))
         return fetches
+
+    def _watch(self, fetcher: Any) -> None:
+        """Has it noted when each partition was asked, once it has answered.
+
+        aiokafka notes when an answer was looked at, which after a pause of this process may be long after it was true.
+        """
+        if fetcher is self._watched:
+            return
+        self._watched, original = fetcher, fetcher._proc_fetch_request
+        self._asked_ms.clear()
+
+        async def noted(assignment: Any, node_id: int, request: Any) -> Any:
+            asked_ms = time.time_ns() // 1_000_000
+            asked = [TopicPartition(topic, each[0]) for topic, listed in request.topics for each in listed]
+            states = [assignment.state_value(partition) for partition in asked]
+            before = [state.timestamp for state in states]
+            for state in states:
+                state.timestamp = None
+            result = await original(assignment, node_id, request)
+            for partition, state, timestamp in zip(asked, states, before, strict=True):
+                if state.timestamp is None:  # no answer, or one that was left aside
+                    state.timestamp = timestamp
+                else:
+                    self._asked_ms[partition] = asked_ms
+            return result
+
+        fetcher._proc_fetch_request = noted
 
     def _pause(self, consumer: Any, hold: Set[tuple[str, int]]) -> None:
         paused = consumer.paused() & self._reading

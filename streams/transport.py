@@ -1,12 +1,12 @@
 """Faust's transport, with the drain replaced: the consumer thread only reads, the worker (`worker.py`) does the rest.
 
 What Faust keeps: the consumer and its thread, group membership and assignment, streams and agents, life-cycle. What it
-doesn't do here: hand over one event at a time, acknowledge, commit. One Faust event is leave to take one turn; the agent
-that gets it applies whatever is ready, for some milliseconds, without an await.
+doesn't do here: hand over one event at a time, acknowledge, commit. One Faust event is leave to take turns; the agent that
+gets it applies whatever is ready, some milliseconds at a time, and gives the loop its turn in between.
 
 Invariants:
   * Offsets are committed by checkpoints alone; whatever Faust's streams acknowledge is forgotten (I3).
-  * A turn is taken only if nothing was taken away since it was offered.
+  * A turn is taken only if no partition was taken away since leave was given.
   * The first error of reading, applying or committing ends the app (I5).
 
 Insides of Faust that are overridden or relied on are held by `tests/unit/test_insides.py`.
@@ -29,8 +29,8 @@ LEAVE_TIMEOUT_S = 10.0
 RELEASE_TIMEOUT_S = 10.0
 
 
-class Turn:
-    """Value of a Faust event: leave to take one turn, good as long as `number` is the consumer's."""
+class Leave:
+    """Value of a Faust event: leave to take turns while there is something to do, as long as `number` is the consumer's."""
 
     __slots__ = ("number",)
 
@@ -38,14 +38,14 @@ class Turn:
         self.number = number
 
 
-class TurnSchema(Schema):  # type: ignore[misc]  # faust has no types
-    """Events are turns already: nothing to decode."""
+class LeaveSchema(Schema):  # type: ignore[misc]  # faust has no types
+    """Events are made, not read: nothing to decode."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> None:
         """No key."""
 
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
-        """The turn."""
+        """The leave."""
         return message.value
 
 
@@ -82,7 +82,6 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._number = 0
         self._taken = asyncio.Event()
-        self._more = False
         self._failure: BaseException | None = None
 
     @property
@@ -127,15 +126,14 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
         while True:
             await worker.wake.wait()
             worker.wake.clear()
-            while self.flow_active and worker.ready():
-                if not await self._offer_turn():
-                    break
+            if self.flow_active and worker.ready():
+                await self._offer_turns()
 
-    async def _offer_turn(self) -> bool:
-        """Sends one turn the way of all Faust events; returns whether there is more to do."""
+    async def _offer_turns(self) -> None:
+        """Sends leave to take turns the way of all Faust events; returns when they are taken."""
         topic, partition = self.app.turns_topic, next(iter(self.worker.partitions))
         message = ConsumerMessage(
-            topic, partition, 0, 0.0, 0, None, None, Turn(self._number), None, 0, 0, TP(topic, partition),
+            topic, partition, 0, 0.0, 0, None, None, Leave(self._number), None, 0, 0, TP(topic, partition),
             generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
         self._taken.clear()
@@ -143,18 +141,22 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
         await self._taken.wait()
         if self._failure is not None:
             raise self._failure
-        return self._more
 
-    def take(self, turn: Turn) -> None:
-        """Takes the turn, unless partitions have been taken away since it was offered. Called by the agent."""
-        if turn.number != self._number or not self.flow_active:
-            return
+    def take(self, leave: Leave) -> bool:
+        """Takes one turn, unless partitions have been taken away since leave was given; returns whether to take another.
+
+        Called by the agent, which gives the loop its turn in between.
+        """
+        if leave.number != self._number or not self.flow_active:
+            return False
         try:
-            self._more = self.worker.turn()
+            more = self.worker.turn() and self.worker.ready()
         except Exception as error:
             # not raised into the agent: Faust would count the event as done and go on
-            self._failure = error
-        self._taken.set()
+            self._failure, more = error, False
+        if not more:
+            self._taken.set()
+        return more
 
     # ---- life-cycle ---------------------------------------------------------------------------------------------------
 
@@ -162,7 +164,6 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
         """Nothing more is read or applied; a turn that is on its way becomes void."""
         super().stop_flow()
         self._number += 1
-        self._more = False
         self._taken.set()
 
     async def wait_empty(self) -> None:

@@ -176,6 +176,15 @@ def test_a_partition_says_where_it_is_where_its_log_ends_and_when_that_was() -> 
     assert parameters(Assignment.state_value) == ["tp"]
 
 
+def test_partitions_are_asked_by_a_method_that_can_be_wrapped_on_the_instance() -> None:
+    assert parameters(Fetcher._proc_fetch_request) == ["assignment", "node_id", "request"]
+    assert "self._proc_fetch_request(assignment, node_id, request)" in source(Fetcher._fetch_requests_routine)
+    text = source(Fetcher._proc_fetch_request)
+    assert "for partition, offset, _ in partitions:" in text
+    # from the answer on nothing is awaited: what is noted after it is in step with positions and ends
+    assert "await " not in text[text.index("fetch_offsets = {}") :]
+
+
 def test_pause_and_resume_want_aiokafkas_own_topic_partition() -> None:
     assert "isinstance(p, TopicPartition)" in source(AIOKafkaConsumer.pause)
     assert TP("t", 0) == TopicPartition("t", 0)

@@ -1,0 +1,65 @@
+"""What of the real log can be held without a broker; the rest is in `tests/kafka/test_log_contract.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from streams import kafka_log
+from streams.kafka_log import Reader
+from streams.settings import load_settings
+
+PLACE = TopicPartition("t.one", 0)
+
+
+@dataclasses.dataclass
+class State:
+    """A partition's state in aiokafka's assignment."""
+
+    timestamp: int | None = None
+
+
+class Fetcher:
+    """aiokafka's, as far as it is watched: answers `answers` after `takes_ms`."""
+
+    def __init__(self, clock: types.SimpleNamespace) -> None:
+        self.clock, self.takes_ms, self.answers = clock, 0, True
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
+        self.clock.at_ms += self.takes_ms
+        if self.answers:
+            assignment.state_value(PLACE).timestamp = self.clock.at_ms
+        return False
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    at = types.SimpleNamespace(at_ms=5_000)
+    monkeypatch.setattr(kafka_log.time, "time_ns", lambda: at.at_ms * 1_000_000)
+    return at
+
+
+async def test_a_partition_counts_as_looked_at_when_it_was_asked_not_when_the_answer_was_read(
+    clock: types.SimpleNamespace,
+) -> None:
+    """A process that slept while an answer lay in its socket would take that for the end of the log as of now."""
+    reader, fetcher, state = Reader(load_settings({}), ["one"]), Fetcher(clock), State(1)
+    assignment = types.SimpleNamespace(state_value=lambda partition: state)
+    request = types.SimpleNamespace(topics=[("t.one", [(0, 7, 100)])])
+    reader._watch(fetcher)
+    fetcher.takes_ms = 3_000
+    await fetcher._proc_fetch_request(assignment, 1, request)
+    assert reader._asked_ms == {PLACE: 5_000}
+    assert state.timestamp == 8_000
+    fetcher.answers = False
+    await fetcher._proc_fetch_request(assignment, 1, request)
+    assert reader._asked_ms == {PLACE: 5_000}, "one that wasn't answered says nothing"
+    assert state.timestamp == 8_000
+    reader._watch(fetcher)
+    fetcher.answers, fetcher.takes_ms = True, 0
+    await fetcher._proc_fetch_request(assignment, 1, request)
+    assert reader._asked_ms == {PLACE: 11_000}
