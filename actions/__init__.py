@@ -11,6 +11,16 @@ This package knows nothing of Kafka or Faust: records come in and go out as valu
 
 from actions.errors import RuleErrors
 from actions.reading import check_segments, load_rules, rule_of
-from actions.rules import Rule, Rules, Template, compile_rules
+from actions.rules import Rule, Rules, Template, compile_rules, too_large
 
-__all__ = ["Rule", "RuleErrors", "Rules", "Template", "check_segments", "compile_rules", "load_rules", "rule_of"]
+__all__ = [
+    "Rule",
+    "RuleErrors",
+    "Rules",
+    "Template",
+    "check_segments",
+    "compile_rules",
+    "load_rules",
+    "rule_of",
+    "too_large",
+]

@@ -145,6 +145,22 @@ def _delivery(
     )
 
 
+def too_large(delivery: Delivery, found_bytes: int, bytes_max: int) -> Outcome:
+    """The outcome of a delivery that no record can hold, as the traits that it carries are too large."""
+    return Outcome(
+        delivery=delivery.id,
+        status="skipped",
+        rule=delivery.rule,
+        rule_version=delivery.rule_version,
+        channel=delivery.channel,
+        contact=delivery.contact,
+        segment=delivery.transition.segment,
+        at=delivery.created_at,
+        code="too_large",
+        reason=f"expected a delivery of at most {bytes_max} bytes with its traits, got {found_bytes}",
+    )
+
+
 def _skipped(item: _InForce, transition: Transition, code: Code, reason: str, arrived_ms: int) -> Outcome:
     return Outcome(
         delivery=delivery_id(transition.id, item.rule.id, item.version, STEP),

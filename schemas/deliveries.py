@@ -28,6 +28,7 @@ Code = Literal[
     "too_old",
     "before_rule",
     "no_target",
+    "too_large",
     "paused",
     "busy",
     "in_doubt",

@@ -134,10 +134,14 @@ def membership_key(contact: str, segment: str, key: str | None) -> bytes:
     return orjson.dumps([contact, segment] if key is None else [contact, segment, key])
 
 
-class ContactRecord(msgspec.Struct, frozen=True):
-    """Value of a record of `contacts`: traits that are present, as of the last change; the Kafka key is the contact."""
+class ContactRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Value of a record of `contacts`: traits that are present, as of the last change; the Kafka key is the contact.
+
+    `traits_cut` says that they would not fit into a record and are left out.
+    """
 
     contact: str
     traits: dict[str, Any]
     changed_at: str
     revision: int
+    traits_cut: bool = False

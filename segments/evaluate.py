@@ -13,7 +13,7 @@ import orjson
 from schemas.events import Event
 from schemas.transitions import CAUSE_PROPERTIES_BYTES_MAX, Cause, CauseEvent, Transition
 from segments import state as codec
-from segments.leaves import EventLeaf
+from segments.leaves import EventLeaf, encoded_bytes_max
 from segments.program import Compiled, Index, Leaf
 from segments.state import KNOWN_BYTES, KNOWN_HASH_BYTES, ContactState
 from segments.trait_leaves import TraitLeaf, UnchangedFor
@@ -90,8 +90,7 @@ class Program(Index):
             state = ContactState(event.contact, self.revision)
             state.first_ms = t_ms
         else:
-            if state.program_revision != self.revision:
-                out.extend(self.change_over(state))
+            assert state.program_revision == self.revision, "changed over first"
             if state.due_ms is not None:
                 self._play(state, max(t_ms - 1, r_ms - limits.grace_ms), out)
             if t_ms < state.first_ms:
@@ -114,14 +113,15 @@ class Program(Index):
         if work.affected:
             self._settle(state, work)
         state.find_due()
-        state.bytes_estimated += event.size
+        state.bytes_estimated += encoded_bytes_max(event)
         if state.bytes_estimated > limits.state_bytes:
             self._bound(state, work)
         return Step(state, out, late=late)
 
     def advance(self, state: ContactState, until_ms: int) -> list[Transition]:
         """Play the due instants up to and including `until_ms`, each transition with its instant and cause `timer`."""
-        out = self.change_over(state) if state.program_revision != self.revision else []
+        assert state.program_revision == self.revision, "changed over first"
+        out: list[Transition] = []
         self._play(state, until_ms, out)
         if out:
             state.revision += 1
@@ -156,6 +156,8 @@ class Program(Index):
         if event.traits is not None:
             for trait in self._merge(state, event.traits, t_ms):
                 self._read(state, trait, work)
+                if isinstance(trait, UnchangedFor):
+                    state.bytes_estimated += encoded_bytes_max(event)
         if event.name is None:
             return
         seen, kept, dues, true = (event.properties, event.context), state.kept, state.dues, state.true
@@ -273,15 +275,19 @@ class Program(Index):
 
     # ---- other definitions ------------------------------------------------------------------------------------------
 
-    def change_over(self, state: ContactState) -> list[Transition]:
-        """Take a state written under other definitions over to these: net transitions, at the contact's clock.
+    def change_over(self, state: ContactState, until_ms: int) -> list[Transition]:
+        """Take a state written under other definitions over to these, as of `until_ms`: net transitions, at the clock.
 
-        What the new leaves ask of events counts from now on. A segment entered or left for the first time under
-        version 1 has cause `backfill`, all others `edit`. A hold that runs goes on; else answers take effect at once.
+        The clock becomes at least `until_ms`, the instant at which these definitions take effect: what was due before it
+        has been played under the old ones. What the new leaves ask of events counts from now on. A segment entered for
+        the first time under version 1 has cause `backfill`, all others `edit`. A hold that runs goes on; else answers
+        take effect at once. A state of these definitions is left as it is.
         """
+        if state.program_revision == self.revision:
+            return []
         state.program_revision = self.revision
         state.revision += 1
-        now_ms = state.clock_ms
+        now_ms = state.clock_ms = max(state.clock_ms, until_ms)
         state.kept = {key: kept for key, kept in state.kept.items() if key in self.leaves}
         state.true = {segment.key for segment in self.segments if _is_member(state, segment.id)} & self.named
         state.dues = {}
@@ -332,8 +338,9 @@ class Program(Index):
     def _bound(self, state: ContactState, work: _Work) -> None:
         """Keep the record within its limit: the oldest kept events go first, then known messages, then traits.
 
-        The estimate counts every event in full; the record is measured when that passes the limit, and brought down to
-        three quarters of it where it is really over, so that a contact at its limit isn't cut at every event.
+        The estimate counts every event at the most that it can take; the record is measured when that passes the limit,
+        and brought down to three quarters of it where it is really over, so that a contact at its limit isn't cut at
+        every event.
         """
         limit = self.limits.state_bytes
         goal = limit * 3 // 4
@@ -369,7 +376,8 @@ def _middle_ms(state: ContactState) -> int | None:
     for kept in state.kept.values():
         if type(kept) is not list:
             continue
-        entries = kept[1] if len(kept) == 2 and type(kept[1]) is list and type(kept[0]) is not list else kept
+        summed = len(kept) == 2 and type(kept[0]) is not list and type(kept[1]) is list
+        entries = kept[1] if summed else kept
         times.extend(entry if type(entry) is int else entry[0] for entry in entries)
     times.sort()
     return times[len(times) // 2] if len(times) > 1 else None

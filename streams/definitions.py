@@ -103,6 +103,10 @@ class DefinitionsReader:
         """The definitions of the newest revision read so far."""
         return self._revisions.in_force
 
+    def in_force_at(self, number: int) -> InForce:
+        """The definitions of an earlier revision. Raises `DefinitionsUnreadable`."""
+        return self._revisions.at(number)
+
     async def start(self) -> None:
         """Reads to the end of the topic, then goes on reading in a task of its own. Raises `StreamsError`."""
         consumer = await self._open.enter_async_context(

@@ -19,9 +19,9 @@ from streams.checkpoint import META_FORMAT, Freezing, Frozen, Meta, Overlay
 from streams.clock import Clock
 from streams.committed import Committed
 from streams.inbox import Inbox, Taken
-from streams.log import Claim, Outgoing
+from streams.log import Claim
 from streams.metrics import Metrics
-from streams.plan import Plan
+from streams.plan import Plan, fitting
 from streams.timers import Timers
 
 # decoded states kept from one checkpoint to the next, per partition: some 2 KiB each
@@ -58,6 +58,8 @@ class Partition:
         self.rates = rates
         self.metrics = metrics
         self.arrival_ms = committed.meta.arrival_ms if committed.meta else 0
+        # the instant at which the plan takes effect on states of other revisions
+        self._effective_ms = self.arrival_ms - rates.grace_ms
         self.states: dict[bytes, Any] = {}
         self.overlay = Overlay()
         self.frozen = False
@@ -96,13 +98,20 @@ class Partition:
             return False
         return bool(self._to_change) or len(self.inbox) > 0 or self._due(self._arrival_at(now_ms))
 
+    @property
+    def timers_due(self) -> bool:
+        """Whether the plan in force has due instants to play, as of the last turn."""
+        return self._due(self.arrival_ms)
+
     def take_plan(self, plan: Plan) -> None:
         """From here on `plan` applies; contacts written under another revision are changed over in the next turns.
 
-        Only with all committed: what was decoded or changed under one plan is never encoded under another.
+        Only with all committed: what was decoded or changed under one plan is never encoded under another. And only once
+        what was due has been played under the old one: the new one takes effect at this instant, and plays nothing of before.
         """
         assert not self.overlay.events and not self.frozen
         self.plan = plan
+        self._effective_ms = self.arrival_ms - self.rates.grace_ms
         self.closing = False
         self.states.clear()
         self._to_change = deque(self._of_other_revisions())
@@ -154,7 +163,10 @@ class Partition:
         to_ms = received_ms if self.rates.arrival else time_ms - self.rates.slack_ms
         if to_ms > before_ms:
             self.arrival_ms = to_ms
-        if received_ms >= before_ms or self.rates.arrival:
+        if self.rates.arrival:
+            # where `receivedAt` falls, timers may have been played past it or not: it counts as arriving in its place
+            return self.arrival_ms
+        if received_ms >= before_ms:
             return received_ms
         # time has been played past it: it counts as arriving when it was put in the log, or as late as it was read
         self.metrics.events_late_read.inc()
@@ -166,7 +178,7 @@ class Partition:
             raise Rejection(Reason.NO_KEY, "expected the contact as the record's key, got none")
         state = self.states.get(key)
         if state is None:
-            state = self._decode(key)
+            state = self._decode(key, now_ms)
         if state is None:
             self._check_key(key, event)
         elif state.contact != event.contact:
@@ -190,11 +202,16 @@ class Partition:
             self.overlay.emit(emitted)
             self.metrics.emitted(transitions, emitted)
 
-    def _decode(self, key: bytes) -> Any:
+    def _decode(self, key: bytes, now_ms: int) -> Any:
+        """The committed state, taken over into the plan's revision where it was written under another; None: none."""
         record = self.committed.states.get(key)
         if record is None:
             return None
         state = self.states[key] = self.plan.program.decode(key.decode(), record)
+        if self.plan.header(record)[1] != self.plan.revision:
+            transitions = self.plan.program.change_over(state, self._effective_ms)
+            self.overlay.events += 1
+            self._changed(key, state, transitions, self.arrival_ms, now_ms)
         return state
 
     def _check_key(self, key: bytes, event: Event) -> None:
@@ -212,7 +229,7 @@ class Partition:
     def _reject(self, taken: Taken, rejection: Rejection, now_ms: int) -> None:
         _, offset, key, value = taken.record
         headers = rejection_headers(rejection.reason, rejection.sentence, taken.topic, self.number, offset, now_ms)
-        self.overlay.reject(Outgoing(key, value if value is not None else b"", headers))
+        self.overlay.reject(fitting(key, value if value is not None else b"", headers))
         self.metrics.events_rejected.labels(reason=str(rejection.reason)).inc()
 
     # ---- time ---------------------------------------------------------------------------------------------------------
@@ -242,12 +259,16 @@ class Partition:
             self.metrics.timers_played.inc(played)
 
     def _advance(self, key: bytes, now_ms: int) -> None:
+        until_ms = self.arrival_ms - self.rates.grace_ms
         state = self.states.get(key)
         if state is None:
-            state = self._decode(key)
+            record = self.committed.states.get(key)
+            if record is not None and (due_ms := self.plan.header(record)[0]) is not None and due_ms > until_ms:
+                self._timers.arm(key, due_ms)  # postponed since: there is nothing to decode
+                return
+            state = self._decode(key, now_ms)
         if state is None:
             return
-        until_ms = self.arrival_ms - self.rates.grace_ms
         if state.due_ms is None or state.due_ms > until_ms:
             if state.due_ms is not None:
                 self._timers.arm(key, state.due_ms)
@@ -262,20 +283,10 @@ class Partition:
         """Takes contacts over into the plan's revision, without waiting for their next event."""
         while self._to_change:
             key = self._to_change.popleft()
-            self._change(key, now_ms)
+            if key not in self.states:
+                self._decode(key, now_ms)
             if clock.spent_ms() > until_ms:
                 break
-
-    def _change(self, key: bytes, now_ms: int) -> None:
-        state = self.states.get(key)
-        if state is None:
-            record = self.committed.states.get(key)
-            if record is None or self.plan.header(record)[1] == self.plan.revision:
-                return
-            state = self._decode(key)
-        transitions = self.plan.program.change_over(state)
-        self.overlay.events += 1
-        self._changed(key, state, transitions, self.arrival_ms, now_ms)
 
     def _of_other_revisions(self) -> Iterable[bytes]:
         revision, header = self.plan.revision, self.plan.header

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actions import Rules
+from actions import Rules, too_large
 from schemas.events import Event
 from schemas.instants import format_instant
 from schemas.topics import DELIVERIES, OUTCOMES, TRANSITIONS
@@ -19,6 +19,9 @@ from segments import header
 from streams.log import Outgoing
 
 _encode = msgspec.json.Encoder().encode
+# a record with key and headers must stay below what brokers take by default, 1 MiB
+VALUE_BYTES_MAX = 900 * 1024
+KEY_BYTES_MAX = 64 * 1024
 
 
 class State(Protocol):
@@ -65,8 +68,8 @@ class Program(Protocol):
     def advance(self, state: Any, until_ms: int) -> Sequence[Transition]:
         """Plays the due instants up to and including `until_ms`."""
 
-    def change_over(self, state: Any) -> Sequence[Transition]:
-        """Takes a state of another revision over into this one."""
+    def change_over(self, state: Any, until_ms: int) -> Sequence[Transition]:
+        """Takes a state of another revision over into this one, which takes effect at `until_ms`."""
 
     def encode(self, state: Any) -> bytes:
         """The state record."""
@@ -102,7 +105,12 @@ class Plan:
             if transition.segment in self.rules.segments:
                 traits = state.present_traits() if traits is None else traits
                 deliveries, outcomes = self.rules.act(transition, traits, state.revision, arrived_ms)
-                emitted.deliveries.extend(Outgoing(key, _encode(delivery)) for delivery in deliveries)
+                for delivery in deliveries:
+                    value = _encode(delivery)
+                    if len(value) <= VALUE_BYTES_MAX:
+                        emitted.deliveries.append(Outgoing(key, value))
+                    else:
+                        outcomes.append(too_large(delivery, len(value), VALUE_BYTES_MAX))
                 emitted.outcomes.extend(Outgoing(key, _encode(outcome)) for outcome in outcomes)
         return emitted
 
@@ -132,14 +140,27 @@ class Plans(Protocol):
     def current(self) -> Plan:
         """The newest that was read."""
 
-    async def at_least(self, revision: int) -> Plan:
-        """The newest one, waiting until it is of this revision or a later one."""
+    async def of(self, revision: int) -> Plan:
+        """That of a revision, waiting until it has been read."""
 
 
 def contact_record(state: State) -> Outgoing:
     """The record of `contacts`: the traits as they are now."""
-    record = ContactRecord(state.contact, state.present_traits(), format_instant(state.clock_ms), state.revision)
-    return Outgoing(state.contact.encode(), _encode(record))
+    changed_at = format_instant(state.clock_ms)
+    value = _encode(ContactRecord(state.contact, state.present_traits(), changed_at, state.revision))
+    if len(value) > VALUE_BYTES_MAX:  # six bytes of JSON for one of the state, where traits are control characters
+        value = _encode(ContactRecord(state.contact, {}, changed_at, state.revision, traits_cut=True))
+    return Outgoing(state.contact.encode(), value)
+
+
+def fitting(key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -> Outgoing:
+    """What was rejected, cut to what a broker takes with our headers on it; `cut_from_bytes` says how long it was."""
+    if len(key or b"") + len(value) <= VALUE_BYTES_MAX:
+        return Outgoing(key, value, headers)
+    whole = str(len(value)).encode()
+    return Outgoing(
+        key and key[:KEY_BYTES_MAX], value[: VALUE_BYTES_MAX - KEY_BYTES_MAX], [*headers, ("cut_from_bytes", whole)]
+    )
 
 
 def _membership(transition: Transition, revision: int) -> Outgoing:

@@ -18,6 +18,7 @@ class FollowedPlans:
         self._settings = settings
         self._reader = DefinitionsReader(settings)
         self._plan: Plan | None = None
+        self._older: Plan | None = None
         self.on_newer: Callable[[], object] = lambda: None
 
     @property
@@ -36,11 +37,18 @@ class FollowedPlans:
                 "apply some with `tidegate segments apply`"
             )
 
-    async def at_least(self, revision: int) -> Plan:
-        """The newest plan, once it is of `revision` or later."""
+    async def of(self, revision: int) -> Plan:
+        """The plan of a revision, once it has been read: a new owner goes on under the one that it finds (I9).
+
+        Raises `DefinitionsUnreadable` where that revision, or what it put in force, is gone.
+        """
         if self.current.revision < revision:
             self._take(await self._reader.changed(revision - 1))
-        return self.current
+        if self.current.revision == revision:
+            return self.current
+        if self._older is None or self._older.revision != revision:
+            self._older = compile_plan(self._reader.in_force_at(revision), self._settings)
+        return self._older
 
     async def follow(self) -> None:
         """Takes newer revisions up, for ever; raises what ends that."""

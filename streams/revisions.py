@@ -108,22 +108,40 @@ class Revisions:
         if self.history and revision.number <= self.history[-1].number:
             return False
         self.history.append(revision)
+        try:
+            self._in_force = self._of(revision)
+        except DefinitionsUnreadable as error:
+            # compaction keeps of a body that was rewritten only the last one, which stands behind this revision
+            self._missing = str(error)
+            return False
+        self._missing = None
+        return True
+
+    def at(self, number: int) -> InForce:
+        """The definitions of revision `number`; raises `DefinitionsUnreadable` where it, or one of them, is gone."""
+        if number == 0:
+            return InForce()
+        for revision in self.history:
+            if revision.number == number:
+                return self._of(revision)
+        raise DefinitionsUnreadable(
+            f"expected revision {number} in the topic, found none: its records have been deleted"
+        )
+
+    def _of(self, revision: RevisionRecord) -> InForce:
         by_kind: dict[str, list[DefinitionRecord]] = {"segment": [], "score": [], "rule": []}
         for listed in revision.definitions:
             record = self._written.get((listed.kind, listed.id, listed.version))
             if record is None:
-                # compaction keeps of a body that was rewritten only the last one, which stands behind this revision
-                self._missing = (
+                raise DefinitionsUnreadable(
                     f"revision {revision.number}: expected version {listed.version} of {listed.kind} {listed.id!r} "
                     "before it, found none: records of this topic have been deleted"
                 )
-                return False
             by_kind[listed.kind].append(record)
-        self._missing = None
         versions: dict[tuple[str, str], int] = {}
         for kind, id, version in self._written:
             versions[kind, id] = max(version, versions.get((kind, id), 0))
-        self._in_force = InForce(
+        return InForce(
             number=revision.number,
             segments=by_kind["segment"],
             scores=by_kind["score"],
@@ -131,7 +149,6 @@ class Revisions:
             since_ms={(listed.kind, listed.id): listed.since_ms for listed in revision.definitions},
             versions=versions,
         )
-        return True
 
 
 def revise(

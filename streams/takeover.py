@@ -4,6 +4,7 @@ Invariants:
   * Nothing is read before the claim stands: what is read can't change any more.
   * Positions come from the meta record alone. No state and no meta record: a new partition, from the beginning. State
     without a meta record, or a position that the log no longer has: an error.
+  * A partition goes on under the revision that its meta record names; the worker brings it to a newer one (I9).
   * A take-over that fails or is cancelled lets go of its claims.
 """
 
@@ -41,10 +42,11 @@ async def take_over(
             check_whole(number, committed[number])
         bounds = await log.bounds(numbers)
         marks = {number: _marks(number, committed[number], topics, bounds) for number in numbers}
-        plan = await plans.at_least(max((c.meta.revision for c in committed.values() if c.meta), default=0))
         partitions = {}
         for number in sorted(numbers):
             inbox = Inbox(topics, marks[number], arrival=rates.arrival)
+            meta = committed[number].meta
+            plan = plans.current if meta is None else await plans.of(meta.revision)
             partitions[number] = Partition(number, claims[number], committed[number], inbox, plan, rates, metrics)
             await asyncio.sleep(0)  # each looks through all its contacts: the loop gets its turn in between
         await log.seek({number: partition.inbox.positions() for number, partition in partitions.items()})

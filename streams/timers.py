@@ -1,11 +1,14 @@
 """Due instants of a partition's contacts, earliest first.
 
 Invariant: a contact with a due instant has one entry that counts, at that instant or earlier, never later. Others of it
-are stale and are left out when their time comes.
+are stale: they are left out when their time comes, or all at once when there are more of them than of the rest.
 """
 
 import heapq
 from collections.abc import Iterable
+
+# stale entries beyond as many as there are others: then all of them go at once
+STALE_MAX = 1_000
 
 
 class Timers:
@@ -27,6 +30,9 @@ class Timers:
         if armed_ms is None or due_ms < armed_ms:
             self._armed[key] = due_ms
             heapq.heappush(self._heap, (due_ms, key))
+            if len(self._heap) > 2 * len(self._armed) + STALE_MAX:
+                self._heap = [(due_ms, key) for key, due_ms in self._armed.items()]
+                heapq.heapify(self._heap)
 
     def pop(self, until_ms: int) -> bytes | None:
         """The contact with the earliest instant up to and including `until_ms`, if there is one; it is unarmed then."""

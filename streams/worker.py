@@ -98,8 +98,13 @@ class Worker:
             return
         last = [asyncio.ensure_future(self._last_checkpoint(partition)) for partition in partitions.values()]
         _, late = await asyncio.wait(last, timeout=timeout_s)
-        for task in late:
-            task.cancel()
+        if late:
+            # what becomes of those transactions is not known: nothing of this worker may be committed after them
+            self.failed = True
+            for task in (*late, *self._jobs.values()):
+                task.cancel()
+            await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+        self._jobs.clear()
         for partition, result in zip(partitions.values(), await _results(last), strict=True):
             if result is not None:
                 logger.warning("partition %d: last checkpoint failed: %r", partition.number, result)
@@ -174,10 +179,10 @@ class Worker:
         return more
 
     def _swap_plans(self) -> None:
-        """Takes newer definitions up, in each partition as soon as all that the old ones brought is committed."""
+        """Takes newer definitions up, in each partition as soon as all that was due is played and all of it committed."""
         plan = self.plans.current
         for number, partition in self.partitions.items():
-            if plan.revision <= partition.plan.revision:
+            if plan.revision <= partition.plan.revision or partition.timers_due:
                 continue
             if partition.overlay.events or number in self._jobs:
                 partition.closing = True

@@ -50,7 +50,7 @@ class Plans:
 
     current: Plan
 
-    async def at_least(self, revision: int) -> Plan:
+    async def of(self, revision: int) -> Plan:
         """It."""
         assert self.current.revision >= revision
         return self.current

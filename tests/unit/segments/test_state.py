@@ -133,7 +133,7 @@ class TestChangeOver:
             ]
         }
 
-        (entered,) = program(new, revision=2).change_over(state)
+        (entered,) = program(new, revision=2).change_over(state, 0)
 
         assert ("pro", 1, 3000, "backfill") == (entered.segment, entered.seq, entered.at_ms, entered.cause)
 
@@ -143,7 +143,7 @@ class TestChangeOver:
         new = {"segments": [{"id": "s", "when": {"trait": "plan", "eq": "free"}}]}
         state = stepped(program(old, revision=1))
 
-        (left,) = program(new, revision=2, versions={"s": 2}).change_over(state)
+        (left,) = program(new, revision=2, versions={"s": 2}).change_over(state, 0)
 
         assert ("s", 2, "edit", 2) == (left.segment, left.seq, left.cause, left.segment_version)
 
@@ -153,8 +153,8 @@ class TestChangeOver:
         without = {"segments": [{"id": "t", "when": {"everyone": True}}]}
         state = stepped(program(one, revision=1))
 
-        (left,) = program(without, revision=2).change_over(state)
-        (again,) = program(one, revision=3).change_over(state)
+        (left,) = program(without, revision=2).change_over(state, 0)
+        (again,) = program(one, revision=3).change_over(state, 0)
 
         assert ("s", 2, "edit") == (left.segment, left.seq, left.cause)
         assert ("s", 3, "edit") == (again.segment, again.seq, again.cause)
@@ -164,22 +164,40 @@ class TestChangeOver:
         state = stepped(program(revision=1))
         before = fields(state)
 
-        assert [] == program(revision=2).change_over(state)
+        assert [] == program(revision=2).change_over(state, 0)
         assert before | {"revision": 5, "program_revision": 2} == fields(state)
 
-    def test_an_event_of_an_old_state_changes_it_over_first(self) -> None:
-        """A contact that comes before the sweep gets the same transitions as by the sweep."""
+    def test_a_definition_takes_effect_at_an_instant_and_plays_nothing_of_before(self) -> None:
+        """A contact at rest for weeks must not be mailed about what would have been due in them."""
         state = stepped(program({"segments": [{"id": "all", "when": {"everyone": True}}]}, revision=1))
-        both = {
-            "segments": [
-                {"id": "all", "when": {"everyone": True}},
-                {"id": "x", "when": {"event": "X"}},
-                {"id": "pro", "when": {"trait": "plan", "eq": "pro"}},
-            ]
-        }
+        when = {"event": "Booked", "where": {"starts_at": {"older_than": "1d"}}}
+        under = program(
+            {"segments": [{"id": "ends", "when": {"trait": "ends", "within_next": "1d"}}, {"id": "b", "when": when}]}
+        )
+        state.traits["ends"] = ["1970-01-10", 0]
+        under.revision = 2
 
-        step = program(both, revision=2).apply(state, Event("track", "c", "X", occurred_at_ms=DAY_MS), DAY_MS, DAY_MS)
+        assert ["all"] == [transition.segment for transition in under.change_over(state, 30 * DAY_MS)]
+        assert (30 * DAY_MS, None) == (state.clock_ms, state.due_ms)
 
-        assert [("pro", "backfill", 3000), ("x", "event", DAY_MS)] == [
-            (t.segment, t.cause, t.at_ms) for t in step.transitions
-        ]
+    def test_a_state_of_these_definitions_is_left_as_it_is(self) -> None:
+        """The sweep may meet a contact whose event came first."""
+        under = program(revision=1)
+        state = stepped(under)
+        before = fields(state)
+
+        assert [] == under.change_over(state, 99 * DAY_MS)
+        assert before == fields(state)
+
+
+def test_numbers_that_take_more_room_than_their_text_do_not_pass_the_limit() -> None:
+    """`1e9` is three characters and nine bytes: an estimate by text would let a record grow past what the broker takes."""
+    limits = Limits(state_bytes=50_000)
+    under = program(limits=limits)
+    numbers = b"[" + b",".join([b"1e9"] * 3_000) + b"]"
+    state = None
+    for n in range(12):
+        raw = b'{"type":"identify","userId":"c","timestamp":%d,"traits":{"t%d":%s}}' % (n, n, numbers)
+        state = under.apply(state, parse_event(raw), n, n).state
+        assert state is not None
+        assert len(under.encode(state)) <= limits.state_bytes

@@ -45,11 +45,12 @@ class Plans:
     """A plan that tests replace."""
 
     current: Plan
+    older: list[Plan] = dataclasses.field(default_factory=list)
 
-    async def at_least(self, revision: int) -> Plan:
-        """It; the test has to have it by now."""
+    async def of(self, revision: int) -> Plan:
+        """That of the revision; the test has to have it by now, and has the older ones where it needs them."""
         assert self.current.revision >= revision
-        return self.current
+        return next((plan for plan in self.older if plan.revision == revision), self.current)
 
 
 class Bench:
