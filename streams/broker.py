@@ -28,7 +28,7 @@ STALLED_S = 15.0
 @contextlib.asynccontextmanager
 async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client; raises `BrokerError`."""
-    await _reach(settings)
+    await reach(settings)
     client = AIOKafkaAdminClient(bootstrap_servers=settings.servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
     async with _started(client, client.close, settings):
         yield client
@@ -37,7 +37,7 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 @contextlib.asynccontextmanager
 async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that waits for all replicas and repeats nothing; raises `BrokerError`."""
-    await _reach(settings)
+    await reach(settings)
     client = AIOKafkaProducer(
         bootstrap_servers=settings.servers,
         acks="all",
@@ -125,7 +125,7 @@ async def partitions_of(settings: Settings, topics: Sequence[str]) -> dict[str, 
         return {found["topic"]: len(found["partitions"]) for found in await client.describe_topics(list(topics))}
 
 
-async def _reach(settings: Settings) -> None:
+async def reach(settings: Settings) -> None:
     """Raises `BrokerError` with what each server answered, unless one accepts a connection."""
     answers = []
     for server in settings.servers:

@@ -48,7 +48,7 @@ def tail(topics: tuple[str, ...], from_beginning: bool, until_idle_ms: int | Non
     async def follow() -> None:
         idle_s = None if until_idle_ms is None else until_idle_ms / 1000
         listening = False
-        blocks = tailing.committed(given, names, from_beginning=from_beginning, until_idle_s=idle_s)
+        blocks = tailing.committed(given, names, from_beginning=from_beginning, until_idle_s=idle_s, say=say)
         async for records in blocks:
             if not listening:
                 listening = True
