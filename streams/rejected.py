@@ -12,7 +12,10 @@ from streams.tail import shown_bytes
 
 @dataclasses.dataclass(frozen=True)
 class RejectedRecord:
-    """A record as it came, where it came from, and why it wasn't taken; times are epoch ms."""
+    """A record as it came, where it came from, and why it wasn't taken; times are epoch ms.
+
+    `cut_from_bytes` is how long the value was where it was too long to be kept whole, else None.
+    """
 
     reason: str
     sentence: str
@@ -22,6 +25,7 @@ class RejectedRecord:
     rejected_at_ms: int
     key: Any
     value: Any
+    cut_from_bytes: int | None
 
 
 async def rejected(settings: Settings) -> AsyncIterator[RejectedRecord]:
@@ -41,6 +45,7 @@ def _read(record: Any) -> RejectedRecord:
         rejected_at_ms=_number(headers.get("rejected_at_ms")),
         key=None if record.key is None else shown_bytes(record.key),
         value=None if record.value is None else shown_bytes(record.value),
+        cut_from_bytes=_number(headers["cut_from_bytes"]) if "cut_from_bytes" in headers else None,
     )
 
 

@@ -56,6 +56,9 @@ def list_(as_json: bool) -> None:
 def show(reason: str | None, limit: int) -> None:
     """Print what was rejected as JSON lines, the latest last: coordinates, reason, sentence, and the bytes as they came.
 
+    Of a value too long for the topic there is the beginning, and `cut_from_bytes` says how long it was; the whole of it
+    is where it came from.
+
     \b
     Example:
       tidegate rejected show --reason wrong_partition | jq .sentence
@@ -81,4 +84,6 @@ def show(reason: str | None, limit: int) -> None:
     for _, _, record in sorted(kept):
         fields = asdict(record)
         rejected_at = format_instant(fields.pop("rejected_at_ms"))
+        if record.cut_from_bytes is None:
+            del fields["cut_from_bytes"]
         print_json({"rejected_at": rejected_at, **fields})

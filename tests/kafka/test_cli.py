@@ -529,6 +529,16 @@ def test_the_latest_that_were_rejected_are_shown_whatever_partition_they_are_in(
     assert [json.loads(line)["offset"] for line in lines] == [3, 4, 5]
 
 
+def test_a_rejected_value_that_was_cut_says_how_long_it_was(topics: Settings, tidegate: Call) -> None:
+    """So that nobody takes the piece for the whole; of one kept whole nothing is said."""
+    headers = rejection_headers(Reason.TOO_LARGE, "expected less", "events.product", 0, 1, 1)
+    _write(topics, "rejected", [(b"c", b"long", [*headers, ("cut_from_bytes", b"5000000")]), (b"c", b"short", headers)])
+
+    long, short = map(json.loads, tidegate("rejected", "show")[1].splitlines())
+    assert (long["value"], long["cut_from_bytes"]) == ("long", 5_000_000)
+    assert "cut_from_bytes" not in short
+
+
 def test_what_is_stored_is_read_to_its_end_while_more_is_being_written(topics: Settings) -> None:
     """Reading until nothing comes would never end while something is amiss, which is when it is looked at."""
 
