@@ -84,6 +84,7 @@ class Reader:
 
     def seek(self, consumer: Any, positions: Mapping[int, Mapping[str, int]]) -> int:
         """Reads on from these positions, and of these partitions alone; returns the number of this seek."""
+        self._watch(consumer._fetcher)
         assigned = consumer.assignment()
         wanted = {
             TopicPartition(self._settings.topic(topic), number): position
@@ -106,7 +107,6 @@ class Reader:
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError()
-        self._watch(fetcher)
         self._pause(consumer, hold)
         with fetcher._subscriptions.fetch_context():
             active = {partition for partition in self._reading if partition in consumer.assignment()}
@@ -134,8 +134,9 @@ class Reader:
             if state is None or start is None or not state.has_valid_position or partition not in self._reading:
                 continue
             records = found.get(partition, [])
-            asked_ms = self._asked_ms.get(partition)
-            if asked_ms is None or (not records and self._told_ms.get(partition) == asked_ms):
+            # 0, which is never fresh, where it was asked before it was watched; its records count all the same
+            asked_ms = self._asked_ms.get(partition, 0)
+            if not records and self._told_ms.get(partition, 0) == asked_ms:
                 continue
             self._told_ms[partition] = asked_ms
             end = state.lso if state.lso is not None else state.highwater

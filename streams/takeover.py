@@ -30,7 +30,7 @@ async def take_over(
     rates: Rates,
     metrics: Metrics,
 ) -> dict[int, Partition]:
-    """The partitions, ready for their first turn, with the log reading them from where they are.
+    """The partitions, ready for their first turn; what is left is to have the log read them from where they are.
 
     `committed` holds what is known of each from an earlier ownership and is brought up to date; `topics` are the sources in
     the order of the merge. Raises StateError, LostEventsError and whatever the log raises.
@@ -49,7 +49,6 @@ async def take_over(
             plan = plans.current if meta is None else await plans.of(meta.revision)
             partitions[number] = Partition(number, claims[number], committed[number], inbox, plan, rates, metrics)
             await asyncio.sleep(0)  # each looks through all its contacts: the loop gets its turn in between
-        await log.seek({number: partition.inbox.positions() for number, partition in partitions.items()})
     except BaseException:
         await close(claims.values())
         raise

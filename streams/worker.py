@@ -80,6 +80,13 @@ class Worker:
         self.partitions = await take_over(
             self.log, numbers, self.committed, self.plans, self.topics, self.rates, self.metrics
         )
+        # ours before anything is read for them: a fetch that finds no partition is dropped, and leaves a hole
+        try:
+            await self.log.seek({number: each.inbox.positions() for number, each in self.partitions.items()})
+        except BaseException:
+            taken, self.partitions = self.partitions, {}
+            await close([each.claim for each in taken.values()])
+            raise
         self._held.clear()
         self._offsets_ms.clear()
         took_s = (self.clock.spent_ms() - started_ms) / 1000

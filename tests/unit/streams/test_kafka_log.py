@@ -63,3 +63,17 @@ async def test_a_partition_counts_as_looked_at_when_it_was_asked_not_when_the_an
     fetcher.answers, fetcher.takes_ms = True, 0
     await fetcher._proc_fetch_request(assignment, 1, request)
     assert reader._asked_ms == {PLACE: 11_000}
+
+
+def test_records_are_told_even_of_a_partition_whose_asking_was_not_seen() -> None:
+    """The first request may be under way before it is watched; records left out would be a hole."""
+    reader = Reader(load_settings({}), ["one"])
+    reader._names, reader._reading = {"t.one": "one"}, {PLACE}
+    state = types.SimpleNamespace(position=1, lso=1, highwater=1, has_valid_position=True)
+    assignment = types.SimpleNamespace(state_value=lambda partition: state)
+    consumer = types.SimpleNamespace(
+        _subscription=types.SimpleNamespace(subscription=types.SimpleNamespace(assignment=assignment))
+    )
+    (fetch,) = reader._fetches(consumer, {PLACE: 0}, {PLACE: [(1, 0, b"k", b"v")]})
+    assert (fetch.start, fetch.end, fetch.sent_ms, len(fetch.records)) == (0, 1, 0, 1)
+    assert reader._fetches(consumer, {PLACE: 1}, {}) == []

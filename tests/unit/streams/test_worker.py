@@ -621,3 +621,37 @@ async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
         'tidegate_checkpoint_records_total{topic="state"} 2.0',
     ):
         assert line in text
+
+
+async def test_a_fetch_that_comes_back_while_a_take_over_ends_is_not_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch that was under way when reading began anew has moved the reader on: dropped, it would leave a hole."""
+    bench.publish()
+    await bench.worker.release(1.0)
+    seek = bench.worker.log.seek
+
+    async def seek_and_fetch(positions: Any) -> None:
+        await seek(positions)
+        await bench.worker.feed()
+
+    monkeypatch.setattr(bench.worker.log, "seek", seek_and_fetch)
+    await bench.worker.take_over({0})
+    assert len(bench.worker.partitions[0].inbox) == 1
+    await bench.commit()
+    assert bench.transitions() == [("c", "a-lately", "entered", "event")]
+
+
+async def test_a_take_over_that_cannot_begin_reading_lets_go_of_its_claims(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.worker.release(1.0)
+
+    async def refuse(positions: Any) -> None:
+        raise LogError("injected")
+
+    monkeypatch.setattr(bench.worker.log, "seek", refuse)
+    with pytest.raises(LogError):
+        await bench.worker.take_over({0})
+    assert not bench.worker.partitions
+    assert bench.broker.claims[0].closed
