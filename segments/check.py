@@ -36,18 +36,18 @@ def load(text: str, name: str = "segments") -> Definitions:
 def load_data(data: Any, name: str = "segments") -> Definitions:
     """The definitions in a file's data; `rules`, which other code reads, are left aside. Raises `DefinitionErrors`."""
     report = Report(name)
-    segments = _check_file(report, data)
-    if not report.errors:
-        _check_references(report, segments)
+    segments, ids = _check_file(report, data)
+    _check_references(report, segments, ids)
     if report.errors:
         raise DefinitionErrors(report.errors)
     return Definitions(tuple(segments))
 
 
-def _check_file(report: Report, data: Any) -> list[Segment]:
+def _check_file(report: Report, data: Any) -> tuple[list[Segment], set[str]]:
+    """The segments in which nothing is wrong, and the ids of all, so that references to the others are none."""
     if not isinstance(data, dict):
         report.expected("a mapping with `segments`", data)
-        return []
+        return [], set()
     for key in data:
         if key not in _FILE_KEYS:
             report.unknown_key(key, _FILE_KEYS)
@@ -55,12 +55,12 @@ def _check_file(report: Report, data: Any) -> list[Segment]:
         with report.at("scores"):
             report.say("'scores' is not supported yet")
     if "segments" not in data and "rules" in data:
-        return []
+        return [], set()
     listed = data.get("segments")
     if not isinstance(listed, list):
         with report.at("segments"):
             report.expected("a list of segments", listed)
-        return []
+        return [], set()
     if not listed and "rules" not in data:
         with report.at("segments"):
             report.expected("at least one segment", listed)
@@ -80,7 +80,7 @@ def _check_file(report: Report, data: Any) -> list[Segment]:
                 report.say(f"expected each id once, got {id!r} again")
         with report.about(f"segment {id!r}"):
             checked[id] = _check_segment(report, id, body)
-    return [segment for segment in checked.values() if segment is not None]
+    return [segment for segment in checked.values() if segment is not None], set(checked)
 
 
 def _check_segment(report: Report, id: str, body: dict[str, Any]) -> Segment | None:
@@ -158,13 +158,12 @@ def in_order(segments: Iterable[Segment]) -> list[Segment]:
     return [named[id] for id in ready]
 
 
-def _check_references(report: Report, segments: list[Segment]) -> None:
-    known = {segment.id for segment in segments}
+def _check_references(report: Report, segments: list[Segment], ids: set[str]) -> None:
     for segment in segments:
-        for id in sorted(references(segment.when) - known):
+        for id in sorted(references(segment.when) - ids):
             with report.about(f"segment {segment.id!r}"), report.at("when"):
                 report.say(f"expected the id of a segment in `segment`, got {id!r}, which is not defined")
-    ordered = {segment.id for segment in in_order(segments)}
-    for id in sorted(known - ordered):
+    circle = sorted({segment.id for segment in segments} - {segment.id for segment in in_order(segments)})
+    for id in circle:
         with report.about(f"segment {id!r}"), report.at("when"):
-            report.say(f"expected no circle of segments, got one through {', '.join(sorted(known - ordered))}")
+            report.say(f"expected no circle of segments, got one through {', '.join(circle)}")

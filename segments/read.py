@@ -15,6 +15,8 @@ from segments.errors import DefinitionErrors
 BYTES_MAX = 10 * 1024 * 1024
 # an alias costs nothing to read and everything to walk: a node may be met this often in all
 NODES_MAX = 1_000_000
+# definitions nest some forty levels at most; what reads them recurses
+DEPTH_MAX = 200
 
 _Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -84,16 +86,30 @@ def read_text(text: str, name: str) -> Any:
         # JSON is YAML but for pairs of surrogate escapes, which PyYAML reads as two broken characters
         data = _read_json(text) if text.lstrip()[:1] == "{" else _MISSING
         if data is _MISSING:
+            _check_depth(text)
             data = yaml.load(text, Loader=_CoreLoader)
     except _Unreadable as error:
         raise DefinitionErrors([f"{name}: {error}"]) from None
     except yaml.YAMLError as error:
         raise DefinitionErrors([f"{name}: expected YAML, got {_yaml_problem(error)}"]) from None
     except RecursionError:
-        raise DefinitionErrors([f"{name}: expected a document of sane depth, got one nested too deeply"]) from None
-    if _nodes(data) > NODES_MAX:
-        raise DefinitionErrors([f"{name}: expected at most {NODES_MAX} values, aliases counted each time, got more"])
+        raise DefinitionErrors([f"{name}: expected at most {DEPTH_MAX} levels of nesting, got more"]) from None
+    problem = _walk(data)
+    if problem is not None:
+        raise DefinitionErrors([f"{name}: {problem}"])
     return data
+
+
+def _check_depth(text: str) -> None:
+    """Raises where the document nests too deeply: composing it recurses in C, and would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Base):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise _Unreadable(f"expected at most {DEPTH_MAX} levels of nesting, got more")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 _MISSING = object()
@@ -122,13 +138,22 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return f"{problem} - at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else str(problem)
 
 
-def _nodes(data: Any) -> int:
+def _walk(data: Any) -> str | None:
+    """What is wrong with the data as a whole: too many values, or text that is none; None where nothing is."""
     seen, todo = 0, [data]
-    while todo and seen <= NODES_MAX:
+    while todo:
         item = todo.pop()
         seen += 1
+        if seen > NODES_MAX:
+            return f"expected at most {NODES_MAX} values, aliases counted each time, got more"
         if type(item) is dict:
+            todo.extend(item.keys())
             todo.extend(item.values())
         elif type(item) is list:
             todo.extend(item)
-    return seen
+        elif type(item) is str and not item.isascii():
+            try:
+                item.encode()
+            except UnicodeEncodeError:
+                return f"expected text that UTF-8 can say, got {item[:40]!r} with half a surrogate pair"
+    return None

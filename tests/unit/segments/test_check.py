@@ -65,6 +65,23 @@ def test_aliases_that_explode_are_refused_before_they_are_walked() -> None:
     assert "aliases counted each time" in errors_of("\n".join(rows))[0]
 
 
-def test_a_document_nested_without_end_is_an_error_not_a_crash() -> None:
-    """The reader recurses; the author may not find out by a traceback."""
-    assert len(errors_of("segments: " + "[" * 5_000 + "]" * 5_000)) == 1
+@pytest.mark.parametrize("text", ["segments: " + "[" * 100_000, '{"segments": ' + "[" * 100_000, "- " * 50_000])
+def test_a_document_nested_without_end_is_an_error_not_a_crash(text: str) -> None:
+    """What composes YAML recurses in C: the process would be gone without a word."""
+    (error,) = errors_of(text)
+
+    assert "levels of nesting" in error or "expected YAML" in error
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    """It would be found by whoever encodes it, far from its author."""
+    (error,) = errors_of('{"segments": [{"id": "s", "when": {"trait": "t", "eq": "\\ud800"}}]}')
+
+    assert "surrogate" in error
+
+
+def test_a_reference_to_nobody_is_said_beside_other_errors() -> None:
+    """All errors at once: those of another segment hide none."""
+    text = "segments: [{id: a, when: {segment: nobody}}, {id: b, when: {event: ''}}, {id: c, when: {segment: b}}]"
+
+    assert [line.split(":")[0] for line in errors_of(text)] == ["segment 'b'", "segment 'a'"]
