@@ -98,6 +98,7 @@ class Reader:
             consumer.resume(partition)
         consumer.pause(*(assigned - wanted.keys()))
         self._reading = set(wanted)
+        self._asked_ms.clear()
         self._told_ms.clear()
         self.number += 1
         return self.number

@@ -77,3 +77,21 @@ def test_records_are_told_even_of_a_partition_whose_asking_was_not_seen() -> Non
     (fetch,) = reader._fetches(consumer, {PLACE: 0}, {PLACE: [(1, 0, b"k", b"v")]})
     assert (fetch.start, fetch.end, fetch.sent_ms, len(fetch.records)) == (0, 1, 0, 1)
     assert reader._fetches(consumer, {PLACE: 1}, {}) == []
+
+
+def test_what_was_seen_before_a_seek_says_nothing_of_after_it(clock: types.SimpleNamespace) -> None:
+    """After a rebalance a partition has a state of its own, which knows of no end yet."""
+    reader, fetcher = Reader(load_settings({"TIDEGATE_PREFIX": "t."}), ["one"]), Fetcher(clock)
+    consumer = types.SimpleNamespace(
+        _fetcher=fetcher,
+        assignment=lambda: {PLACE},
+        seek=lambda partition, position: None,
+        pause=lambda *partitions: None,
+        resume=lambda *partitions: None,
+    )
+    reader._asked_ms, reader._told_ms = {PLACE: 4_000}, {PLACE: 4_000}
+    assert reader.seek(consumer, {0: {"one": 7}}) == 1
+    state = types.SimpleNamespace(position=7, lso=None, highwater=None, has_valid_position=True)
+    assignment = types.SimpleNamespace(state_value=lambda partition: state)
+    consumer._subscription = types.SimpleNamespace(subscription=types.SimpleNamespace(assignment=assignment))
+    assert reader._fetches(consumer, {PLACE: 7}, {}) == []
