@@ -182,8 +182,10 @@ rules:
     channel: webhook
     target: http://127.0.0.1:9/x
     secret: SHOP
+    max_age: 10s
 """
-    stage = make_stage(write(tmp_path / "s.yaml", LATELY + rules), clock="wall")
+    # a late event's transition is as of the contact's clock, a grace ago: with this one, older than the rule's max_age
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY + rules), clock="wall", grace="20s")
     stage.worker("a")
     sources = Sources(stage.settings)
     now_ms = time.time_ns() // 1_000_000
