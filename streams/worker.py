@@ -197,6 +197,9 @@ class Worker:
             else:
                 partition.take_plan(plan)
                 logger.info("partition %d: revision %d of the definitions is in force", number, plan.revision)
+                # one at a time: it looks through all contacts of the partition, and the loop is to get its turn
+                self.wake.set()
+                return
 
     @property
     def busy(self) -> bool:
