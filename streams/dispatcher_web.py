@@ -1,6 +1,9 @@
 """The dispatcher's /metrics, /livez and /readyz."""
 
+import errno
 import logging
+import os
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
@@ -9,6 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from streams.errors import StreamsError
 
 logger = logging.getLogger(__name__)
+
+SHUTDOWN_S_MAX = 0.5  # who asks for metrics must not hold up the end
+# what an address that is none of this machine's is refused with
+_NO_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
 
 class WebServer:
@@ -22,18 +29,16 @@ class WebServer:
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Listens; port 0 is any free one, said in the log. Raises `StreamsError` when the port is taken."""
+        """Listens; port 0 is any free one, said in the log. Raises `StreamsError` naming the setting to change."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
-        except OSError as error:
-            raise StreamsError(
-                f"expected to listen on {host}:{port}, got {error.strerror}: set TIDEGATE_WEB_PORT (0: any free one)"
-            ) from None
+        except (OSError, UnicodeError) as error:
+            raise StreamsError(f"expected to listen on {host}:{port}, got {_refusal(error)}") from None
         self.port = self._runner.addresses[0][1]
         logger.info("metrics and health on http://%s:%d/metrics, /livez, /readyz", host, self.port)
 
@@ -49,6 +54,19 @@ class WebServer:
 
     async def _readyz(self, _: web.Request) -> web.Response:
         return _answer(self._ready())
+
+
+def _refusal(error: OSError | UnicodeError) -> str:
+    """What came, and which setting to change."""
+    if isinstance(error, UnicodeError | socket.gaierror) or error.errno in _NO_ADDRESS:
+        came = "no address" if isinstance(error, UnicodeError) else _words(error)
+        return f"{came}: set TIDEGATE_WEB_HOST to an address of this machine"
+    return f"{_words(error)}: set TIDEGATE_WEB_PORT (0: any free one)"
+
+
+def _words(error: OSError) -> str:
+    # the loop's own words hold the address a second time; the numbers of name servers' errors are below 0
+    return os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror or error)
 
 
 def _answer(problem: str | None) -> web.Response:

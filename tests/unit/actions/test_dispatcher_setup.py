@@ -1,10 +1,15 @@
 """What the dispatcher refuses to start with, and which offsets it commits."""
 
+import socket
+
 import pytest
 from aiokafka import TopicPartition
+from prometheus_client import CollectorRegistry
 from receivers import DEMO_SECRET
 
 from streams.dispatcher_setup import check_mail, connect, read_secrets
+from streams.dispatcher_web import WebServer
+from streams.errors import StreamsError
 from streams.offsets import Offsets
 from streams.settings import SettingError, load_settings
 
@@ -41,6 +46,25 @@ def test_a_bad_url_is_named_and_its_password_never_said(variable: str, value: st
 def test_a_bad_sender_is_said() -> None:
     with pytest.raises(SettingError, match=r"^TIDEGATE_MAIL_FROM: expected an address such as .*, got 'nobody'$"):
         check_mail(load_settings({"TIDEGATE_MAIL_FROM": "nobody"}))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no such host", "a" * 70])
+async def test_an_address_that_is_not_this_machines_is_answered_with_the_setting_of_the_host(host: str) -> None:
+    with pytest.raises(StreamsError, match=r"^expected to listen on .*, got .*: set TIDEGATE_WEB_HOST to"):
+        await _listen(host, 0)
+
+
+async def test_a_port_that_is_taken_is_answered_with_the_setting_of_the_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(StreamsError, match="set TIDEGATE_WEB_PORT"):
+        await _listen("127.0.0.1", other.getsockname()[1])
+
+
+async def _listen(host: str, port: int) -> None:
+    web = WebServer(CollectorRegistry(), lambda: None, lambda: None)
+    try:
+        await web.start(host, port)
+    finally:
+        await web.stop()
 
 
 def test_nothing_is_committed_beyond_a_record_that_is_under_way() -> None:
