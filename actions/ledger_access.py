@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from actions.ledger import Batch, Ledger, LockLost, OutcomesUnread, Unsynced
 from actions.metrics import DispatcherMetrics
@@ -16,6 +16,7 @@ WAIT_S_MIN, WAIT_S_MAX = 0.05, 2.0
 REBUILD_WAIT_S = 0.2
 # Redis refuses now and then with an error of its own (loading, out of memory, read-only): that is being away, too
 AWAY = (RedisError, OSError, TimeoutError)
+REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 T = TypeVar("T")
 
@@ -89,10 +90,8 @@ class LedgerAccess:
                 return
 
     def _gone(self, error: Exception) -> None:
-        kafka = isinstance(error, OutcomesUnread)
-        problem = "the ledger can't catch up with the outcomes" if kafka else "redis is away"
-        if self.problem is None:
-            advice = "" if kafka else " (TIDEGATE_REDIS says where it is)"
+        problem, advice = _problem(error)
+        if self.problem != problem:
             logger.error("%s, nothing is sent until that is over: %s%s", problem, error, advice)
         self.problem = problem
         self._gone_s = asyncio.get_running_loop().time()
@@ -104,6 +103,15 @@ class LedgerAccess:
         logger.warning("the ledger is back: sending goes on")
         self.problem = None
         self._metrics.ledger_away.set(0)
+
+
+def _problem(error: Exception) -> tuple[str, str]:
+    """What is wrong, for `/readyz`, and what to do about it."""
+    if isinstance(error, OutcomesUnread):
+        return "the ledger can't catch up with the outcomes", ""
+    if isinstance(error, REFUSED):
+        return "redis refuses the user or password", " (TIDEGATE_REDIS: correct redis://user:password@host:port/0)"
+    return "redis is away", " (TIDEGATE_REDIS says where it is)"
 
 
 def _end_if_cancelled() -> None:

@@ -264,3 +264,21 @@ async def test_a_cancelled_sweep_ends(
         sweep.cancel()
         done, _ = await asyncio.wait([sweep], timeout=5)
         assert done, f"cancelled after {yields % 40} turns of the loop it went on"
+
+
+async def test_a_password_that_redis_refuses_is_said_with_the_setting_and_never_shown(
+    redis_url: str, prefix: str, world: World, caplog: pytest.LogCaptureFixture, wait_for: WaitFor
+) -> None:
+    """Redis is there: "away" would send the operator to the wrong place."""
+    client = redis.Redis.from_url(redis_url.replace("://", "://nobody:hunter2@"))
+    engine = Dispatcher(Ledger(client, prefix), {"webhook": Channel()}, world, DispatcherMetrics())
+    starting = asyncio.create_task(engine.catch_up())
+    await wait_for(lambda: engine.problem, 10, "a problem to be said")
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await client.aclose()
+
+    assert engine.problem == "redis refuses the user or password"
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "actions.ledger_access"]
+    assert "TIDEGATE_REDIS" in said
+    assert "hunter2" not in caplog.text
