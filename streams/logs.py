@@ -5,11 +5,15 @@ import logging
 import time
 from typing import Any
 
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
 from streams.settings import Settings
 
 # aiokafka writes up to thousands of lines a second while a broker is away
 CLIENT_LINES_MAX = 5
 CLIENT_WINDOW_S = 10.0
+# a fresh broker first sets up where groups are kept; one that can't (too few brokers) goes on saying so
+COORDINATOR_S_MAX = 10.0
 _CLIENT = "aiokafka"
 
 
@@ -20,12 +24,15 @@ class ClientLimit(logging.Filter):
         super().__init__()
         self._since_s = 0.0
         self._lines = 0
+        self._missing_since_s, self._missed_s = 0.0, float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
         if not record.name.startswith(_CLIENT):
             return True
         now_s = time.monotonic()
+        if self._is_settling(record, now_s):
+            return False
         if now_s - self._since_s > CLIENT_WINDOW_S:
             left_out = self._lines - CLIENT_LINES_MAX
             self._since_s, self._lines = now_s, 0
@@ -34,6 +41,16 @@ class ClientLimit(logging.Filter):
                 record.args = ()
         self._lines += 1
         return self._lines <= CLIENT_LINES_MAX
+
+    def _is_settling(self, record: logging.LogRecord, now_s: float) -> bool:
+        """Whether it says that the broker has no coordinator of groups, and that for a short while."""
+        args = record.args if isinstance(record.args, tuple) else ()
+        if not any(isinstance(each, GroupCoordinatorNotAvailableError) for each in args):
+            return False
+        if now_s - self._missed_s > COORDINATOR_S_MAX:
+            self._missing_since_s = now_s
+        self._missed_s = now_s
+        return now_s - self._missing_since_s < COORDINATOR_S_MAX
 
 
 class JsonLines(logging.Formatter):
