@@ -66,7 +66,7 @@ def _refusal(error: OSError | UnicodeError) -> str:
 
 def _words(error: OSError) -> str:
     # the loop's own words hold the address a second time; the numbers of name servers' errors are below 0
-    return os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror or error)
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 def _answer(problem: str | None) -> web.Response:
