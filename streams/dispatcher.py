@@ -25,7 +25,7 @@ from schemas.deliveries import Outcome
 from schemas.topics import DELIVERIES, OUTCOMES, REJECTED
 from streams.broker import partitions_of
 from streams.clock import SystemClock
-from streams.dispatcher_setup import check_mail, connect, read_secrets
+from streams.dispatcher_setup import SecretCheck, check_mail, connect, read_secrets
 from streams.dispatching import DispatcherProcess
 from streams.errors import BrokerError
 from streams.outcomes import OutcomeReader, OutcomeWriter
@@ -64,7 +64,7 @@ async def opened(
         outcomes = OutcomeReader(settings, counts[names[1]])
         await _start(stack, outcomes)
         woken = asyncio.Event()
-        book = RuleBook(settings, on_pause=woken.set)
+        book = RuleBook(settings, on_pause=woken.set, on_rules=SecretCheck(secrets))
         await _start(stack, book)
         client = connect(settings)
         stack.push_async_callback(client.aclose)

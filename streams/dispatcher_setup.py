@@ -1,17 +1,22 @@
 """What the dispatcher checks before it sends anything: secrets, mail settings, Redis's configuration."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from actions import Rule
 from actions.mail import MailServer, read_sender, read_server
 from actions.webhook import secret_problem
 from streams.settings import SECRET_PREFIX, SettingError, Settings
 
+logger = logging.getLogger(__name__)
+
 REDIS_S_MAX = 5.0
 REDIS_CONNECTIONS_MAX = 16
+RULES_SHOWN_MAX = 5
 # what Redis must be told so that it keeps what it has acknowledged
 REDIS_CONFIGURATION = (
     ("appendonly", "yes", "entries are lost when Redis restarts"),
@@ -30,6 +35,36 @@ def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
                 raise SettingError(f"{variable}: {problem}: make one with `tidegate dispatcher --new-secret`")
             secrets[variable.removeprefix(SECRET_PREFIX)] = secret
     return secrets
+
+
+class SecretCheck:
+    """Called with the rules in force, says in the log which signing secrets are missing: once of each rule and secret."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._secrets = secrets
+        self._said: set[tuple[str, str]] = set()
+
+    def __call__(self, rules: Iterable[Rule]) -> None:
+        """Looks at `rules`."""
+        missing: dict[str, list[str]] = {}
+        for rule in rules:
+            if rule.secret and rule.secret not in self._secrets and (rule.secret, rule.id) not in self._said:
+                self._said.add((rule.secret, rule.id))
+                missing.setdefault(rule.secret, []).append(rule.id)
+        for secret, ids in missing.items():
+            logger.error(
+                "%s%s: expected the signing secret of %s, got none: nothing is sent for that, each delivery waits "
+                "(no_secret) and is given up after its last attempt: set it, start again",
+                SECRET_PREFIX,
+                secret,
+                _rules_text(ids),
+            )
+
+
+def _rules_text(ids: list[str]) -> str:
+    shown = ", ".join(ids[:RULES_SHOWN_MAX])
+    more = f" and {len(ids) - RULES_SHOWN_MAX} more" if len(ids) > RULES_SHOWN_MAX else ""
+    return f"{'rule' if len(ids) == 1 else 'rules'} {shown}{more}"
 
 
 def check_mail(settings: Settings) -> MailServer:

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from actions import Rule, RuleErrors, rule_of
-from schemas.definitions import DefinitionRecord, definition_key
+from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
 from schemas.topics import DEFINITIONS
 from streams.broker import reader
 from streams.settings import Settings
@@ -40,11 +40,21 @@ def pause_key(held: str) -> bytes:
 
 
 class RuleBook:
-    """Follows the definitions topic: `start`, then `follow` in a task, then `stop`. `on_pause` is called on a change."""
+    """Follows the definitions topic: `start`, then `follow` in a task, then `stop`.
 
-    def __init__(self, settings: Settings, on_pause: Callable[[], None] = lambda: None) -> None:
+    `on_pause` is called when a pause begins or ends, `on_rules` with the rules in force: once they are read, and when
+    a newer revision is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_pause: Callable[[], None] = lambda: None,
+        on_rules: Callable[[list[Rule]], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
-        self._on_pause = on_pause
+        self._on_pause, self._on_rules = on_pause, on_rules
+        self._in_force: list[bytes] | None = None  # None: told already
         self._partition = TopicPartition(settings.topic(DEFINITIONS.name), 0)
         self._rules: dict[bytes, Rule | None] = {}
         self._paused: set[str] = set()
@@ -69,12 +79,14 @@ class RuleBook:
         end = (await consumer.end_offsets([self._partition]))[self._partition]
         while await consumer.position(self._partition) < end:
             await self._fetch()
+        self._tell_rules()
 
     async def follow(self) -> None:
         """Goes on reading, for ever."""
         while True:
             try:
                 await self._fetch()
+                self._tell_rules()
             except KafkaError as error:
                 logger.warning("definitions can't be read, trying again in %g s: %r", RETRY_S, error)
                 await asyncio.sleep(RETRY_S)
@@ -109,6 +121,11 @@ class RuleBook:
         async with self._read:
             self._read.notify_all()
 
+    def _tell_rules(self) -> None:
+        keys, self._in_force = self._in_force, None
+        if keys is not None:
+            self._on_rules([rule for key in keys if (rule := self._rules.get(key)) is not None])
+
     def _take(self, key: bytes, value: bytes | None) -> None:
         if key.startswith(PAUSE):
             held = key.removeprefix(PAUSE).decode("utf-8", "replace")
@@ -123,3 +140,10 @@ class RuleBook:
                     "%s: expected a rule that this version can read: %s", key.decode("utf-8", "replace"), error
                 )
                 self._rules[key] = None
+        elif key.startswith(b"revision/") and value is not None:
+            # one that can't be read is the workers' to refuse: what is sent doesn't hang on it
+            with contextlib.suppress(msgspec.DecodeError):
+                listed = msgspec.json.decode(value, type=RevisionRecord).definitions
+                self._in_force = [
+                    definition_key("rule", each.id, each.version) for each in listed if each.kind == "rule"
+                ]

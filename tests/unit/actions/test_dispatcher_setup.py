@@ -7,12 +7,15 @@ from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 from receivers import DEMO_SECRET
 
-from streams.dispatcher_setup import check_mail, connect, read_secrets
+from actions import load_rules
+from streams.dispatcher_setup import SecretCheck, check_mail, connect, read_secrets
 from streams.dispatcher_web import WebServer
 from streams.errors import StreamsError
 from streams.offsets import Offsets
 from streams.settings import SettingError, load_settings
 
+RULE = "rules: [{{id: {id}, on: {{segment: cart}}, channel: webhook, target: 'http://127.0.0.1:1/', secret: {secret}}}]"
+NAMED = (("one", "SHOP"), ("two", "CRM"), ("three", "CRM"))
 ONE, OTHER = TopicPartition("deliveries", 1), TopicPartition("deliveries", 2)
 
 
@@ -24,6 +27,20 @@ def test_a_bad_secret_is_named_and_never_said() -> None:
     with pytest.raises(SettingError, match=r"^TIDEGATE_SECRET_SHOP: expected `whsec_`") as raised:
         read_secrets({"TIDEGATE_SECRET_SHOP": "hunter2"})
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_missing_secret_is_said_once_of_each_rule_that_names_it(caplog: pytest.LogCaptureFixture) -> None:
+    check = SecretCheck({"SHOP": DEMO_SECRET})
+    one, two, three = (load_rules(RULE.format(id=id, secret=secret)) for id, secret in NAMED)
+    check([*one, *two])
+    check([*one, *two])
+    assert [record.getMessage() for record in caplog.records] == [
+        "TIDEGATE_SECRET_CRM: expected the signing secret of rule two, got none: nothing is sent for that, each "
+        "delivery waits (no_secret) and is given up after its last attempt: set it, start again"
+    ]
+    check([*one, *two, *three])
+    assert "TIDEGATE_SECRET_CRM: expected the signing secret of rule three" in caplog.records[-1].getMessage()
+    assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize(
