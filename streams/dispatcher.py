@@ -9,7 +9,9 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -26,7 +28,7 @@ from schemas.topics import DELIVERIES, OUTCOMES, REJECTED
 from streams.broker import partitions_of
 from streams.clock import SystemClock
 from streams.dispatcher_setup import SecretCheck, check_mail, connect, read_secrets
-from streams.dispatching import DispatcherProcess
+from streams.dispatching import DispatcherProcess, closed
 from streams.errors import BrokerError
 from streams.outcomes import OutcomeReader, OutcomeWriter
 from streams.rulebook import RuleBook
@@ -34,54 +36,97 @@ from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# from the signal to the end of the process, whatever Kafka, Redis and receivers do
+STOP_S_MAX = 19.5
+
+T = TypeVar("T")
+
 
 async def run_dispatcher(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
     """Dispatches until SIGTERM or SIGINT; raises `SettingError` or `StreamsError` saying what to do."""
     environment = os.environ if environment is None else environment
     secrets = read_secrets(environment)
     server = check_mail(settings)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _stop_by_signals()
     try:
-        async with opened(settings, secrets, server) as process:
-            await process.run(stop)
+        async with contextlib.AsyncExitStack() as stack:
+            process = await _unless(stop, stack.enter_async_context(opened(settings, secrets, server)))
+            if process is not None:
+                await process.run(stop)
     except KafkaError as error:
         raise BrokerError(f"Kafka at {settings.broker} failed: {error!r}: nothing is lost, start again") from error
+
+
+def _stop_by_signals() -> asyncio.Event:
+    """What SIGTERM and SIGINT set; the process ends `STOP_S_MAX` after the first of them, whatever holds it up."""
+    stop = asyncio.Event()
+
+    def begin() -> None:
+        if not stop.is_set():
+            timer = threading.Timer(STOP_S_MAX, _end_at_last)
+            timer.daemon = True
+            timer.start()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, begin)
+    return stop
+
+
+def _end_at_last() -> None:
+    # as safe as kill -9, which the ledger is made for: what was under way is in doubt, and said to be
+    logger.error("expected to end within %g s, did not: ending as I stand", STOP_S_MAX)
+    os._exit(1)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns; None when `stop` is set first."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return None
 
 
 @contextlib.asynccontextmanager
 async def opened(
     settings: Settings, secrets: Mapping[str, str], server: MailServer
 ) -> "AsyncIterator[DispatcherProcess]":
-    """The process with all its connections; closed in turn, whatever happens."""
+    """The process with all its connections; closed all at once, whatever happens."""
     names = [settings.topic(topic.name) for topic in (DELIVERIES, OUTCOMES, REJECTED)]
     counts = await partitions_of(settings, names)
     clock = SystemClock()
-    async with contextlib.AsyncExitStack() as stack:
+    closers: list[Callable[[], Awaitable[Any]]] = []
+    try:
         producer = AIOKafkaProducer(bootstrap_servers=settings.servers, acks="all", linger_ms=5)
-        await _start(stack, producer)
+        await _start(closers, producer)
         outcomes = OutcomeReader(settings, counts[names[1]])
-        await _start(stack, outcomes)
+        await _start(closers, outcomes)
         woken = asyncio.Event()
         book = RuleBook(settings, on_pause=woken.set, on_rules=SecretCheck(secrets))
-        await _start(stack, book)
+        await _start(closers, book)
         client = connect(settings)
-        stack.push_async_callback(client.aclose)
+        closers.append(client.aclose)
         senders: dict[str, Sender] = {
             "webhook": WebhookSender(secrets, clock.now_ms),
             "email": MailSender(server, settings.mail_from, clock.now_ms),
         }
-        for sender in senders.values():
-            stack.push_async_callback(sender.close)
+        closers.extend(sender.close for sender in senders.values())
         writer = OutcomeWriter(producer, names[1], counts[names[1]])
         environs = KafkaEnvirons(clock, book, writer, outcomes)
         engine = Dispatcher(Ledger(client, settings.prefix, lease_ms=LEASE_MS), senders, environs, DispatcherMetrics())
         yield DispatcherProcess(settings, engine, book, writer, client, woken)
+    finally:
+        await asyncio.gather(*(closed(close()) for close in closers))
 
 
-async def _start(stack: contextlib.AsyncExitStack, part: "AIOKafkaProducer | OutcomeReader | RuleBook") -> None:
-    stack.push_async_callback(part.stop)
+async def _start(
+    closers: list[Callable[[], Awaitable[Any]]], part: "AIOKafkaProducer | OutcomeReader | RuleBook"
+) -> None:
+    closers.append(part.stop)
     await part.start()
 
 

@@ -11,7 +11,7 @@ Invariants:
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ from streams.dispatcher_setup import redis_problems
 from streams.dispatcher_web import WebServer
 from streams.offsets import Offsets
 from streams.outcomes import OutcomeWriter
+from streams.pulse import Pulse
 from streams.rulebook import RuleBook
 from streams.settings import Settings
 
@@ -39,7 +40,9 @@ COMMIT_S = 0.5
 UPKEEP_S = 60.0
 REVOKE_S_MAX = 40.0
 REBALANCE_MS_MAX = 60_000
-STOP_S_MAX = 35.0  # longer than any attempt
+# with what comes after it (`dispatcher.STOP_S_MAX` is the whole) less than 20 s; longer than any webhook may take
+FINISH_S_MAX = 15.5
+CLOSE_S_MAX = 0.8
 LIVE_S_MAX = 60.0
 
 
@@ -63,6 +66,7 @@ class DispatcherProcess:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._revoking = False
         self._ready = False
+        self._pulse: Pulse | None = None
         self._turned_s = asyncio.get_running_loop().time()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,7 +81,7 @@ class DispatcherProcess:
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-            await web.stop()
+            await closed(web.stop())
 
     async def _prepare(self) -> None:
         await self._engine.catch_up()
@@ -87,24 +91,29 @@ class DispatcherProcess:
 
     async def _dispatch(self, stop: asyncio.Event) -> None:
         consumer = self._consumer()
-        await consumer.start()
-        tasks = [self._watch(self._engine.sweep()), self._watch(self._keep_up())]
+        topic = self._settings.topic(DELIVERIES.name)
+        tasks: list[asyncio.Task[None]] = []
         try:
-            consumer.subscribe([self._settings.topic(DELIVERIES.name)], listener=_Rebalance(self, consumer))
-            tasks.append(self._watch(self._commit_now_and_then(consumer)))
+            await self._until(consumer.start(), stop)
+            if stop.is_set():
+                return
+            self._pulse = Pulse(consumer, topic)
+            consumer.subscribe([topic], listener=_Rebalance(self, consumer))
+            works = (self._engine.sweep(), self._keep_up(), self._commit_now_and_then(consumer), self._pulse.follow())
+            tasks.extend(self._watch(work) for work in works)
             self._ready = True
             await self._until(self._read(consumer), stop)
             self._ready = False
-            logger.info("stopping: what is under way is finished first")
+            logger.info("stopping: what is under way is finished first, for %g s at most", FINISH_S_MAX)
             await self._finish()
-            await self._commit(consumer)
+            await closed(self._commit(consumer))
         finally:
             self._ready = False
             ending = [*tasks, *self._under_way]
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-            await consumer.stop()
+            await closed(consumer.stop())
 
     def _consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -216,9 +225,11 @@ class DispatcherProcess:
 
     async def _finish(self) -> None:
         self._engine.stop()
-        deadline_s = asyncio.get_running_loop().time() + STOP_S_MAX
+        deadline_s = asyncio.get_running_loop().time() + FINISH_S_MAX
         while (self._under_way or self._engine.under_way) and asyncio.get_running_loop().time() < deadline_s:
             await self._wait_for_change()
+        if left := max(len(self._under_way), self._engine.under_way):
+            logger.warning("stopping: at least %d deliveries are not through; they go on when a dispatcher runs", left)
 
     async def _wait_for_change(self) -> None:
         """Until a delivery is done with; a second at most, as the sweep's don't say so."""
@@ -258,7 +269,17 @@ class DispatcherProcess:
         return None if stood_s < LIVE_S_MAX or not self._ready else f"nothing read for {stood_s:.0f} s"
 
     def _readiness(self) -> str | None:
-        return self._engine.problem or (None if self._ready else "starting or stopping")
+        problem = self._engine.problem or (self._pulse and self._pulse.problem)
+        return problem or (None if self._ready else "starting or stopping")
+
+
+async def closed(closing: Awaitable[Any]) -> None:
+    """Awaits what lets go of something, for `CLOSE_S_MAX`: a broker that doesn't answer must not hold up the end."""
+    try:
+        async with asyncio.timeout(CLOSE_S_MAX):
+            await closing
+    except (TimeoutError, KafkaError, redis.RedisError, OSError) as error:
+        logger.info("stopping: something was not closed in good order: %r", error)
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
