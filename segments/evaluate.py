@@ -20,6 +20,8 @@ from segments.trait_leaves import TraitLeaf, UnchangedFor
 
 # what a leaf's share of one event takes at most, properties that it keeps aside
 _LEAF_BYTES = 40
+# characters of an event's name that a transition quotes, and of an id that it carries at all
+CAUSE_TEXT_MAX = 1_024
 # what leaves keep when all that they kept has expired
 _EMPTY: tuple[list[Any], ...] = ([], [0, []])
 
@@ -295,8 +297,9 @@ class Program(Index):
         out: list[Transition] = []
         self._remove(state, now_ms, out)
         work = _Work(now_ms, "edit", None, out)
+        seeded = False
         for leaf in self.trait_leaves:
-            self._seed(state, leaf)
+            seeded = self._seed(state, leaf) or seeded
             self._read(state, leaf, work)
         for key in list(state.kept):
             leaf_of_key = self.leaves[key]
@@ -306,6 +309,8 @@ class Program(Index):
             self._change_segment(state, segment, work)
         work.affected.clear()
         state.find_due()
+        if seeded:
+            self._bound(state, work)
         return out
 
     def _remove(self, state: ContactState, now_ms: int, out: list[Transition]) -> None:
@@ -315,13 +320,15 @@ class Program(Index):
             out.append(Transition(id, 0, state.contact, seq, now_ms, "edit"))
         state.pending = {id: since_ms for id, since_ms in state.pending.items() if id in self.by_id}
 
-    def _seed(self, state: ContactState, leaf: TraitLeaf) -> None:
-        """A new `unchanged_for` knows the last write of each trait, and nothing before."""
-        if isinstance(leaf, UnchangedFor) and leaf.key not in state.kept:
-            for key, _ in leaf.ways:
-                if key in state.traits:
-                    value, at_ms = state.traits[key]
-                    state.kept[leaf.key] = leaf.write(state.kept.get(leaf.key), key, value, at_ms, state)
+    def _seed(self, state: ContactState, leaf: TraitLeaf) -> bool:
+        """A new `unchanged_for` knows the last write of each trait, and nothing before; whether it took any in."""
+        if not isinstance(leaf, UnchangedFor) or leaf.key in state.kept:
+            return False
+        for key, _ in leaf.ways:
+            if key in state.traits:
+                value, at_ms = state.traits[key]
+                state.kept[leaf.key] = leaf.write(state.kept.get(leaf.key), key, value, at_ms, state)
+        return leaf.key in state.kept
 
     def _change_segment(self, state: ContactState, segment: Compiled, work: _Work) -> None:
         answer = segment.tree(state.true)
@@ -371,7 +378,7 @@ class Program(Index):
 
 
 def _middle_ms(state: ContactState) -> int | None:
-    """The median time of the events that are kept one by one over all leaves, None where there are none."""
+    """The median time of what is kept one by one over all leaves, None where nothing is; shedding up to it leaves less."""
     times: list[int] = []
     for kept in state.kept.values():
         if type(kept) is not list:
@@ -380,7 +387,7 @@ def _middle_ms(state: ContactState) -> int | None:
         entries = kept[1] if summed else kept
         times.extend(entry if type(entry) is int else entry[0] for entry in entries)
     times.sort()
-    return times[len(times) // 2] if len(times) > 1 else None
+    return times[len(times) // 2] if times else None
 
 
 def _is_member(state: ContactState, segment: str) -> bool:
@@ -397,8 +404,11 @@ def _count_up(state: ContactState, segment: str, at_ms: int) -> int:
 
 
 def _cause_event(event: Event) -> CauseEvent:
-    """What a transition says of its event: properties over 16 KiB are left out, and marked so."""
+    """What a transition says of its event: properties over 16 KiB are left out and marked so, as are ids over 1,024."""
+    message_id = event.message_id
+    if message_id is not None and len(message_id) > CAUSE_TEXT_MAX:
+        message_id = None
     if event.name is None:
-        return CauseEvent(name=None, message_id=event.message_id)
+        return CauseEvent(message_id=message_id)
     cut = event.size > CAUSE_PROPERTIES_BYTES_MAX and len(orjson.dumps(event.properties)) > CAUSE_PROPERTIES_BYTES_MAX
-    return CauseEvent(event.name, event.message_id, None if cut else event.properties, cut)
+    return CauseEvent(event.name[:CAUSE_TEXT_MAX], message_id, None if cut else event.properties, cut)

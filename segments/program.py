@@ -19,6 +19,7 @@ Leaf = EventLeaf | TraitLeaf
 
 # event names come from outside: the index by name is forgotten when it has grown to this
 NAMES_CACHED_MAX = 10_000
+NAME_CACHED_MAX = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,9 @@ class Index:
         if found is None:
             if len(self._other_names) >= NAMES_CACHED_MAX:
                 self._other_names.clear()
-            found = self._other_names[name] = self._matching(name)
+            found = self._matching(name)
+            if len(name) <= NAME_CACHED_MAX:
+                self._other_names[name] = found
         return found
 
     def _matching(self, name: str) -> list[EventLeaf]:

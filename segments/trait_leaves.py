@@ -87,6 +87,9 @@ class UnchangedFor(TraitLeaf):
             else:
                 newest.add(writes[i][1])
 
+    def shed(self, kept: list[Any], before_ms: int) -> list[Any]:
+        return kept[bisect_right(kept, before_ms, key=time_of) :]
+
     def read(self, kept: list[Any] | None, traits: dict[str, list[Any]], now_ms: int) -> Read:
         if not kept:
             return False, None

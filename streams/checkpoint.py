@@ -27,12 +27,16 @@ _BETWEEN_LOOKS = 16
 
 
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a partition is: marks of the source topics, arrival time (epoch ms), revision of the definitions."""
+    """How far a partition is: marks of the source topics, arrival time (epoch ms), revision of the definitions.
+
+    `effective_ms` is when that revision took effect here; None where it was there from the start.
+    """
 
     format: int
     arrival_ms: int
     revision: int
     topics: dict[str, Mark]
+    effective_ms: int | None = None
 
 
 class UnknownFormatError(Exception):

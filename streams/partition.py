@@ -59,10 +59,13 @@ class Partition:
         self.metrics = metrics
         self.arrival_ms = committed.meta.arrival_ms if committed.meta else 0
         # the instant at which the plan takes effect on states of other revisions
-        self._effective_ms = self.arrival_ms - rates.grace_ms
+        effective_ms = committed.meta.effective_ms if committed.meta else None
+        self._effective_ms = self.arrival_ms - rates.grace_ms if effective_ms is None else effective_ms
         self.states: dict[bytes, Any] = {}
         self.overlay = Overlay()
         self.frozen = False
+        # a newer plan waits: first what is due under this one is played and nothing else taken, then all of it committed
+        self.settling = False
         self.closing = False
         self.checkpoint_ms = 0.0
         # timers and states of other revisions are found again from the headers of the state records alone (I7)
@@ -96,6 +99,8 @@ class Partition:
         """Whether a turn may find something to do."""
         if self.full():
             return False
+        if self.settling:
+            return bool(self._to_change) or self.timers_due
         return bool(self._to_change) or len(self.inbox) > 0 or self._due(self._arrival_at(now_ms))
 
     @property
@@ -112,7 +117,7 @@ class Partition:
         assert not self.overlay.events and not self.frozen
         self.plan = plan
         self._effective_ms = self.arrival_ms - self.rates.grace_ms
-        self.closing = False
+        self.settling = self.closing = False
         self.states.clear()
         self._to_change = deque(self._of_other_revisions())
 
@@ -125,11 +130,12 @@ class Partition:
         up the events. Each contact plays its own due instants before its event anyway, so this changes no answer.
         """
         now_ms, started_ms = clock.now_ms(), clock.spent_ms()
-        self.arrival_ms = self._arrival_at(now_ms)
+        if not self.settling:
+            self.arrival_ms = self._arrival_at(now_ms)
         side_until_ms = min(until_ms, started_ms + SIDE_WORK_MS)
         self._change_over(clock, side_until_ms, now_ms)
         self._play(clock, side_until_ms, now_ms)
-        more = self._apply_events(clock, until_ms, now_ms)
+        more = False if self.settling else self._apply_events(clock, until_ms, now_ms)
         if self.overlay.events and self.overlay.since_ms is None:
             self.overlay.since_ms = started_ms
         return more or bool(self._to_change) or self._due(self.arrival_ms)
@@ -298,7 +304,7 @@ class Partition:
         """Starts a checkpoint: the overlay is set aside, to be encoded piece by piece; until then no turn is taken."""
         overlay, self.overlay = self.overlay, Overlay()
         self.frozen = True
-        meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, self.inbox.marks())
+        meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, self.inbox.marks(), self._effective_ms)
         return Freezing(self.plan.program.encode, overlay, meta)
 
     def thaw(self) -> None:

@@ -1,12 +1,16 @@
 """The plan of the newest definitions, followed from their topic."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 from streams.definitions import DefinitionsReader, compile_plan
 from streams.plan import Plan
-from streams.revisions import InForce
+from streams.revisions import DefinitionsUnreadable, InForce
 from streams.settings import Settings
+
+# whoever wrote state under a revision had read it, so it is there or gone
+REVISION_TIMEOUT_S = 30.0
 
 logger = logging.getLogger("tidegate.definitions")
 
@@ -43,7 +47,14 @@ class FollowedPlans:
         Raises `DefinitionsUnreadable` where that revision, or what it put in force, is gone.
         """
         if self.current.revision < revision:
-            self._take(await self._reader.changed(revision - 1))
+            try:
+                async with asyncio.timeout(REVISION_TIMEOUT_S):
+                    self._take(await self._reader.changed(revision - 1))
+            except TimeoutError:
+                raise DefinitionsUnreadable(
+                    f"expected revision {revision}, which state was written under, within {REVISION_TIMEOUT_S:g} s; the "
+                    f"definitions topic has {self.current.revision}: was it made anew, or is the prefix another's?"
+                ) from None
         if self.current.revision == revision:
             return self.current
         if self._older is None or self._older.revision != revision:

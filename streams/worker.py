@@ -189,7 +189,10 @@ class Worker:
         """Takes newer definitions up, in each partition as soon as all that was due is played and all of it committed."""
         plan = self.plans.current
         for number, partition in self.partitions.items():
-            if plan.revision <= partition.plan.revision or partition.timers_due:
+            if plan.revision <= partition.plan.revision:
+                continue
+            partition.settling = True
+            if partition.timers_due or partition.to_change:
                 continue
             if partition.overlay.events or number in self._jobs:
                 partition.closing = True

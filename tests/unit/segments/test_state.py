@@ -201,3 +201,51 @@ def test_numbers_that_take_more_room_than_their_text_do_not_pass_the_limit() -> 
         state = under.apply(state, parse_event(raw), n, n).state
         assert state is not None
         assert len(under.encode(state)) <= limits.state_bytes
+
+
+def test_large_writes_that_unchanged_for_keeps_are_bounded_too() -> None:
+    """Two of 200 kB kept beside the traits: the step must end, and the record fit."""
+    limits = Limits(state_bytes=900 * 1024)
+    whens = [{"trait": f"t{n}", "unchanged_for": "30d"} for n in range(3)]
+    under = program({"segments": [{"id": f"s{n}", "when": when} for n, when in enumerate(whens)]}, limits=limits)
+    state = None
+    for n in range(9):
+        text = bytes([65 + n]) * 200_000
+        raw = b'{"type":"identify","userId":"c","timestamp":%d,"traits":{"t%d":"%s"}}' % (n, n % 3, text)
+        state = under.apply(state, parse_event(raw), n, n).state
+        assert state is not None
+        assert len(under.encode(state)) <= limits.state_bytes
+
+
+def test_a_new_unchanged_for_over_large_traits_does_not_pass_the_limit() -> None:
+    """The sweep of an apply must not write what the broker refuses."""
+    limits = Limits(state_bytes=900 * 1024)
+    old = program({"segments": [{"id": "s", "when": {"everyone": True}}]}, limits=limits, revision=1)
+    state = None
+    for n in range(4):
+        raw = b'{"type":"identify","userId":"c","timestamp":%d,"traits":{"t%d":"%s"}}' % (n, n, b"x" * 210_000)
+        state = old.apply(state, parse_event(raw), n, n).state
+    assert state is not None
+    whens = [{"trait": f"t{n}", "unchanged_for": "30d"} for n in range(4)]
+    new = program(
+        {"segments": [{"id": f"s{n}", "when": when} for n, when in enumerate(whens)]}, limits=limits, revision=2
+    )
+    new.change_over(state, 10)
+
+    assert len(new.encode(state)) <= limits.state_bytes
+
+
+def test_a_transition_quotes_of_an_event_no_more_than_its_bounds() -> None:
+    """A hundred segments entered by one event must not make twenty-five megabytes of it."""
+    under = program({"segments": [{"id": "s", "when": {"everyone": True}}]})
+    event = Event("track", "c", "n" * 100_000, {"a": "b" * 20_000}, occurred_at_ms=0, message_id="m" * 100_000)
+    event.size = 220_000
+    (entered,) = under.apply(None, event, 0, 0).transitions
+    assert entered.event is not None
+
+    assert (1_024, None, None, True) == (
+        len(entered.event.name or ""),
+        entered.event.message_id,
+        entered.event.properties,
+        entered.event.properties_cut,
+    )

@@ -107,6 +107,38 @@ class TestDefinitionsTakeEffectAtOneInstant:
         ]
         assert bench.worker.partitions[0].plan.revision == 2
 
+    async def test_they_come_into_force_however_much_is_waiting_to_be_read(self, bench: Bench) -> None:
+        """While timers fall due with each turn, a backlog would otherwise be read to its end under the old ones."""
+        for number in range(3_000):
+            bench.clock.at_ms += 20
+            bench.publish(contact=f"c{number % 50}", timestamp=bench.clock.now_ms())
+        await bench.worker.feed()
+        bench.worker.turn()
+        bench.plans.current = plan_of(self.ENDS, 2)
+        partition = bench.worker.partitions[0]
+        while partition.plan.revision == 1:
+            taken = partition.inbox.lag
+            bench.worker.turn()
+            if partition.overlay.events:
+                await bench.worker.checkpoint(partition)
+            assert partition.inbox.lag == taken or partition.plan.revision == 2, (
+                "nothing is taken while newer ones wait"
+            )
+
+    async def test_an_owner_who_finds_a_sweep_half_done_knows_since_when(self, bench: Bench) -> None:
+        """Else those not swept yet would be taken over as of a later instant, and their timers in between be lost."""
+        bench.publish()
+        await bench.commit()
+        bench.plans.current = plan_of(self.ENDS, 2)
+        for _ in range(3):
+            await bench.commit()
+        bench.publish(contact="d")
+        await bench.commit()
+        effective_ms = bench.worker.partitions[0]._effective_ms
+        bench.clock.at_ms += 60_000
+        await bench.restart()
+        assert bench.worker.partitions[0]._effective_ms == effective_ms
+
     async def test_a_new_owner_goes_on_under_the_revision_that_it_finds(self, bench: Bench) -> None:
         """What fell due while nobody was there belongs to the definitions of then (I9)."""
         old = bench.plans.current
