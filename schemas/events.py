@@ -74,6 +74,8 @@ def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
 
     With `ticks`, a `tick` (arrival time without a contact; `TIDEGATE_CLOCK=arrival` only) is let through.
     """
+    if not raw:
+        raise Rejection(Reason.NOT_JSON, "expected a JSON object, got a record without a value")
     if len(raw) > EVENT_BYTES_MAX:
         raise Rejection(Reason.TOO_LARGE, f"expected at most {EVENT_BYTES_MAX} bytes, got {len(raw)}")
     try:

@@ -9,6 +9,8 @@ from streams.settings import Settings
 
 # reading goes on all the time, if only to see that there is nothing; this long without it and something hangs
 SILENT_S_MAX = 60.0
+# the broker answers several times a second, if only that there is nothing; this long without it and it is away
+UNANSWERED_S_MAX = 10.0
 
 
 def add_pages(app: Any) -> None:
@@ -28,8 +30,10 @@ def add_pages(app: Any) -> None:
     @app.page("/readyz", name="readyz")  # type: ignore[untyped-decorator]
     async def readyz(view: Any, request: Any) -> Any:
         owned = sorted(app.worker.partitions)
-        ready = bool(owned) and app.tables.actives_ready and not app.rebalancing
-        return _answer(view, ready, {"partitions": owned, "rebalancing": bool(app.rebalancing)})
+        unanswered_s = app.worker.unanswered_ms / 1000
+        ready = bool(owned) and app.tables.actives_ready and not app.rebalancing and unanswered_s < UNANSWERED_S_MAX
+        shown = {"partitions": owned, "rebalancing": bool(app.rebalancing), "unanswered_s": round(unanswered_s, 3)}
+        return _answer(view, ready, shown)
 
 
 def web_port(settings: Settings) -> int:

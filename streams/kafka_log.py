@@ -22,7 +22,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import ConsumerStoppedError, KafkaError, ProducerFenced
 
 from schemas.topics import STATE
-from streams.log import Claim, FencedError, Fetch, LogError, Outgoing, Record
+from streams.log import Claim, FencedError, Fetch, LogError, Outgoing, OvertakenError, Record
 from streams.settings import Settings
 
 logger = logging.getLogger("tidegate.kafka")
@@ -92,7 +92,7 @@ class Reader:
             for topic, position in by_topic.items()
         }
         if missing := wanted.keys() - assigned:
-            raise LogError(f"expected to be assigned {sorted(missing)[:3]}, got {len(assigned)} other partitions")
+            raise OvertakenError(f"expected to be assigned {sorted(missing)[:3]}, got {len(assigned)} other partitions")
         for partition, position in wanted.items():
             consumer.seek(partition, position)
             consumer.resume(partition)

@@ -18,6 +18,10 @@ class LogError(Exception):
     """The log could not do what was asked: the worker ends, and goes on from what is committed when started again."""
 
 
+class OvertakenError(LogError):
+    """The group has been assigned anew while partitions were being taken over: the next assignment counts."""
+
+
 class FencedError(LogError):
     """Another worker has taken the partition over; whatever this one still had is void, and the other one has it all."""
 

@@ -14,8 +14,12 @@ from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from mode import Service
 
+from streams.log import OvertakenError
 from streams.transport import numbers_of
 from streams.worker import Worker
+
+# after a take-over that a rebalance overtook, the next assignment is on its way: so long at most
+OVERTAKEN_TIMEOUT_S = 60.0
 
 
 class StateStore(base.Store):  # type: ignore[misc]  # faust has no types
@@ -101,14 +105,25 @@ class TakeOver(Recovery):  # type: ignore[misc]
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _restart_recovery(self) -> None:
+        overtaken: OvertakenError | None = None
         while not self.should_stop:
-            if await self.wait_for_stopped(self.signal_recovery_start):
-                break
+            timeout_s = None if overtaken is None else OVERTAKEN_TIMEOUT_S
+            try:
+                if await asyncio.wait_for(self.wait_for_stopped(self.signal_recovery_start), timeout_s):
+                    break
+            except TimeoutError:
+                assert overtaken is not None
+                raise overtaken from None
             self.signal_recovery_start.clear()
-            self._job = asyncio.ensure_future(self._take_over(self._generation_id))
+            self._job, overtaken = asyncio.ensure_future(self._take_over(self._generation_id)), None
             await asyncio.wait([self._job])
-            if not self._job.cancelled():
+            if self._job.cancelled():
+                continue
+            try:
                 self._job.result()  # an error ends the worker
+            except OvertakenError as error:
+                self.log.warning("a rebalance came before the take-over was through: %s", error)
+                overtaken = error
 
     def on_partitions_revoked(self, revoked: Any) -> None:
         """Ends a take-over that is under way: going on, it could fence the next owner."""

@@ -62,7 +62,7 @@ class Worker:
         self.committed: dict[int, Committed] = {}
         self.failed = False
         self.wake = asyncio.Event()
-        self._fed_ms = clock.spent_ms()
+        self._fed_ms = self._answered_ms = clock.spent_ms()
         self._held: set[tuple[str, int]] = set()
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._offsets_ms: dict[int, float] = {}
@@ -137,12 +137,19 @@ class Worker:
                 partition.inbox.fill(fetch)
         self._hold()
         self._fed_ms = self.clock.spent_ms()
+        if fetches or self._held:
+            self._answered_ms = self._fed_ms
         self.wake.set()
 
     @property
     def silent_ms(self) -> float:
         """How long ago the last fetch came back."""
         return self.clock.spent_ms() - self._fed_ms
+
+    @property
+    def unanswered_ms(self) -> float:
+        """How long ago the log answered last, if only that there is nothing."""
+        return self.clock.spent_ms() - self._answered_ms
 
     def _hold(self) -> None:
         """Decides what is not read on until some of it has been applied."""

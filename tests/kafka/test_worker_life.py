@@ -212,5 +212,6 @@ def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(
         sources.send({"type": "track", "event": "A", "userId": "c"})
         sources.flush()
         kafka.kill()
+        wait_until(lambda: not worker.ready(), 30, "a worker that says that it isn't ready without a broker")
         worker.send(signal.SIGTERM)
         assert worker.wait(40) in (0, 1)
