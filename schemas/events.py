@@ -96,6 +96,10 @@ def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:
     """The event of a decoded JSON object; raises `Rejection`."""
     get = fields.get
     kind = get("type")
+    if kind == "track":
+        event = _plain_track(fields)
+        if event is not None:
+            return event
     received_at_ms = _instant(fields, "receivedAt")
     if kind == "tick" and ticks:
         if received_at_ms is None:
@@ -150,6 +154,30 @@ def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:
         received_at_ms,
         message_id if type(message_id) is str and message_id else None,
     )
+
+
+def _plain_track(fields: dict[str, Any]) -> Event | None:
+    """The event of a track as nearly all are, at half the cost; None for one that has to be looked at field by field."""
+    get = fields.get
+    name, contact, properties, context = get("event"), get("userId"), get("properties"), get("context")
+    if (
+        type(name) is not str
+        or not name
+        or type(contact) is not str
+        or not 0 < len(contact) <= CONTACT_BYTES_MAX // 4
+        or type(properties) is not dict
+        or (context is not None and (type(context) is not dict or "traits" in context))
+    ):
+        return None
+    occurred_at_ms, received_at_ms = get("timestamp"), get("receivedAt")
+    if occurred_at_ms is not None:
+        occurred_at_ms = _instant(fields, "timestamp")
+    if received_at_ms is not None:
+        received_at_ms = _instant(fields, "receivedAt")
+    message_id = get("messageId")
+    if type(message_id) is not str or not message_id:
+        message_id = None
+    return Event("track", contact, name, properties, context, None, occurred_at_ms, received_at_ms, message_id)
 
 
 def _contact(fields: dict[str, Any]) -> str:

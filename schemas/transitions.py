@@ -106,14 +106,23 @@ class TransitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 def ce_headers(record: TransitionRecord) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0 attributes of a transition as Kafka headers (binary content mode)."""
     return [
-        ("ce_specversion", b"1.0"),
+        *_CE_FIXED,
         ("ce_id", record.id.encode()),
-        ("ce_type", f"{CE_TYPE}.{record.transition}".encode()),
-        ("ce_source", CE_SOURCE.encode()),
+        ("ce_type", _CE_TYPES[record.transition]),
         ("ce_subject", record.contact.encode()),
         ("ce_time", record.at.encode()),
-        ("content-type", b"application/json"),
     ]
+
+
+_CE_FIXED = (
+    ("ce_specversion", b"1.0"),
+    ("ce_source", CE_SOURCE.encode()),
+    ("content-type", b"application/json"),
+)
+_CE_TYPES: dict[Direction, bytes] = {
+    "entered": f"{CE_TYPE}.entered".encode(),
+    "left": f"{CE_TYPE}.left".encode(),
+}
 
 
 class MembershipRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -163,7 +163,7 @@ class Program(Index):
         if event.name is None:
             return
         seen, kept, dues, true = (event.properties, event.context), state.kept, state.dues, state.true
-        leaves = self.leaves_of_event(event.name)
+        leaves = self.by_name.get(event.name) or self.leaves_of_event(event.name)
         state.bytes_estimated += _LEAF_BYTES * len(leaves)
         for leaf in leaves:
             if leaf.where is not None and not leaf.where(seen, 0):

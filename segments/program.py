@@ -56,7 +56,8 @@ class Index:
     """All definitions in force, compiled; immutable but for the cache of names.
 
     `revision` is the definitions revision it was made from. `above[key]`: indexes of the segments whose trees hold the
-    leaf. `at_once`: those that are true of a contact of whom nothing is known. `named`: those that others name.
+    leaf. `by_name`: the leaves that an event of a name that some definition spells out can touch. `at_once`: those that
+    are true of a contact of whom nothing is known. `named`: those that others name.
     """
 
     def __init__(self, definitions: Definitions, limits: Limits, versions: Mapping[str, int], revision: int) -> None:
@@ -79,11 +80,11 @@ class Index:
         self.segment_ids = tuple(segment.id for segment in self.segments)
         self.by_id = {segment.id: segment for segment in self.segments}
         self._by_pattern = [leaf for leaf in self.event_leaves if not leaf.names.names]
-        self._by_name: dict[str, list[EventLeaf]] = {}
+        self.by_name: dict[str, list[EventLeaf]] = {}
         for leaf in self.event_leaves:
             for name in leaf.names.names:
-                self._by_name.setdefault(name, []).append(leaf)
-        for name, leaves in self._by_name.items():
+                self.by_name.setdefault(name, []).append(leaf)
+        for name, leaves in self.by_name.items():
             leaves.extend(self._matching(name))
         self._other_names: dict[str, list[EventLeaf]] = {}
 
@@ -121,7 +122,7 @@ class Index:
 
     def leaves_of_event(self, name: str) -> list[EventLeaf]:
         """The leaves that an event of this name can touch."""
-        found = self._by_name.get(name) or self._other_names.get(name)
+        found = self.by_name.get(name) or self._other_names.get(name)
         if found is None:
             if len(self._other_names) >= NAMES_CACHED_MAX:
                 self._other_names.clear()

@@ -297,7 +297,8 @@ def _worker(settings: Settings, events: int) -> None:
             meter.count(taken)
             idle = not any(partition.overlay.events for partition in app.worker.partitions.values())
             if taken >= events and idle and not app.worker.busy:
-                emitted = sum(sample.value for each in metrics.transitions_emitted.collect() for sample in each.samples)
+                samples = [sample for each in metrics.transitions_emitted.collect() for sample in each.samples]
+                emitted = sum(sample.value for sample in samples if sample.name.endswith("_total"))
                 meter.finish(taken, int(emitted))
 
     faust.Worker(app, loglevel="ERROR", quiet=True, loop=_loop()).execute_from_commandline()

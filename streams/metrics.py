@@ -19,6 +19,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # looking a child up by its labels costs as much as a leaf
+        self._transitions: dict[tuple[str, str], Counter] = {}
         self._count_events()
         self._count_output()
         self._measure_work()
@@ -27,7 +29,11 @@ class Metrics:
     def emitted(self, transitions: Sequence[Transition], emitted: Emitted) -> None:
         """Counts what one step has brought."""
         for transition in transitions:
-            self.transitions_emitted.labels(transition=transition.transition, cause=transition.cause).inc()
+            named = transition.transition, transition.cause
+            counter = self._transitions.get(named)
+            if counter is None:
+                counter = self._transitions[named] = self.transitions_emitted.labels(*named)
+            counter.inc()
         if emitted.deliveries:
             self.deliveries_emitted.inc(len(emitted.deliveries))
         if emitted.outcomes:

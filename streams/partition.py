@@ -41,7 +41,7 @@ class Rates:
     slack_ms: int
     partitions: int
     chunk_events: int = 500
-    checkpoint_events: int = 5_000
+    checkpoint_events: int = 10_000
 
 
 class Partition:
@@ -199,7 +199,10 @@ class Partition:
 
     def _changed(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
         """Puts a state that has changed and what came of it into the overlay."""
-        self.states[key] = self.overlay.dirty[key] = state
+        dirty = self.overlay.dirty
+        if key not in dirty:
+            self.overlay.bytes += state.bytes_estimated
+        self.states[key] = dirty[key] = state
         due_ms = state.due_ms
         if due_ms is not None:
             self._timers.arm(key, due_ms)

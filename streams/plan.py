@@ -31,6 +31,7 @@ class State(Protocol):
     due_ms: int | None
     revision: int
     clock_ms: int
+    bytes_estimated: int
     traits_changed: bool
 
     def present_traits(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ SETTINGS = (
     Setting("chunk_events", "500", "count", "events applied before the loop gets its turn, at most", most=100_000),
     Setting("checkpoint_idle_ms", "50ms", "duration", "from the first change to the checkpoint, when idle", most=MINUTE_MS),
     Setting("checkpoint_load_ms", "120ms", "duration", "the same under load, at most", most=MINUTE_MS),
-    Setting("checkpoint_events", "5000", "count", "events after which a checkpoint comes at once", most=1_000_000),
+    Setting("checkpoint_events", "10000", "count", "events after which a checkpoint comes at once", most=1_000_000),
     Setting("transaction_timeout_ms", "30s", "duration", "after which the broker aborts a checkpoint; above the longest",
             least=1000, most=15 * MINUTE_MS),
     Setting("web_port", "6066", "port", "port of /metrics, /livez and /readyz; 0: any free one, said in the log"),

@@ -35,13 +35,13 @@ TOGETHER_MS = 5.0
 class Pace:
     """When checkpoints come: ms from the first change when idle, at most under load; or at so many events.
 
-    A partition that is further behind than a quarter of `events` gains nothing from an early one, but pays for it: there
+    A partition that is further behind than an eighth of `events` gains nothing from an early one, but pays for it: there
     they come at `events`, or after `behind_ms`.
     """
 
     idle_ms: float = 50.0
     load_ms: float = 120.0
-    events: int = 5_000
+    events: int = 10_000
     behind_ms: float = 3_000.0
 
 
@@ -253,7 +253,7 @@ class Worker:
         since_ms = overlay.since_ms or 0.0
         if overlay.events >= self.pace.events or partition.full():
             return since_ms
-        if partition.inbox.lag > self.pace.events // 4:
+        if partition.inbox.lag > self.pace.events // 8:
             return since_ms + self.pace.behind_ms
         return since_ms + min(max(self.pace.idle_ms, 3 * partition.checkpoint_ms), self.pace.load_ms)
 
