@@ -62,12 +62,13 @@ def main() -> int:
 
 def _keep(console: Console, settings: dict[str, str], directory: Path) -> None:
     console.print(f"\nEverything stays up until Ctrl-C; logs are in {directory}. In another terminal:\n", markup=False)
-    console.print("  . .venv/bin/activate\n" + environment_lines(settings), markup=False)
+    console.print("  . .venv/bin/activate\n" + environment_lines(settings), markup=False, soft_wrap=True)
     console.print(
         "\n  tidegate tail transitions --from-beginning\n  tidegate deliveries list\n  tidegate segments list\n"
         '  echo \'{"type":"track","event":"Product Added","userId":"you"}\' > cart.jsonl; tidegate publish cart.jsonl\n'
         "  tidegate tail transitions                # and wait five seconds\n",
         markup=False,
+        soft_wrap=True,
     )
     try:
         signal.pause()
