@@ -231,6 +231,7 @@ class Program(Index):
             self._flip(state, key, answer, work)
 
     def _flip(self, state: ContactState, key: int, answer: bool, work: _Work) -> None:
+        """Note the other answer of a leaf, or of a segment that others name; the trees above it are to be asked."""
         if answer:
             state.true.add(key)
         else:
@@ -246,8 +247,7 @@ class Program(Index):
                 heapq.heappop(affected)
             segment = self.segments[index]
             answer = segment.tree(state.true)
-            member = state.members.get(segment.id)
-            if answer is (member is not None and member[0] & 1 == 1):
+            if answer is _is_member(state, segment.id):
                 if segment.holds and state.pending.pop(segment.id, None) is not None:
                     state.set_due(segment.hold_key, None)
             elif not segment.holds or self._held(state, segment, answer, work.now_ms):
@@ -269,11 +269,7 @@ class Program(Index):
         event = _cause_event(work.event) if work.event is not None else None
         work.out.append(Transition(segment.id, segment.version, state.contact, seq, work.now_ms, work.cause, event))
         if segment.key in self.named:
-            if seq & 1:
-                state.true.add(segment.key)
-            else:
-                state.true.discard(segment.key)
-            work.ask(self.above[segment.key])
+            self._flip(state, segment.key, seq & 1 == 1, work)
 
     # ---- other definitions ------------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
-"""The leaves of the trees: what each keeps of a contact's past, and what it answers now.
+"""The leaves over events: what each keeps of a contact's past, and what it answers now. Those over traits: `trait_leaves.py`.
 
 A leaf's `kept` is plain data that goes into the contact's state as it is; None means nothing. `read(kept, now_ms)` gives
 the answer and the next instant at which time alone may change it (maybe early, never late; None: never). `add` takes a
 matching event in, at its own time, however late: what is kept does not depend on the order of arrival.
 
-Which of them a condition becomes is decided by `event_leaf` and `trait_leaf`: the one that keeps the least.
+Which of them a condition becomes is decided by `event_leaf`: the one that keeps the least.
 """
 
 from bisect import bisect_right, insort
