@@ -12,7 +12,7 @@ import msgspec
 from schemas.definition_file import definition_file
 from schemas.definitions import DefinitionRecord, RevisionRecord
 from schemas.deliveries import Delivery, Outcome
-from schemas.events import EVENT_STRUCTS
+from schemas.event_structs import EVENT_STRUCTS
 from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from schemas.rejected import Reason, rejection_headers
 from schemas.transitions import ContactRecord, MembershipRecord, TransitionRecord
