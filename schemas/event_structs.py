@@ -53,4 +53,25 @@ class GroupEvent(_Common, kw_only=True):
     traits: dict[str, Any] | None = None
 
 
-EVENT_STRUCTS = (TrackEvent, PageEvent, IdentifyEvent, GroupEvent)
+class AliasEvent(_Common, kw_only=True):
+    """Two names that are one contact: `previousId`, and all that it belongs to, becomes part of `userId`."""
+
+    type: Literal["alias"]
+    previous_id: NonEmpty
+
+
+class ListEvent(_Common, kw_only=True):
+    """A static list that the contact was put on, or taken off: the last by event time wins."""
+
+    type: Literal["list"]
+    list: NonEmpty
+    action: Literal["added", "removed"]
+
+
+class DeleteEvent(_Common, kw_only=True):
+    """The end of a contact: it leaves every segment, and nothing about it remains in any state."""
+
+    type: Literal["delete"]
+
+
+EVENT_STRUCTS = (TrackEvent, PageEvent, IdentifyEvent, GroupEvent, AliasEvent, ListEvent, DeleteEvent)

@@ -4,7 +4,9 @@
 `event_structs.py` says the same as JSON Schema, for publishers, and a test holds the two together.
 """
 
+import json
 import math
+import re
 from typing import Any, Final
 
 import orjson
@@ -18,22 +20,30 @@ EVENT_DEPTH_MAX: Final = 64
 CONTACT_BYTES_MAX: Final = 1024
 
 NAMED = {"page": "Page Viewed", "screen": "Screen Viewed"}
-_LATER = frozenset(("alias", "list", "delete"))
+# consent to message groups, as the Segment spec's e-mail events say it
+CONSENT = {"Subscribed": True, "Unsubscribed": False}
+_ACTIONS = {"added": True, "removed": False}
+# what a double may not hold: numbers below 10^-300; they are looked for where a raw event has such an exponent
+_TINY = re.compile(rb"[0-9.][eE]-0*(?:[3-9][0-9][0-9]|[1-9][0-9]{3,})")
 _MISSING = (None, "")
 
 
 class Event:
     """One event, read and checked.
 
-    `type`: one of `track identify page screen group tick`. `contact`: whom it is about. `name`: what sections 6-8 call
-    it (None but for `track`, `page`, `screen`). `traits`: to be merged into the contact, None where there are none.
-    `occurred_at_ms`, `received_at_ms`: epoch ms, None where the event doesn't say. `message_id`: None where there is
-    none that can make it a duplicate. `size`: bytes it was read from, 0 where it wasn't.
+    `type`: one of `track identify page screen group alias list delete tick`. `contact`: whom it is about. `name`: what
+    sections 6-8 call it (None but for `track`, `page`, `screen`). `traits`: to be merged into the contact, None where
+    there are none. `occurred_at_ms`, `received_at_ms`: epoch ms, None where the event doesn't say. `message_id`: None
+    where there is none that can make it a duplicate. `links`: the name that an `alias`, or an `identify` with both ids,
+    links to `contact`. `listed`: list and whether `added`, of a `list` event. `size`: bytes it was read from, 0 where it
+    wasn't.
     """
 
     __slots__ = (
         "contact",
         "context",
+        "links",
+        "listed",
         "message_id",
         "name",
         "occurred_at_ms",
@@ -65,6 +75,8 @@ class Event:
         self.occurred_at_ms = occurred_at_ms
         self.received_at_ms = received_at_ms
         self.message_id = message_id
+        self.links: str | None = None
+        self.listed: tuple[str, bool] | None = None
         self.size = 0
 
 
@@ -86,9 +98,23 @@ def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
     # counting brackets costs 50 ns and settles it for nearly every event, those in strings notwithstanding
     if raw.count(b"{") + raw.count(b"[") > EVENT_DEPTH_MAX and _depth(fields) > EVENT_DEPTH_MAX:
         raise Rejection(Reason.TOO_DEEP, f"expected at most {EVENT_DEPTH_MAX} levels of nesting, got more")
+    if (b"e-" in raw or b"E-" in raw) and _TINY.search(raw) is not None:
+        _check_tiny(raw)
     event = event_of(fields, ticks=ticks)
     event.size = len(raw)
     return event
+
+
+def _check_tiny(raw: bytes) -> None:
+    """Raises where a number reads as zero and isn't: no double holds it."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if value == 0 and text.lower().partition("e")[0].strip("-0."):
+            raise Rejection(Reason.NOT_JSON, f"expected numbers that a double can hold, got {_short(text)}")
+        return value
+
+    json.loads(raw, parse_float=read)
 
 
 def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:
@@ -106,13 +132,15 @@ def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:
         return Event("tick", "", received_at_ms=received_at_ms)
     if kind == "tick":
         raise Rejection(Reason.TICK, "expected no tick: ticks move time only with TIDEGATE_CLOCK=arrival")
+    if kind == "delete":
+        return _delete(fields, received_at_ms)
     context = _object(fields, "context")
     traits = context.get("traits")
     if traits in _MISSING:
         traits = None
     elif type(traits) is not dict:
         raise Rejection(Reason.WRONG_TYPE, f"expected an object in `context.traits`, got {_kind(traits)}")
-    name = None
+    name = links = listed = None
     properties: dict[str, Any] = {}
     if kind == "track":
         name = _text(fields, "event", "a track event")
@@ -127,32 +155,37 @@ def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:
             if properties.get("name") in _MISSING:
                 properties["name"] = title
     elif kind == "identify":
-        if get("anonymousId") not in _MISSING and type(get("anonymousId")) is not str:
-            raise Rejection(Reason.WRONG_TYPE, f"expected text in `anonymousId`, got {_kind(get('anonymousId'))}")
+        links = _name(fields, "anonymousId")
         own = _object(fields, "traits")
         traits = {**traits, **own} if traits else own
     elif kind == "group":
         group = _text(fields, "groupId", "a group event")
         own = {f"group.{key}": value for key, value in _object(fields, "traits").items()}
         traits = {**(traits or {}), **own, "group.id": group}
-    elif type(kind) is str and kind in _LATER:
-        raise Rejection(Reason.NOT_SUPPORTED, f"events of type {kind!r} are not supported yet")
+    elif kind == "alias":
+        links = _name(fields, "previousId")
+        if links is None:
+            raise Rejection(Reason.MISSING_FIELD, "expected `previousId` in an alias event, got none")
+    elif kind == "list":
+        listed = (_text(fields, "list", "a list event"), _action(fields))
     else:
-        expected = "one of track, identify, page, screen, group"
+        expected = "one of track, identify, page, screen, group, alias, list, delete"
         found = "none" if kind in _MISSING else _short(kind)
         raise Rejection(Reason.UNKNOWN_TYPE, f"expected {expected} in `type`, got {found}")
-    message_id = get("messageId")
-    return Event(
-        kind,
-        _contact(fields),
-        name,
-        properties,
-        context,
-        traits or None,
-        _instant(fields, "timestamp"),
-        received_at_ms,
-        message_id if type(message_id) is str and message_id else None,
-    )
+    contact = _contact(fields)
+    occurred_at_ms = _instant(fields, "timestamp")
+    message_id = _message_id(fields)
+    event = Event(kind, contact, name, properties, context, traits or None, occurred_at_ms, received_at_ms, message_id)
+    event.links = links if links != contact else None
+    event.listed = listed
+    return event
+
+
+def _delete(fields: dict[str, Any], received_at_ms: int | None) -> Event:
+    """A `delete` uses neither traits nor context, so they are not looked at."""
+    contact = _contact(fields)
+    occurred_at_ms = _instant(fields, "timestamp")
+    return Event("delete", contact, None, None, None, None, occurred_at_ms, received_at_ms, _message_id(fields))
 
 
 def _plain_track(fields: dict[str, Any]) -> Event | None:
@@ -173,23 +206,42 @@ def _plain_track(fields: dict[str, Any]) -> Event | None:
         occurred_at_ms = _instant(fields, "timestamp")
     if received_at_ms is not None:
         received_at_ms = _instant(fields, "receivedAt")
-    message_id = get("messageId")
-    if type(message_id) is not str or not message_id:
-        message_id = None
+    message_id = _message_id(fields)
     return Event("track", contact, name, properties, context, None, occurred_at_ms, received_at_ms, message_id)
 
 
+def _message_id(fields: dict[str, Any]) -> str | None:
+    found = fields.get("messageId")
+    return found if type(found) is str and found else None
+
+
 def _contact(fields: dict[str, Any]) -> str:
-    for field in ("userId", "anonymousId"):
-        found = fields.get(field)
-        if found in _MISSING:
-            continue
-        if type(found) is not str:
-            raise Rejection(Reason.WRONG_TYPE, f"expected text in `{field}`, got {_kind(found)}")
-        if len(found) * 4 > CONTACT_BYTES_MAX and len(found.encode()) > CONTACT_BYTES_MAX:
-            raise Rejection(Reason.TOO_LARGE, f"expected at most {CONTACT_BYTES_MAX} bytes in `{field}`, got more")
-        return found
-    raise Rejection(Reason.NO_CONTACT, "expected a non-empty `userId` or `anonymousId`, got neither")
+    found = _name(fields, "userId")
+    if found is None:
+        found = _name(fields, "anonymousId")
+    if found is None:
+        raise Rejection(Reason.NO_CONTACT, "expected a non-empty `userId` or `anonymousId`, got neither")
+    return found
+
+
+def _name(fields: dict[str, Any], field: str) -> str | None:
+    """The name of a contact in a field, None where it is missing."""
+    found = fields.get(field)
+    if found in _MISSING:
+        return None
+    if type(found) is not str:
+        raise Rejection(Reason.WRONG_TYPE, f"expected text in `{field}`, got {_kind(found)}")
+    if len(found) * 4 > CONTACT_BYTES_MAX and len(found.encode()) > CONTACT_BYTES_MAX:
+        raise Rejection(Reason.TOO_LARGE, f"expected at most {CONTACT_BYTES_MAX} bytes in `{field}`, got more")
+    return found
+
+
+def _action(fields: dict[str, Any]) -> bool:
+    found = fields.get("action")
+    if type(found) is not str or found not in _ACTIONS:
+        shown = "none" if found in _MISSING else _short(found)
+        raise Rejection(Reason.MISSING_FIELD, f"expected `added` or `removed` in `action` of a list event, got {shown}")
+    return _ACTIONS[found]
 
 
 def _text(fields: dict[str, Any], field: str, what: str) -> str:

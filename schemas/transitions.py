@@ -31,7 +31,11 @@ class CauseEvent(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """Contact `contact` entered or left `segment` at `at_ms` (event time, epoch ms); `seq` is odd for entered."""
+    """Contact `contact` entered or left `segment` at `at_ms` (event time, epoch ms); `seq` is odd for entered.
+
+    `key`: the value that the membership is of, in a segment with `per`. `traits`: what `carry` asks for, where present.
+    `silent`: a backfill that actions leave alone.
+    """
 
     segment: str
     segment_version: int
@@ -42,6 +46,7 @@ class Transition(msgspec.Struct, frozen=True):
     event: CauseEvent | None = None
     key: str | None = None
     silent: bool = False
+    traits: dict[str, Any] | None = None
 
     @property
     def transition(self) -> Direction:
@@ -81,6 +86,7 @@ class Transition(msgspec.Struct, frozen=True):
             cause=self.cause,
             event=self.event,
             silent=self.silent,
+            traits=self.traits,
             revision=revision,
         )
 
@@ -100,7 +106,10 @@ class TransitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: int
     key: str | None = None
     event: CauseEvent | None = None
-    silent: bool = False
+    silent: Annotated[bool, msgspec.Meta(description="a backfill that actions leave alone")] = False
+    traits: Annotated[dict[str, Any] | None, msgspec.Meta(description="those of the segment's `carry`, as of `at`")] = (
+        None
+    )
 
 
 def ce_headers(record: TransitionRecord) -> list[tuple[str, bytes]]:

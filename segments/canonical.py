@@ -51,14 +51,16 @@ from segments.predicates import number_tests
 from segments.values import decimal, plain
 
 # part of every key: a change of what a canonical form means, or of what a leaf keeps, must change it
-CANONICAL_VERSION = 2
+CANONICAL_VERSION = 1
 
 # operators that are another's exact negation: true of what is absent
 NEGATIONS = {"ne": "eq", "not_in": "in", "no_item": "any_item"}
 # operators whose answer depends on a zone: all that read dates
 _ZONED = frozenset(
-    "before after on_or_before on_or_after on_day within_last older_than within_next further_than calendar anniversary age"
-    " any_item no_item".split()
+    (
+        *("before", "after", "on_or_before", "on_or_after", "on_day", "calendar", "anniversary", "age"),
+        *("within_last", "older_than", "within_next", "further_than", "any_item", "no_item"),
+    )
 )
 _COUNTED = ("count", "sum", "distinct")
 
@@ -206,7 +208,7 @@ def leaf_form(leaf: Leaf, scores: Scores | None = None) -> Any:
     if isinstance(leaf, TraitIs):
         return ["trait", leaf.path, _test_form(leaf.test)]
     if isinstance(leaf, EventIs):
-        return ["event", _matching_form(leaf.matching), _range_form(leaf.range), _measure_form(leaf.measure), leaf.by]
+        return _event_form(leaf)
     if isinstance(leaf, SequenceIs):
         steps = [[_matching_form(step.matching), step.within_ms, step.absent] for step in leaf.steps]
         return ["sequence", steps, leaf.by, leaf.completed_ms, leaf.started_ms]
@@ -236,6 +238,19 @@ def score_form(score: Score) -> Any:
     return ["score", rules, score.half_life_ms, ends]
 
 
+def _event_form(leaf: EventIs) -> Any:
+    """What only some conditions have comes last, and only there: so the keys of all others stay what they were."""
+    matching, asked = leaf.matching, leaf.range
+    named, where = _names_form(matching.names), None if matching.where is None else _where_form(matching.where)
+    form = ["event", named, where, _range_form(asked), _measure_form(leaf.measure)]
+    local = matching.local_time is not None or matching.weekdays is not None
+    if local or isinstance(asked, Span) or (isinstance(asked, Fixed) and matching.tz.contact):
+        form.append(["local", matching.local_time, matching.weekdays, _tz_form(matching.tz)])
+    if leaf.by is not None:
+        form.append(["by", leaf.by])
+    return form
+
+
 def _matching_form(matching: Matching) -> Any:
     form: list[Any] = [_names_form(matching.names), None if matching.where is None else _where_form(matching.where)]
     if matching.local_time is not None or matching.weekdays is not None:
@@ -251,7 +266,7 @@ def _range_form(range: Range | None) -> Any:
     if range is None:
         return None
     if isinstance(range, Within):
-        return ["within", range.ms]
+        return range.ms
     if isinstance(range, Ago):
         return ["ago", range.near_ms, range.far_ms]
     if isinstance(range, Fixed):
