@@ -9,6 +9,7 @@ MS = datetime.timedelta(milliseconds=1)
 # 0001-01-01 and the last millisecond of 9999: beyond, no ISO text can say an instant
 INSTANT_MS_MIN = -62_135_596_800_000
 INSTANT_MS_MAX = 253_402_300_799_999
+DAY_MS = 86_400_000
 
 _UNIT_MS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
@@ -48,6 +49,17 @@ def parse_instant(text: str, *, offset_required: bool) -> int | None:
     A date alone is its midnight and a time without offset local, both in UTC here, unless `offset_required`: then both
     are unreadable.
     """
+    said = parse_local(text)
+    if said is None or isinstance(said, int):
+        return said
+    return None if offset_required else said[0] * DAY_MS + said[1]
+
+
+def parse_local(text: str) -> int | tuple[int, int] | None:
+    """Epoch ms of an ISO 8601 instant; where it names no offset, `(day since 1970-01-01, ms since midnight)` of the clock.
+
+    Fractions are cut to ms, and a date alone is its midnight; None when it can't be read.
+    """
     if len(text) == 24 and (text[4] + text[7] + text[10] + text[13] + text[16] + text[19] + text[23]) == "--T::.Z":
         try:  # what nearly every SDK writes: four times as fast as the general way
             return (datetime.datetime.fromisoformat(text) - EPOCH) // MS
@@ -57,8 +69,6 @@ def parse_instant(text: str, *, offset_required: bool) -> int | None:
     if found is None:
         return None
     year, month, day, hour, minute, second, fraction, offset = found.groups()
-    if offset is None and offset_required:
-        return None
     try:
         moment = datetime.datetime(
             int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=datetime.UTC
@@ -66,7 +76,9 @@ def parse_instant(text: str, *, offset_required: bool) -> int | None:
     except ValueError:
         return None
     at_ms = (moment - EPOCH) // MS + int((fraction or "0")[:3].ljust(3, "0"))
-    if offset and offset != "Z":
+    if offset is None:
+        return at_ms // DAY_MS, at_ms % DAY_MS
+    if offset != "Z":
         digits = offset[1:].replace(":", "").ljust(4, "0")
         if int(digits[:2]) > 23 or int(digits[2:]) > 59:
             return None

@@ -5,19 +5,25 @@ to 15 digits, beyond that the shortest decimal of the nearest double; doubles an
 the same order, so numbers are compared as Python compares them, exactly, once integers over 2^53 have become doubles.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from schemas.instants import parse_instant
+from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, parse_local
+from segments.calendar import UTC_ZONE, Zone
 
 Number = int | float
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _EXACT_MAX = 2**53
 _INFINITY = float("inf")
+# up to so many characters a value is its own key, else a digest stands for it
+_KEY_CHARACTERS_MAX = 40
+# the first character of a digest's key: texts that begin with it are digested too, so no value passes for another
+_DIGEST = "\x00"
 # below it a number is epoch seconds, from it on epoch ms: 10^11 s is the year 5138, 10^11 ms is March 1973
 _SECONDS_BELOW = 10**11
 
@@ -29,14 +35,20 @@ def number(value: Any) -> Number | None:
         return value  # type: ignore[no-any-return]
     if kind is int:
         return value if -_EXACT_MAX <= value <= _EXACT_MAX else float(value)
-    if kind is str and len(value) <= 1100 and _NUMBER.fullmatch(value):
+    if kind is str and _NUMBER.fullmatch(value):
         parsed = float(value)
-        if parsed in (_INFINITY, -_INFINITY):
+        if parsed in (_INFINITY, -_INFINITY) or (parsed == 0 and not _says_zero(value)):
             return None
         if "." in value or "e" in value or "E" in value:
             return parsed
         return number(int(value))
     return None
+
+
+def _says_zero(text: str) -> bool:
+    """Whether the text of a number has no digit but 0 before its exponent: `1e-400` reads as zero and says another."""
+    mantissa = text.lower().partition("e")[0]
+    return not mantissa.strip("-0.")
 
 
 def decimal(value: Number) -> Decimal:
@@ -82,11 +94,60 @@ def _alike(a: Any, b: Any) -> bool:
     return absent_a and absent_b if absent_a or absent_b else equal(a, b)
 
 
-def instant(value: Any) -> int | None:
-    """Epoch ms of a date: ISO 8601 text (UTC where it names no offset), or a number of seconds or ms, cut to ms; else None."""
+def eq_key(value: Any) -> str:
+    """A text that two present values share exactly if they are `equal`: of at most 40 characters."""
+    text = plain(value)
+    if text is None:
+        return _DIGEST + _digest("c" + _deep(value))
+    if len(text) > _KEY_CHARACTERS_MAX or text.startswith(_DIGEST):
+        return _DIGEST + _digest("t" + text)
+    return text
+
+
+def key_text(value: Any) -> str | None:
+    """The key that a value makes for `per`: text itself, a number in its shortest plain form, `true`, `false`; else None."""
+    return None if value == "" else plain(value)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _deep(value: Any) -> str:
+    """The canonical text of an element of a container; the lengths in it keep one element from passing for two."""
+    if value is None or value == "":
+        return "-"
+    if type(value) is list:
+        return f"[{len(value)}:" + "".join([_deep(item) for item in value])
+    if type(value) is dict:
+        return f"{{{len(value)}:" + "".join([f"{len(key)}:{key}{_deep(value[key])}" for key in sorted(value)])
+    text = plain(value) or ""
+    return f"{len(text)}:{text}"
+
+
+def folded(value: Any) -> Any:
+    """The value with all text in it, at any depth but for keys of objects, folded by full Unicode case folding."""
+    if type(value) is str:
+        return value.casefold()
+    if type(value) is list:
+        return [folded(item) for item in value]
+    if type(value) is dict:
+        return {key: folded(item) for key, item in value.items()}
+    return value
+
+
+def instant(value: Any, zone: Zone = UTC_ZONE) -> int | None:
+    """Epoch ms of a date: ISO 8601 text (local in `zone` where it names no offset), or a number of seconds or ms; else None.
+
+    Fractions are cut to ms. Text that means an instant outside of the years 1 to 9999 in UTC is none; a number may.
+    """
     kind = type(value)
     if kind is str:
-        return parse_instant(value, offset_required=False)
+        said = parse_local(value)
+        if said is None or isinstance(said, int):
+            return said
+        at_ms = zone.instant_ms(said[0], said[1])
+        return at_ms if INSTANT_MS_MIN <= at_ms <= INSTANT_MS_MAX else None
     if kind is int:
         return value * 1000 if -_SECONDS_BELOW < value < _SECONDS_BELOW else value  # type: ignore[no-any-return]
     if kind is float:
