@@ -1,31 +1,22 @@
-"""Data of a definitions file to `Definitions`: every error of the file found at once, each with its path.
-
-What the language page has and this version has not is refused with "not supported yet", never ignored.
-"""
+"""Data of a definitions file to `Definitions`: every error of the file found at once, each with its path."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from segments.check_conditions import CONDITIONS_MAX, ConditionChecker, check_zone
-from segments.check_values import check_duration
-from segments.conditions import (
-    All,
-    Any_,
-    Condition,
-    Definitions,
-    InSegment,
-    Not,
-    Segment,
-)
+from segments.check_conditions import CONDITIONS_MAX, ConditionChecker
+from segments.check_references import Reference, check_references
+from segments.check_scores import PROSE_KEYS, check_prose, check_score
+from segments.check_times import check_tz
+from segments.check_values import check_duration, check_path
+from segments.conditions import UTC, Definitions, Score, Segment
 from segments.errors import DefinitionErrors
 from segments.read import read_text
-from segments.report import Report
+from segments.report import Report, TooManyErrors
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _FILE_KEYS = ("segments", "scores", "rules")
-_SEGMENT_KEYS = ("id", "name", "description", "tags", "owner", "tz", "when", "hold")
-_SEGMENT_LATER = ("per", "carry", "backfill")
+_SEGMENT_KEYS = ("id", *PROSE_KEYS, "tz", "when", "hold", "per", "carry", "backfill")
 
 
 def load(text: str, name: str = "segments") -> Definitions:
@@ -34,82 +25,115 @@ def load(text: str, name: str = "segments") -> Definitions:
 
 
 def load_data(data: Any, name: str = "segments") -> Definitions:
-    """The definitions in a file's data; `rules`, which other code reads, are left aside. Raises `DefinitionErrors`."""
-    report = Report(name)
-    segments, ids = _check_file(report, data)
-    _check_references(report, segments, ids)
-    if report.errors:
-        raise DefinitionErrors(report.errors)
-    return Definitions(tuple(segments))
+    """The definitions in a file's data; `rules`, which other code reads, are left aside. Raises `DefinitionErrors`.
+
+    Where there are `rules`, be it an empty list, no segments and scores at all are fine.
+    """
+    checker = _FileChecker(name)
+    try:
+        definitions = checker.check(data)
+    except TooManyErrors:
+        raise DefinitionErrors(checker.report.errors) from None
+    if checker.report.errors:
+        raise DefinitionErrors(checker.report.errors)
+    return definitions
 
 
-def _check_file(report: Report, data: Any) -> tuple[list[Segment], set[str]]:
-    """The segments in which nothing is wrong, and the ids of all, so that references to the others are none."""
-    if not isinstance(data, dict):
-        report.expected("a mapping with `segments`", data)
-        return [], set()
-    for key in data:
-        if key not in _FILE_KEYS:
-            report.unknown_key(key, _FILE_KEYS)
-    if data.get("scores") is not None:
-        with report.at("scores"):
-            report.say("'scores' is not supported yet")
-    if "segments" not in data and "rules" in data:
-        return [], set()
-    listed = data.get("segments")
-    if not isinstance(listed, list):
-        with report.at("segments"):
-            report.expected("a list of segments", listed)
-        return [], set()
-    if not listed and "rules" not in data:
-        with report.at("segments"):
-            report.expected("at least one segment", listed)
-    checked: dict[str, Segment | None] = {}
-    for at, body in enumerate(listed):
-        id = body.get("id") if isinstance(body, dict) else None
-        if not isinstance(id, str) or not _ID.fullmatch(id):
-            with report.at("segments", at):
+class _FileChecker:
+    """Checks one file; what is wrong gathers in `report`, what refers to something else in two lists."""
+
+    def __init__(self, name: str) -> None:
+        self.report = Report(name)
+        self._named: list[Reference] = []
+        self._scores: list[Reference] = []
+
+    def check(self, data: Any) -> Definitions:
+        """What is right in the file; it is of use only where the report is empty."""
+        report = self.report
+        if not isinstance(data, dict):
+            report.expected("a mapping with `segments`", data)
+            return Definitions(())
+        report.only(data, _FILE_KEYS)
+        optional = "rules" in data
+        scores, score_ids = [], dict[str, Any]()
+        if "scores" in data:
+            with report.at("scores"):
+                score_ids = self._bodies(data["scores"], "score", optional)
+                scores = list(self._each(score_ids, "score", self._score))
+        segments, segment_ids = [], dict[str, Any]()
+        if "segments" in data or not (optional or "scores" in data):
+            with report.at("segments"):
+                segment_ids = self._bodies(data.get("segments"), "segment", optional)
+                segments = list(self._each(segment_ids, "segment", self._segment))
+        check_references(report, self._named, segment_ids, self._scores, score_ids)
+        return Definitions(tuple(segments), tuple(scores))
+
+    def _bodies(self, listed: Any, kind: str, optional: bool) -> dict[str, Any]:
+        """The bodies in a list, by id."""
+        report = self.report
+        if not isinstance(listed, list):
+            report.expected(f"a list of {kind}s", listed)
+            return {}
+        if not listed and not optional:
+            report.expected(f"at least one {kind}", listed)
+        bodies: dict[str, Any] = {}
+        for at, body in enumerate(listed):
+            with report.at(at):
                 if not isinstance(body, dict):
-                    report.expected("a mapping with `id` and `when`", body)
-                else:
-                    with report.at("id"):
+                    report.expected(f"a mapping with `id` and `{'when' if kind == 'segment' else 'rules'}`", body)
+                    continue
+                with report.at("id"):
+                    id = body.get("id")
+                    if not isinstance(id, str) or not _ID.fullmatch(id):
                         report.expected("an id of 1 to 64 of a-z 0-9 . _ -, a letter or digit first", id)
-            continue
-        if id in checked:
-            with report.at("segments", at, "id"):
-                report.say(f"expected each id once, got {id!r} again")
-        with report.about(f"segment {id!r}"):
-            checked[id] = _check_segment(report, id, body)
-    return [segment for segment in checked.values() if segment is not None], set(checked)
+                    elif id in bodies:
+                        report.say(f"expected each id once, got {id!r} again")
+                    else:
+                        bodies[id] = body
+        return bodies
 
+    def _each(self, bodies: dict[str, Any], kind: str, check: Callable[[str, dict[str, Any]], Any]) -> Iterable[Any]:
+        """What `check` makes of each body, but for those in which it finds something wrong."""
+        for id, body in bodies.items():
+            with self.report.about(f"{kind} {id!r}"):
+                checked = check(id, body)
+            if checked is not None:
+                yield checked
 
-def _check_segment(report: Report, id: str, body: dict[str, Any]) -> Segment | None:
-    before = len(report.errors)
-    for key in body:
-        if key not in _SEGMENT_KEYS:
-            report.unknown_key(key, _SEGMENT_KEYS, _SEGMENT_LATER)
-    for key in ("name", "description", "owner"):
-        if key in body and not isinstance(body[key], str):
-            with report.at(key):
-                report.expected("text", body[key])
-    tags = body.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        with report.at("tags"):
-            report.expected("a list of text", tags)
-    check_zone(report, body)
-    enter_ms, leave_ms = _check_hold(report, body)
-    if "when" not in body:
+    def _score(self, id: str, body: dict[str, Any]) -> Score | None:
+        return check_score(self.report, id, body)
+
+    def _segment(self, id: str, body: dict[str, Any]) -> Segment | None:
+        report = self.report
+        before = len(report.errors)
+        report.only(body, _SEGMENT_KEYS)
+        check_prose(report, body)
+        checker = ConditionChecker(report, id, check_tz(report, body, UTC))
+        enter_ms, leave_ms = _check_hold(report, body)
+        carry = _check_carry(report, body)
+        if "backfill" in body and body["backfill"] != "silent":
+            with report.at("backfill"):
+                report.expected("silent", body["backfill"])
         with report.at("when"):
-            report.say("expected a condition, got none")
-        return None
-    checker = ConditionChecker(report)
-    with report.at("when"):
-        when = checker.check(body["when"], 1)
-        if checker.seen > CONDITIONS_MAX:
-            report.say(f"expected at most {CONDITIONS_MAX} conditions in a segment, got {checker.seen}")
-    if len(report.errors) > before or when is None:
-        return None
-    return Segment(id, when, enter_ms, leave_ms, body)
+            if "when" not in body:
+                report.say("expected a condition, got none")
+                return None
+            when = checker.check(body["when"], 1)
+            if checker.seen > CONDITIONS_MAX:
+                report.say(f"expected at most {CONDITIONS_MAX} conditions and steps in a segment, got more")
+        self._named += [Reference(id, other, place) for other, place in checker.named]
+        self._scores += [Reference(id, score, place) for score, place in checker.scores]
+        per = None
+        if "per" in body:
+            with report.at("per"):
+                per = check_path(report, body["per"])
+                if per is not None and when is not None and not checker.asks_events:
+                    report.say(
+                        "expected an `event` or `sequence` condition in `when`, got none; its events give the keys"
+                    )
+        if len(report.errors) > before or when is None:
+            return None
+        return Segment(id, when, enter_ms, leave_ms, body, per, carry, "backfill" in body)
 
 
 def _check_hold(report: Report, body: dict[str, Any]) -> tuple[int, int]:
@@ -121,49 +145,24 @@ def _check_hold(report: Report, body: dict[str, Any]) -> tuple[int, int]:
         if not isinstance(hold, dict) or not hold:
             report.expected("a mapping with `enter`, `leave` or both", hold)
             return 0, 0
-        for key, duration in hold.items():
-            if key not in held:
-                report.unknown_key(key, held)
-                continue
-            with report.at(key):
-                held[key] = check_duration(report, duration, zero=True) or 0
+        report.only(hold, held)
+        for key in held:
+            if key in hold:
+                with report.at(key):
+                    held[key] = check_duration(report, hold[key], zero=True) or 0
     return held["enter"], held["leave"]
 
 
-def references(condition: Condition) -> set[str]:
-    """Ids of the segments that a condition names."""
-    if isinstance(condition, InSegment):
-        return {condition.id}
-    if isinstance(condition, Not):
-        return references(condition.condition)
-    if isinstance(condition, All | Any_):
-        return set().union(*map(references, condition.conditions))
-    return set()
-
-
-def in_order(segments: Iterable[Segment]) -> list[Segment]:
-    """The segments, each after those it names; those of a cycle are left out."""
-    named = {segment.id: segment for segment in segments}
-    waits = {id: references(segment.when) & named.keys() for id, segment in named.items()}
-    waited_by: dict[str, list[str]] = {id: [] for id in named}
-    for id, others in waits.items():
-        for other in others:
-            waited_by[other].append(id)
-    ready = [id for id, others in waits.items() if not others]
-    for id in ready:  # grows while it is walked
-        for other in waited_by[id]:
-            waits[other].discard(id)
-            if not waits[other]:
-                ready.append(other)
-    return [named[id] for id in ready]
-
-
-def _check_references(report: Report, segments: list[Segment], ids: set[str]) -> None:
-    for segment in segments:
-        for id in sorted(references(segment.when) - ids):
-            with report.about(f"segment {segment.id!r}"), report.at("when"):
-                report.say(f"expected the id of a segment in `segment`, got {id!r}, which is not defined")
-    circle = sorted({segment.id for segment in segments} - {segment.id for segment in in_order(segments)})
-    for id in circle:
-        with report.about(f"segment {id!r}"), report.at("when"):
-            report.say(f"expected no circle of segments, got one through {', '.join(circle)}")
+def _check_carry(report: Report, body: dict[str, Any]) -> tuple[str, ...]:
+    if "carry" not in body:
+        return ()
+    listed = body["carry"]
+    with report.at("carry"):
+        if not isinstance(listed, list) or not listed:
+            report.expected("a list of at least one trait", listed)
+            return ()
+        paths = []
+        for at, item in enumerate(listed):
+            with report.at(at):
+                paths.append(check_path(report, item))
+    return tuple(dict.fromkeys(path for path in paths if path is not None))

@@ -4,9 +4,25 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+# who has written more than this many errors has written something else
+ERRORS_MAX = 1_000
+# finding what is close takes time that grows with the square of the length, and no key of ours is longer
+_CLOSE_MAX = 40
+_SHOWN_MAX = 80
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,79}")
+
+
+class Place(NamedTuple):
+    """Where something stands: the subject (`segment 'x'`, or the file) and the path in it."""
+
+    subject: str
+    path: str
+
+
+class TooManyErrors(Exception):
+    """There are `ERRORS_MAX` errors, and a line that says so; nothing more is looked for."""
 
 
 class Report:
@@ -14,6 +30,7 @@ class Report:
 
     def __init__(self, name: str) -> None:
         self.errors: list[str] = []
+        self._name = name
         self._subject = name
         self._path: list[str] = []
 
@@ -36,30 +53,49 @@ class Report:
         finally:
             del self._path[len(self._path) - len(steps) :]
 
-    def say(self, sentence: str) -> None:
-        """Add an error at the place where the checker is."""
-        self.errors.append(f"{self._subject}: {sentence} - at ${''.join(self._path)}")
+    def here(self) -> Place:
+        """The place where the checker is, for what can be said only later."""
+        return Place(self._subject, f"${''.join(self._path)}")
+
+    def say(self, sentence: str, place: Place | None = None) -> None:
+        """Add an error at `place`, or where the checker is. Raises `TooManyErrors`."""
+        subject, path = place or self.here()
+        self.errors.append(f"{subject}: {sentence} - at {path}")
+        if len(self.errors) >= ERRORS_MAX:
+            self.errors.append(
+                f"{self._name}: expected fewer than {ERRORS_MAX} errors, got more; the rest is not checked"
+            )
+            raise TooManyErrors
 
     def expected(self, what: str, found: Any) -> None:
         """Add `expected …, got …`."""
         self.say(f"expected {what}, got {shown(found)}")
 
-    def unknown_key(self, key: str, known: Iterable[str], later: Iterable[str] = ()) -> None:
-        """Add the error for a key that isn't known here, or that the language has and this version doesn't."""
+    def only(self, found: Iterable[str], known: Iterable[str]) -> None:
+        """Add an error for each key of `found` that is none of `known`."""
+        known = tuple(known)
+        for key in found:
+            if key not in known:
+                self.unknown_key(key, known)
+
+    def unknown_key(self, key: str, known: Iterable[str]) -> None:
+        """Add the error for a key that isn't known here."""
         known = list(known)
         with self.at(key):
-            if key in later:
-                self.say(f"{key!r} is not supported yet")
-                return
-            close = difflib.get_close_matches(key, [*known, *later], n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-            self.say(f"expected a known key, got {key!r}; {hint}")
+            hint = close_to(key, known) or f"; known here: {', '.join(known)}"
+            self.say(f"expected a known key, got {shown(key)}{hint}")
+
+
+def close_to(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where one of `known` is spelled much like `word`, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1) if len(word) <= _CLOSE_MAX else []
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{step!r}]"
+    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{shown(step)}]"
 
 
 def shown(value: Any) -> str:
@@ -72,5 +108,8 @@ def shown(value: Any) -> str:
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
+    # an integer's digits take time that grows with the square of their number, and Python refuses the longest
+    if isinstance(value, int) and value.bit_length() > 1100:
+        return "an integer of more than 300 digits"
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."

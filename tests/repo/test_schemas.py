@@ -15,7 +15,7 @@ from schemas.jsonschema import FOLDER, schemas, text_of
 from schemas.rejected import Rejection
 from schemas.transitions import CauseEvent, Transition
 from segments import DefinitionErrors, load
-from segments.check_values import OPERATORS as CHECKED_OPERATORS
+from segments.check_tests import OPERATORS as CHECKED_OPERATORS
 from segments.read import read_text
 
 ROOT = Path(__file__).resolve().parents[2]
