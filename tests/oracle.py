@@ -1,481 +1,243 @@
 """The naive oracle: what the segment language means, worked out afresh at every instant.
 
-It keeps every accepted event of a contact in order of arrival, and nothing that could be derived from them but the
-answers as they were given (`hold` measures those) and the memberships. An answer is taken by reading the whole
-history. Whatever could change by time alone is found by trying every instant that could matter: each time or date
-that stands anywhere in the history, and each of those moved by each duration that stands anywhere in the definitions.
+It keeps every accepted event of a contact, and nothing that could be derived from them but the answers as they were
+given (`hold` and `held` measure those) and the memberships. An answer is taken by reading the whole history. Whatever
+could change by time alone is found by trying every instant that could matter (`oracle_instants`).
 
-Slow and plain on purpose, to be checked by eye against the language page; it shares no code with `segments/`.
-More of the language becomes one more entry in `CONDITIONS`, `OPERATORS` or `MEASURES`.
+Slow and plain on purpose, to be checked by eye against the language page; it shares no code with `segments/`. To read
+along with the page: `oracle_input` (section 1), this module (2, 3, 9, 11), `oracle_conditions` (4), `oracle_operators`
+and `oracle_calendar` (5), `oracle_events` (6, 7), `oracle_scores` (8).
 """
 
 import argparse
 import gzip
 import json
-import operator
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from decimal import Decimal
-from fractions import Fraction
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import re2
-
-from tests.oracle_input import (
-    DURATION,
-    FUTURE_MS,
-    Event,
-    Rejected,
-    duration,
-    equal,
-    folded,
-    instant,
-    load,
-    look_up,
-    number_of,
-    parse,
-    present,
-    read_instant,
-    settled,
-    shown,
-)
-
-DEDUP_MS = 24 * 3_600_000
-
-
-class Unsupported(ValueError):
-    """A part of the language that the oracle does not speak yet."""
-
-
-# ---- a contact: its history, clock, answers and memberships (section 3) ----
-
-
-@dataclass
-class Contact:
-    """All that is remembered of one contact."""
-
-    name: str
-    clock: int | None = None
-    arrival: int | None = None
-    events: list[Event] = field(default_factory=list)
-    accepted: dict[str, int] = field(default_factory=dict)
-    answers: dict[str, tuple[bool, int]] = field(default_factory=dict)
-    members: dict[str, bool] = field(default_factory=dict)
-    seq: dict[str, int] = field(default_factory=dict)
-
-    def arrives(self, event: Event) -> bool:
-        """Sets when the event arrived and happened; False if it is a duplicate, which changes nothing."""
-        event.r = event.received if self.arrival is None else max(event.received, self.arrival)
-        event.t = event.r if event.timestamp is None else event.timestamp
-        if event.t > event.received + FUTURE_MS:
-            event.t = event.r
-        if event.message_id is not None:
-            before = self.accepted.get(event.message_id)
-            if before is not None and event.r - before < DEDUP_MS:
-                return False
-            self.accepted[event.message_id] = event.r
-        self.arrival = event.r
-        event.order = len(self.events)
-        return True
-
-    def by_time(self) -> list[Event]:
-        return sorted(self.events, key=lambda event: (event.t, event.order))
-
-    def traits(self) -> dict[str, Any]:
-        """The last write of each trait by event time; cleared ones are None or `""`, which is absent."""
-        merged: dict[str, Any] = {}
-        for event in self.by_time():
-            merged |= event.writes
-        return merged
-
-
-# ---- conditions (sections 4 to 6) ----
-
-
-def holds(condition: dict[str, Any], contact: Contact, now: int) -> bool:
-    """The condition's answer for the contact at `now`, from its whole history."""
-    head = next(head for head in CONDITIONS if head in condition)
-    return CONDITIONS[head](condition, contact, now)
-
-
-def trait_holds(condition: dict[str, Any], contact: Contact, now: int) -> bool:
-    """Section 5 on a trait."""
-    path = condition["trait"]
-    if "unchanged_for" in condition:
-        since = unchanged_since(contact, path)
-        return since is not None and since <= now - duration(condition["unchanged_for"])
-    return passes(look_up(contact.traits(), path), {k: v for k, v in condition.items() if k != "trait"}, now)
-
-
-def unchanged_since(contact: Contact, path: str) -> int | None:
-    """When the latest unbroken run of writes of the trait's value began; None where it is absent."""
-    run: int | None = None
-    value: Any = None
-    merged: dict[str, Any] = {}
-    for event in contact.by_time():
-        merged |= event.writes
-        written = look_up(merged, path)
-        if run is None or not equal(written, value):
-            run, value = (event.t if written is not None else None), written
-    return run
-
-
-def event_holds(condition: dict[str, Any], contact: Contact, now: int) -> bool:
-    """Section 6: the measure over the matching events."""
-    first = now - duration(condition["within"]) if "within" in condition else None
-    matches = [
-        event
-        for event in contact.by_time()
-        if event.name is not None
-        and named(event.name, condition["event"])
-        and (first is None or first < event.t <= now)
-        and where_holds(condition.get("where", {}), partial(event_value, event), now)
-    ]
-    measure = next((key for key in MEASURES if key in condition), "count")
-    return MEASURES[measure](matches, condition.get(measure, {"gte": Decimal(1)}), now)
-
-
-def event_value(event: Event, path: str) -> Any:
-    """What stands at the path in the event: in its properties, or with `context.` in its context."""
-    if path.startswith("context."):
-        return look_up(event.context, path.removeprefix("context."))
-    return look_up(event.properties, path)
-
-
-def named(name: str, names: Any) -> bool:
-    """Whether the event's name is one of those the condition asks for."""
-    if isinstance(names, list):
-        return name in names
-    if isinstance(names, dict) and "prefix" in names:
-        return name.startswith(names["prefix"])
-    if isinstance(names, dict):
-        return not any(named(name, but) for but in names["any_except"])
-    return names in ("*", name)
-
-
-def where_holds(where: dict[str, Any], look: Callable[[str], Any], now: int) -> bool:
-    """Whether everything in the `where` holds, of what `look` finds at each path."""
-    for head, combine in COMBINE.items():
-        if list(where) == [head] and isinstance(where[head], list):
-            return combine(where_holds(part, look, now) for part in where[head])
-    return all(passes(look(path), test, now) for path, test in where.items())
-
-
-def passes(value: Any, test: Any, now: int) -> bool:
-    """Whether the value passes every operator of the test; a bare scalar means `eq`, a bare list `in`."""
-    if not isinstance(test, dict):
-        test = {"in" if isinstance(test, list) else "eq": test}
-    fold = test.get("ignore_case", False)
-    return all(OPERATORS[name](value, operand, now, fold) for name, operand in test.items() if name != "ignore_case")
-
-
-COMBINE: dict[str, Callable[[Iterable[bool]], bool]] = {
-    "all": all,
-    "any": any,
-    "none": lambda answers: not any(answers),
-}
-CONDITIONS: dict[str, Callable[[dict[str, Any], Contact, int], bool]] = {
-    "all": lambda c, who, now: all(holds(part, who, now) for part in c["all"]),
-    "any": lambda c, who, now: any(holds(part, who, now) for part in c["any"]),
-    "none": lambda c, who, now: not any(holds(part, who, now) for part in c["none"]),
-    "not": lambda c, who, now: not holds(c["not"], who, now),
-    "everyone": lambda c, who, now: True,
-    "trait": trait_holds,
-    "event": event_holds,
-    "segment": lambda c, who, now: who.members.get(c["segment"], False),
-}
-
-
-# ---- operators (section 5): (value or None, operand, now, ignore_case) ----
-
-Test = Callable[[Any, Any, int, bool], bool]
-
-
-def within_bounds(number: Fraction, bounds: list[Any]) -> bool:
-    lowest, highest = (exactly(bound) for bound in bounds)
-    return lowest <= number <= highest
-
-
-def exactly(limit: Any) -> Fraction:
-    """The number that the definition gives."""
-    number = number_of(limit)
-    assert number is not None, limit
-    return number
-
-
-NUMBER_TESTS: dict[str, Callable[[Fraction, Any], bool]] = {
-    "eq": lambda number, limit: number == exactly(limit),
-    "ne": lambda number, limit: number != exactly(limit),
-    "gt": lambda number, limit: number > exactly(limit),
-    "gte": lambda number, limit: number >= exactly(limit),
-    "lt": lambda number, limit: number < exactly(limit),
-    "lte": lambda number, limit: number <= exactly(limit),
-    "between": within_bounds,
-}
-
-
-def numeric(name: str) -> Test:
-    """The number test as an operator; false for what is no number."""
-
-    def test(value: Any, operand: Any, now: int, fold: bool) -> bool:
-        number = number_of(value)
-        return number is not None and NUMBER_TESTS[name](number, operand)
-
-    return test
-
-
-def textual(compare: Callable[[str, str], bool]) -> Test:
-    """A test of a text, or of some text in an array; a number is none."""
-
-    def test(value: Any, operand: Any, now: int, fold: bool) -> bool:
-        texts = value if isinstance(value, list) else [value]
-        return any(compare(folded(text, fold), folded(operand, fold)) for text in texts if isinstance(text, str))
-
-    return test
-
-
-def matches(value: Any, operand: Any, now: int, fold: bool) -> bool:
-    # (?i) folds the ASCII letters of the expression; what folding may lengthen, such as ß, is none of its syntax.
-    wide = re.sub(r"[^\x00-\x7f]+", lambda found: folded(found[0], fold), operand)
-    search = re2.compile(f"(?i){wide}" if fold else operand).search
-    texts = value if isinstance(value, list) else [value]
-    return any(search(folded(text, fold)) is not None for text in texts if isinstance(text, str))
-
-
-def date_passes(name: str, when: int, operand: Any, now: int) -> bool:
-    """Whether the instant passes the date operator of that name."""
-    if name in RELATIVE:
-        return RELATIVE[name](when, duration(operand), now)
-    limit = instant(operand)
-    assert limit is not None, operand
-    return ABSOLUTE[name](when, limit)
-
-
-def dated(name: str) -> Test:
-    """The date operator as a test; false for what is no date."""
-
-    def test(value: Any, operand: Any, now: int, fold: bool) -> bool:
-        when = instant(value)
-        return when is not None and date_passes(name, when, operand, now)
-
-    return test
-
-
-def any_item(value: Any, operand: Any, now: int, fold: bool) -> bool:
-    items = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-    return any(where_holds(operand, partial(look_up, item), now) for item in items)
-
-
-def has(value: Any, operand: Any) -> bool:
-    """Whether the value is an array with that element."""
-    return isinstance(value, list) and any(equal(element, operand) for element in value)
-
-
-ABSOLUTE: dict[str, Callable[[int, int], bool]] = {
-    "before": operator.lt,
-    "after": operator.gt,
-    "on_or_before": operator.le,
-    "on_or_after": operator.ge,
-}
-RELATIVE: dict[str, Callable[[int, int, int], bool]] = {
-    "within_last": lambda when, length, now: now - length < when <= now,
-    "older_than": lambda when, length, now: when <= now - length,
-    "within_next": lambda when, length, now: now < when <= now + length,
-    "further_than": lambda when, length, now: when > now + length,
-}
-OPERATORS: dict[str, Test] = {
-    "eq": lambda value, x, now, fold: equal(value, x, fold),
-    "ne": lambda value, x, now, fold: not equal(value, x, fold),
-    "in": lambda value, xs, now, fold: any(equal(value, x, fold) for x in xs),
-    "not_in": lambda value, xs, now, fold: not any(equal(value, x, fold) for x in xs),
-    "exists": lambda value, wanted, now, fold: present(value) == wanted,
-    "contains": textual(lambda text, x: x in text),
-    "starts_with": textual(lambda text, x: text.startswith(x)),
-    "ends_with": textual(lambda text, x: text.endswith(x)),
-    "matches": matches,
-    "has": lambda value, x, now, fold: has(value, x),
-    "has_any": lambda value, xs, now, fold: any(has(value, x) for x in xs),
-    "has_all": lambda value, xs, now, fold: all(has(value, x) for x in xs),
-    "any_item": any_item,
-    "no_item": lambda value, where, now, fold: not any_item(value, where, now, fold),
-}
-OPERATORS |= {name: numeric(name) for name in ("gt", "gte", "lt", "lte", "between")}
-OPERATORS |= {name: dated(name) for name in (*ABSOLUTE, *RELATIVE)}
-
-
-# ---- measures (section 6): (matching events by time, operand, now) ----
-
-
-def sum_holds(events: list[Event], operand: dict[str, Any], now: int) -> bool:
-    numbers = [number_of(event_value(event, operand["of"])) for event in events]
-    total = sum((number for number in numbers if number is not None), Fraction(0))
-    return number_passes(total, {key: x for key, x in operand.items() if key != "of"})
-
-
-def number_passes(number: Fraction, tests: Any) -> bool:
-    """Whether the number passes every number test; a bare number is `eq`."""
-    tests = tests if isinstance(tests, dict) else {"eq": tests}
-    return all(NUMBER_TESTS[name](number, limit) for name, limit in tests.items())
-
-
-def last_at_holds(events: list[Event], operand: dict[str, Any], now: int) -> bool:
-    [(name, limit)] = operand.items()
-    return bool(events) and date_passes(name, events[-1].t, limit, now)
-
-
-MEASURES: dict[str, Callable[[list[Event], Any, int], bool]] = {
-    "count": lambda events, tests, now: number_passes(Fraction(len(events)), tests),
-    "sum": sum_holds,
-    "last_at": last_at_holds,
-}
-
-
-# ---- the run (sections 2, 3, 4 `hold`, 11) ----
+from tests.oracle_conditions import conditions_in, holds, keys_asked, name_of, trait_holds
+from tests.oracle_contact import WHEN, Contact, Here, Membership
+from tests.oracle_definitions import Plan, Unsupported, plan
+from tests.oracle_input import Definitions, Event, Rejected, load, parse
+from tests.oracle_instants import crossing, moments
+from tests.oracle_scores import score_of
+from tests.oracle_values import duration, read_instant, shown
+
+__all__ = ["Run", "Unsupported", "duration", "simulate"]
 
 
 class Run:
-    """Definitions, contacts, and what was emitted so far."""
+    """Definitions, contacts by each of their names, and what was emitted so far."""
 
     def __init__(self, definitions: dict[str, Any], grace_ms: int) -> None:
-        self.segments = in_order(settled(definitions)["segments"])
+        self.plan = plan(definitions)
         self.grace_ms = grace_ms
-        self.contacts: dict[str, Contact] = {}
+        self.names: dict[str, Contact] = {}
+        self.lines = 0
         self.emitted: list[dict[str, Any]] = []
-        self.durations = {duration(text) for text in texts_in(self.segments) if text and DURATION.fullmatch(text)}
+
+    # ---- events (sections 3 and 9) ----
 
     def take(self, event: Event) -> None:
         """Plays the time up to the event, applies it, and takes answers."""
-        contact = self.contacts.setdefault(event.contact, Contact(event.contact))
-        if not contact.arrives(event):
+        contact = self.names.get(event.contact) or Contact(event.contact)
+        absorbed = self.absorbed_by(event, contact)
+        if (event.kind == "delete" and contact.clock is None) or not contact.arrives(event, absorbed):
             return
-        self.play(contact, max(event.t - 1, event.r - self.grace_ms))
-        contact.clock = max(event.t, event.r - self.grace_ms, *([] if contact.clock is None else [contact.clock]))
-        contact.events.append(event)
-        self.answer(contact, "import" if event.context.get("import") is True else "event")
+        self.lines += 1
+        event.order = self.lines
+        for one in (contact, absorbed):
+            if one is not None:
+                self.play(one, max(event.t - 1, event.r - self.grace_ms))
+        contact.tell(max(event.t, event.r - self.grace_ms))
+        if event.kind == "delete":
+            self.erase(contact)
+            return
+        contact.add([event])
+        self.names[event.contact] = contact
+        if event.linked is not None and not self.keeps_its_name(event):
+            self.names[event.linked] = contact
+        if absorbed is not None:
+            self.merge(contact, absorbed)
+        else:
+            self.answer(contact, cause_of(event))
+
+    def absorbed_by(self, event: Event, contact: Contact) -> Contact | None:
+        """The other contact that becomes part of the event's; None where there is none with a history."""
+        if event.linked is None or self.keeps_its_name(event):
+            return None
+        other = self.names.get(event.linked)
+        return None if other is contact else other
+
+    def keeps_its_name(self, event: Event) -> bool:
+        """Whether the name is an anonymous id that is linked already, which no second `identify` takes away."""
+        owner = self.names.get(event.linked or "")
+        return event.kind == "identify" and owner is not None and owner.name != event.linked
+
+    def merge(self, contact: Contact, absorbed: Contact) -> None:
+        """Makes one contact of two: the absorbed one leaves, the other's answers are taken over both histories."""
+        contact.absorb(absorbed)
+        assert contact.clock is not None
+        absorbed.clock = contact.clock
+        self.leave_all(absorbed, "merge")
+        self.names = {name: contact if who is absorbed else who for name, who in self.names.items()}
+        self.answer(contact, "merge", absorbed)
+
+    def erase(self, contact: Contact) -> None:
+        self.leave_all(contact, "erasure")
+        self.names = {name: who for name, who in self.names.items() if who is not contact}
+
+    def leave_all(self, contact: Contact, cause: str) -> None:
+        for (segment, key), membership in contact.memberships.items():
+            if membership.inside:
+                self.move(contact, segment, key, cause)
+
+    # ---- time (section 3) ----
 
     def play(self, contact: Contact, last: int) -> None:
         """Plays every instant after the clock up to `last`, inclusive, at which an answer could change."""
         if contact.clock is None:
             return
-        shifts = {shift for length in (0, *self.durations) for shift in (-length, length)}
-        moments = {at + shift for at in instants_in(contact) for shift in shifts if contact.clock < at + shift <= last}
-        while due := [d for d in (*moments, *self.hold_ends(contact)) if contact.clock < d <= last]:
-            contact.clock = min(due)
+        tried = moments(self.plan, contact, contact.clock, last)
+        while contact.clock < last:
+            clock = contact.clock
+            due = min([d for d in (*tried, *self.promised(contact)) if clock < d <= last], default=last + 1)
+            due = self.crossing(contact, clock, due) or due
+            if due > last:
+                return
+            contact.clock = due
             self.answer(contact, "timer")
 
-    def hold_ends(self, contact: Contact) -> Iterator[int]:
-        for segment in self.segments:
-            answer, since = contact.answers[segment["id"]]
-            if answer != contact.members.get(segment["id"], False):
-                yield since + hold_ms(segment, answer)
+    def promised(self, contact: Contact) -> Iterator[int]:
+        """When a `hold` or a `held` is over, if the answers stay as they are."""
+        for (name, _), membership in contact.memberships.items():
+            if name not in self.plan.segments or WHEN not in membership.answers:
+                continue
+            segment = self.plan.segments[name]
+            answer, since = membership.answers[WHEN]
+            yield since + hold_ms(segment, answer)
+            for held in held_in(segment):
+                yield membership.answers[name_of(held)][1] + duration(held["for"])
 
-    def answer(self, contact: Contact, cause: str) -> None:
-        """Takes every segment's answer at the contact's clock, and emits what has changed."""
+    def crossing(self, contact: Contact, after: int, before: int) -> int | None:
+        def score_at(score: dict[str, Any], now: int) -> Any:
+            return score_of(score, Here(contact, now, self.plan.scores, "", {}), trait_holds)
+
+        return crossing(self.plan, score_at, after, before)
+
+    # ---- answers and transitions (sections 2, 4, 9) ----
+
+    def answer(self, contact: Contact, cause: str, absorbed: Contact | None = None) -> None:
+        """Takes every segment's answers at the contact's clock, and emits what has changed."""
+        for segment in self.plan.segments.values():
+            for key in keys_asked(segment, contact):
+                earlier = [contact.membership(segment["id"], key)]
+                if absorbed is not None:
+                    earlier.append(absorbed.membership(segment["id"], key))
+                answer, since = self.ask(contact, segment, key, earlier)
+                assert contact.clock is not None
+                if contact.clock >= since + hold_ms(segment, answer):
+                    self.settle(contact, segment["id"], key, answer, cause)
+
+    def ask(
+        self, contact: Contact, segment: dict[str, Any], key: str | None, earlier: list[Membership]
+    ) -> tuple[bool, int]:
+        """The segment's answer, and since when it is given without a break: by any of those whose last answer it was."""
         now = contact.clock
         assert now is not None
-        for segment in self.segments:
-            name, answer = segment["id"], holds(segment["when"], contact, now)
-            given, since = contact.answers.get(name, (False, now))
-            since = since if answer == given else now
-            contact.answers[name] = answer, since
-            if answer != contact.members.get(name, False) and now >= since + hold_ms(segment, answer):
-                contact.members[name] = answer
-                contact.seq[name] = contact.seq.get(name, 0) + 1
-                moved = {"segment": name, "contact": contact.name, "transition": "entered" if answer else "left"}
-                self.emitted.append({**moved, "seq": contact.seq[name], "at": shown(now), "cause": cause})
+        mine = earlier[0].answers
+        before = [dict(membership.answers) for membership in earlier]
+        here = Here(contact, now, self.plan.scores, segment["id"], mine, segment.get("per"), key).inside(segment)
+        asked = [(name_of(held), held["held"]) for held in held_in(segment)] + [(WHEN, segment["when"])]
+        for name, condition in asked:
+            answer = holds(condition, here)
+            given = [answers[name] for answers in before if name in answers]
+            mine[name] = answer, min((since for other, since in given if other == answer), default=now)
+        return mine[WHEN]
+
+    def settle(self, contact: Contact, segment: str, key: str | None, answer: bool, cause: str) -> None:
+        """Makes the membership what the answer is."""
+        if contact.membership(segment, key).inside != answer:
+            self.move(contact, segment, key, cause)
+
+    def move(self, contact: Contact, segment: str, key: str | None, cause: str) -> None:
+        """The contact enters the segment, or leaves it: a transition at its clock."""
+        membership = contact.membership(segment, key)
+        membership.inside = not membership.inside
+        membership.seq += 1
+        assert contact.clock is not None
+        self.emitted.append(
+            {
+                "segment": segment,
+                "contact": contact.name,
+                **({} if key is None else {"key": key}),
+                "transition": "entered" if membership.inside else "left",
+                "seq": membership.seq,
+                "at": shown(contact.clock),
+                "cause": cause,
+            }
+        )
+
+    # ---- definitions (section 9) ----
+
+    def define(self, line: Definitions) -> None:
+        """Puts other definitions in force for every contact. Raises `Rejected`; the old ones then stay."""
+        new, old = plan({"segments": line.segments, "scores": line.scores}), self.plan
+        for name in new.segments.keys() & old.segments.keys():
+            if new.segments[name].get("per") != old.segments[name].get("per"):
+                raise Rejected(f"segment {name!r}: expected the `per` that is in force")
+        contacts = self.contacts()
+        for contact in contacts:
+            self.play(contact, line.received - self.grace_ms)
+            contact.tell(line.received - self.grace_ms)
+        self.plan = new
+        for contact in contacts:
+            self.change_over(contact, old)
+
+    def contacts(self) -> list[Contact]:
+        return list({id(contact): contact for contact in self.names.values()}.values())
+
+    def change_over(self, contact: Contact, old: Plan) -> None:
+        """Ends the memberships of removed segments, and takes the answers of all others."""
+        for (name, key), membership in contact.memberships.items():
+            if name not in self.plan.segments:
+                membership.answers = {}
+                if membership.inside:
+                    self.move(contact, name, key, "edit")
+        for name, segment in self.plan.segments.items():
+            anew = name not in old.segments or self.plan.asks_anew(old, name)
+            cause = "edit" if name in old.segments else "backfill"
+            for key in keys_asked(segment, contact):
+                self.take_up(contact, segment, key, cause, anew)
+
+    def take_up(self, contact: Contact, segment: dict[str, Any], key: str | None, cause: str, anew: bool) -> None:
+        """The answer to a new question takes effect at once; that to an old one is as old as it was."""
+        membership = contact.membership(segment["id"], key)
+        if anew:
+            membership.answers = {}
+        answer, since = self.ask(contact, segment, key, [membership])
+        assert contact.clock is not None
+        if anew or contact.clock >= since + hold_ms(segment, answer):
+            self.settle(contact, segment["id"], key, answer, cause)
+
+
+def cause_of(event: Event) -> str:
+    if event.kind == "list":
+        return "manual"
+    return "import" if event.context.get("import") is True else "event"
+
+
+def held_in(segment: dict[str, Any]) -> list[dict[str, Any]]:
+    """The `held` conditions of the segment, the innermost first."""
+    return [condition for condition in conditions_in(segment["when"]) if "held" in condition]
 
 
 def hold_ms(segment: dict[str, Any], answer: bool) -> int:
     return duration(segment.get("hold", {}).get("enter" if answer else "leave", "0s"))
 
 
-def instants_in(contact: Contact) -> set[int]:
-    """Every time and date that stands anywhere in the contact's history."""
-    found = {event.t for event in contact.events}
-    for event in contact.events:
-        dates = map(instant, scalars_in([event.properties, event.context, event.writes]))
-        found |= {date for date in dates if date is not None}
-    return found
-
-
-def scalars_in(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, (dict, list)):
-        for part in tree.values() if isinstance(tree, dict) else tree:
-            yield from scalars_in(part)
-    else:
-        yield tree
-
-
-def texts_in(tree: Any) -> Iterator[str]:
-    return (scalar for scalar in scalars_in(tree) if isinstance(scalar, str))
-
-
-def in_order(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The segments, each after those that it names; raises `Unsupported` for what is not spoken yet."""
-    ordered_segments: list[dict[str, Any]] = []
-
-    def put(segment: dict[str, Any]) -> None:
-        if segment not in ordered_segments:
-            check_spoken(segment)
-            for name in named_in(segment["when"]):
-                put(next(other for other in segments if other["id"] == name))
-            ordered_segments.append(segment)
-
-    for segment in segments:
-        put(segment)
-    return ordered_segments
-
-
-def named_in(condition: dict[str, Any]) -> Iterator[str]:
-    if "segment" in condition:
-        yield condition["segment"]
-    for part in parts_of(condition):
-        yield from named_in(part)
-
-
-def parts_of(condition: dict[str, Any]) -> list[dict[str, Any]]:
-    lists = [condition[head] for head in ("all", "any", "none") if head in condition]
-    return [part for parts in lists for part in parts] + ([condition["not"]] if "not" in condition else [])
-
-
-def check_spoken(segment: dict[str, Any]) -> None:
-    """Raises `Unsupported` naming the first key that the oracle does not speak; definitions are not checked further."""
-    expect_keys(
-        segment,
-        {"id", "name", "description", "tags", "owner", "when", "hold", *(["tz"] if segment.get("tz") == "UTC" else [])},
-    )
-    conditions = [segment["when"]]
-    while conditions:
-        condition = conditions.pop()
-        conditions += parts_of(condition)
-        if "trait" in condition:
-            expect_keys(condition, {"trait", "unchanged_for", "ignore_case", *OPERATORS})
-        elif "event" in condition:
-            expect_keys(condition, {"event", "where", "within", *MEASURES})
-            expect_keys(condition.get("last_at", {}), {*ABSOLUTE, *RELATIVE})
-        else:
-            expect_keys(condition, set(CONDITIONS))
-        unspoken = [test for test in mappings_in(condition) if set(test) == {"trait"} or set(test) & UNSPOKEN]
-        if unspoken:
-            raise Unsupported(f"not supported yet: {unspoken[0]!r}")
-
-
-UNSPOKEN = {"on_day", "calendar", "anniversary", "age", "tz"}
-
-
-def mappings_in(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-    for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else []:
-        yield from mappings_in(part)
-
-
-def expect_keys(mapping: dict[str, Any], keys: set[str]) -> None:
-    if others := [key for key in mapping if key not in keys]:
-        raise Unsupported(f"not supported yet: {others[0]!r}")
+# ---- the run (section 11) ----
 
 
 def simulate(
@@ -492,14 +254,13 @@ def simulate(
         if isinstance(line, (bytes, str)) and not line.strip():
             continue
         try:
-            event = parse(line)
-        except Rejected as why:
+            read = parse(line)
+            run.define(read) if isinstance(read, Definitions) else run.take(read)
+            arrivals.append(read.received)
+        except (Rejected, Unsupported) as why:
             rejected.append(f"{number}: {why}")
-            continue
-        arrivals.append(event.received)
-        run.take(event)
     ends = [max(arrivals) - grace_ms] if arrivals else []
-    for contact in run.contacts.values():
+    for contact in run.contacts():
         run.play(contact, max(ends + ([] if until_ms is None else [until_ms])))
     return run.emitted, rejected
 

@@ -1,144 +1,24 @@
-"""What the oracle reads: numbers, instants and durations, events and definition files (page sections 1, 3, 4).
-
-Plain on purpose and shared with nothing: `segments/` has its own.
-"""
+"""What the oracle reads: events and definition files (page sections 1, 4)."""
 
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from math import floor
 from typing import Any
 
 import yaml
 
-FUTURE_MS = 5 * 60_000
+from tests.oracle_values import NUMBER, duration, exact, look_up, present, read_instant, shown
+
+__all__ = ["Definitions", "Event", "Rejected", "duration", "load", "parse", "read_instant", "settled", "shown"]
+
 EVENT_BYTES_MAX = 256 * 1024
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+KINDS = ("track", "identify", "page", "screen", "group", "alias", "list", "delete")
 
 
 class Rejected(ValueError):
     """A line that is no event; the text is the reason."""
-
-
-# ---- values: numbers, texts, instants, durations (sections 1, 3, 5) ----
-
-NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-INSTANT = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
-)
-DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
-UNITS_MS = (7 * 86_400_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
-
-
-def exact(text: str) -> Decimal | None:
-    """The number that `text` writes: up to 15 digits as written, else by the nearest double; None if none holds it."""
-    try:
-        number = Decimal(text)
-        nearest = float(number)
-    except ArithmeticError:
-        return None
-    if abs(nearest) == float("inf"):
-        return None
-    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
-    return number if len(digits) <= 15 else Decimal(repr(nearest))
-
-
-def number_of(value: Any) -> Fraction | None:
-    """The value as an exact number, or None: booleans never are one, text in JSON's number grammar is."""
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        value = exact(value)
-    return Fraction(value) if isinstance(value, Decimal) else None
-
-
-def plain(value: Any) -> str:
-    """A scalar by its characters: `true`, `false`, or a number in its shortest plain decimal form."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        text = format(value, "f")
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-        return "0" if text == "-0" else text
-    return str(value)
-
-
-def equal(a: Any, b: Any, fold: bool = False) -> bool:
-    """Section 5, `eq`."""
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(equal(x, y, fold) for x, y in zip(a, b, strict=True))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key], fold) for key in a)
-    if isinstance(a, (list, dict)) or isinstance(b, (list, dict)):
-        return False
-    if a is None or b is None:
-        return a is b
-    if isinstance(a, str) or isinstance(b, str):
-        return folded(plain(a), fold) == folded(plain(b), fold)
-    return type(a) is type(b) and bool(a == b)
-
-
-def folded(text: str, fold: bool) -> str:
-    """The text, case folded where `fold`."""
-    return text.casefold() if fold else text
-
-
-def instant(value: Any) -> int | None:
-    """The date in ms: ISO 8601 text, or a number (seconds below 10^11, else ms); None where it is no date."""
-    if isinstance(value, Decimal):
-        return floor(Fraction(value) * 1000) if abs(value) < 10**11 else floor(value)
-    return read_instant(value) if isinstance(value, str) else None
-
-
-def read_instant(text: str, needs_offset: bool = False) -> int | None:
-    """The instant that `text` writes in ms, UTC where it has no offset; None where it writes none."""
-    match = INSTANT.fullmatch(text)
-    if not match or (needs_offset and not match[8]):
-        return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    try:
-        whole = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        return None
-    ms = (whole - EPOCH) // timedelta(seconds=1) * 1000 + int(((match[7] or "") + "000")[:3])
-    if match[8] in (None, "Z"):
-        return ms
-    off_h, off_m = int(match[8][1:3]), int(match[8][3:].strip(":") or 0)
-    if off_h > 23 or off_m > 59:
-        return None
-    return ms - (off_h * 60 + off_m) * (60_000 if match[8][0] == "+" else -60_000)
-
-
-def duration(text: str) -> int:
-    """The duration that `text` writes, in ms."""
-    match = DURATION.fullmatch(text) if isinstance(text, str) and text else None
-    if not match:
-        raise ValueError(f"expected a duration, got {text!r}")
-    return sum(int(part or 0) * unit for part, unit in zip(match.groups(), UNITS_MS, strict=True))
-
-
-def shown(ms: int) -> str:
-    """The instant as transitions show it."""
-    return (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def present(value: Any) -> bool:
-    """False for null and `""`, which are missing everywhere."""
-    return value is not None and value != ""
-
-
-def look_up(tree: Any, path: str) -> Any:
-    """What stands at the dotted path, the longest key first at each level; None where it is absent."""
-    parts = path.split(".")
-    for taken in range(len(parts), 0, -1):
-        key, rest = ".".join(parts[:taken]), ".".join(parts[taken:])
-        if isinstance(tree, dict) and key in tree:
-            value = look_up(tree[key], rest) if rest else tree[key]
-            if present(value):
-                return value
-    return None
 
 
 # ---- what goes in (section 1) ----
@@ -146,13 +26,17 @@ def look_up(tree: Any, path: str) -> Any:
 
 @dataclass
 class Event:
-    """One accepted event; `t` and `r` are set by the contact that takes it."""
+    """One accepted event; `t`, `r` and `order` are set by the contact that takes it."""
 
+    kind: str
     contact: str
+    linked: str | None
     name: str | None
     properties: dict[str, Any]
     context: dict[str, Any]
     writes: dict[str, Any]
+    list_name: str | None
+    added: bool
     message_id: str | None
     timestamp: int | None
     received: int
@@ -160,42 +44,89 @@ class Event:
     r: int = 0
     order: int = 0
 
+    def value(self, path: str) -> Any:
+        """What stands at the path: in the properties, or with `context.` in the context."""
+        if path.startswith("context."):
+            return look_up(self.context, path.removeprefix("context."))
+        return look_up(self.properties, path)
 
-def parse(line: bytes | str | dict[str, Any]) -> Event:
-    """The event that the line holds; raises `Rejected`."""
+
+@dataclass
+class Definitions:
+    """A line of an events file that replaces all definitions."""
+
+    segments: list[dict[str, Any]]
+    scores: list[dict[str, Any]]
+    received: int
+
+
+def parse(line: bytes | str | dict[str, Any]) -> Event | Definitions:
+    """The event, or the definitions, that the line holds; raises `Rejected`."""
     raw = read_json(line)
     kind = text_field(raw, "type")
-    if kind in ("alias", "list", "delete", "definitions"):
-        raise Rejected(f"type {kind!r} is not supported yet")
-    if kind not in ("track", "identify", "page", "screen", "group"):
+    if kind == "definitions":
+        return parse_definitions(raw)
+    if kind not in KINDS:
         raise Rejected(f"expected a known type, got {kind!r}")
-    contact = text_field(raw, "userId")
-    anonymous = text_field(raw, "anonymousId")
-    if not (contact or anonymous):
+    user, anonymous = text_field(raw, "userId"), text_field(raw, "anonymousId")
+    if not (user or anonymous):
         raise Rejected("expected userId or anonymousId, got neither")
-    context = object_field(raw, "context")
+    context = object_field(raw, "context") if kind != "delete" else {}
     timestamp, received = time_field(raw, "timestamp"), time_field(raw, "receivedAt")
     if timestamp is None and received is None:
         raise Rejected("expected timestamp or receivedAt, got neither")
     message_id = raw.get("messageId")
     return Event(
-        contact=contact or anonymous or "",
+        kind=kind,
+        contact=user or anonymous or "",
+        linked=linked_name(raw, kind, user, anonymous),
         name=event_name(raw, kind),
         properties=event_properties(raw, kind),
         context=context,
         writes=object_field(context, "traits") | own_writes(raw, kind),
+        list_name=wanted(raw, "list") if kind == "list" else None,
+        added=kind == "list" and list_action(raw) == "added",
         message_id=message_id if isinstance(message_id, str) and message_id else None,
         timestamp=timestamp,
         received=received if received is not None else timestamp,  # type: ignore[arg-type]
     )
 
 
+def parse_definitions(raw: dict[str, Any]) -> Definitions:
+    received = time_field(raw, "receivedAt")
+    if received is None:
+        raise Rejected("expected receivedAt, got none")
+    parts = [raw.get("segments"), raw.get("scores", [])]
+    if not all(isinstance(part, list) and all(isinstance(one, dict) for one in part) for part in parts):
+        raise Rejected(f"expected lists of segments and scores, got {raw!r}")
+    return Definitions(raw["segments"], raw.get("scores", []), received)
+
+
+def wanted(raw: dict[str, Any], key: str) -> str:
+    """The text of a field that the event's type can't do without."""
+    value = text_field(raw, key)
+    if value is None:
+        raise Rejected(f"expected {key}, got none")
+    return value
+
+
+def linked_name(raw: dict[str, Any], kind: str, user: str | None, anonymous: str | None) -> str | None:
+    """The name that the event asks to link to its contact."""
+    if kind == "alias":
+        return wanted(raw, "previousId")
+    return anonymous if kind == "identify" and user else None
+
+
+def list_action(raw: dict[str, Any]) -> str:
+    action = wanted(raw, "action")
+    if action not in ("added", "removed"):
+        raise Rejected(f"expected action to be added or removed, got {action!r}")
+    return action
+
+
 def event_name(raw: dict[str, Any], kind: str) -> str | None:
     if kind == "track":
-        name = text_field(raw, "event")
-        if name is None:
-            raise Rejected("expected an event name, got none")
-        return name
+        return wanted(raw, "event")
     return {"page": "Page Viewed", "screen": "Screen Viewed"}.get(kind)
 
 
@@ -212,9 +143,7 @@ def own_writes(raw: dict[str, Any], kind: str) -> dict[str, Any]:
     if kind == "identify":
         return object_field(raw, "traits")
     if kind == "group":
-        group = text_field(raw, "groupId")
-        if group is None:
-            raise Rejected("expected groupId, got none")
+        group = wanted(raw, "groupId")
         return {f"group.{key}": value for key, value in object_field(raw, "traits").items()} | {"group.id": group}
     return {}
 

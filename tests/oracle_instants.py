@@ -1,0 +1,110 @@
+"""Every instant at which time alone could change an answer, found without looking at what the answers are.
+
+Those are the times and dates that stand anywhere in the history, each moved by each length that the definitions give;
+the local midnights of every zone in play, where there are calendar words; and the crossings of scores, which between
+two such instants only rise or only fall.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, timedelta, tzinfo
+from typing import Any
+
+from tests import oracle_calendar as calendar
+from tests.oracle_conditions import conditions_in
+from tests.oracle_contact import Contact
+from tests.oracle_definitions import Plan, durations_in, has_calendar_words, mappings_in, scalars_in, zones_named
+from tests.oracle_scores import HALF_LIVES
+from tests.oracle_values import duration, instant, look_up, number_of
+
+DAY = timedelta(days=1)
+
+
+def moments(plan: Plan, contact: Contact, after: int, last: int) -> list[int]:
+    """The instants after the one and by the other, in order."""
+    zones = zones_in_play(plan, contact)
+    moved = {
+        at + sign * length
+        for tree in plan.trees()
+        for lengths in [{0, *lengths_in(tree)}]
+        for at in instants_in(contact, zones)
+        for length in lengths
+        for sign in (1, -1)
+        if after < at + sign * length <= last
+    }
+    return sorted(moved | (midnights(zones, after, last) if has_calendar_words(plan.trees()) else set()))
+
+
+def lengths_in(tree: dict[str, Any]) -> set[int]:
+    """The durations in the tree, and those that it says otherwise: the edges of periods, the end of a decay, sums."""
+    lengths = durations_in(tree)
+    for mapping in mappings_in(tree):
+        if "half_life" in mapping:
+            lengths.add(HALF_LIVES * duration(mapping["half_life"]))
+        if "regularly" in mapping:
+            every, periods = duration(mapping["regularly"]["every"]), int(mapping["regularly"]["periods"])
+            lengths |= {period * every for period in range(1, periods + 1)}
+        if "sequence" in mapping:  # a match completes so long after its last event, and counts for so long
+            lengths |= {one + other for one in durations_in(mapping["sequence"]) for other in durations_in(mapping)}
+    return lengths
+
+
+def zones_in_play(plan: Plan, contact: Contact) -> set[tzinfo]:
+    """UTC, the zones that the definitions name, and all that the contact has been in."""
+    own = [look_up(event.writes, "timezone") for event in contact.events]
+    zones = [calendar.zone_named(name) for name in (*zones_named(plan.trees()), *own)]
+    return {UTC, *(zone for zone in zones if zone is not None)}
+
+
+def instants_in(contact: Contact, zones: set[tzinfo]) -> set[int]:
+    """Every time and date that stands anywhere in the contact's history, read in each of the zones."""
+    found = {event.t for event in contact.events}
+    for event in contact.events:
+        for scalar in scalars_in([event.properties, event.context, event.writes]):
+            found |= {date for zone in zones if (date := instant(scalar, zone)) is not None}
+    return found
+
+
+def midnights(zones: set[tzinfo], after: int, last: int) -> set[int]:
+    """The local midnights after the one instant and by the other."""
+    found = set()
+    for zone in zones:
+        day, end = calendar.local_day(after, zone), calendar.local_day(last, zone) + DAY
+        while day <= end:
+            found.add(calendar.midnight(day, zone))
+            day += DAY
+    return {at for at in found if after < at <= last}
+
+
+def crossing(plan: Plan, score_at: Callable[[dict[str, Any], int], Any], after: int, before: int) -> int | None:
+    """The first instant between the two, both left out, at which a score has passed or left a threshold it is read by.
+
+    Nothing else may change between them: there the score decays towards what doesn't, and goes one way only.
+    """
+    found = []
+    for score, limit in thresholds(plan):
+
+        def side(now: int, score: dict[str, Any] = score, limit: Any = limit) -> int:
+            total = score_at(score, now)
+            return (total > limit) - (total < limit)
+
+        first, end = after, before - 1
+        if end <= first or side(first) == side(end):
+            continue
+        while end - first > 1:
+            middle = (first + end) // 2
+            first, end = (middle, end) if side(middle) == side(after) else (first, middle)
+        found.append(end)
+    return min(found, default=None)
+
+
+def thresholds(plan: Plan) -> list[tuple[dict[str, Any], Any]]:
+    """Each score with each number that it is compared with."""
+    read = [one for segment in plan.segments.values() for one in conditions_in(segment["when"]) if "score" in one]
+    pairs = {
+        (one["score"], number_of(limit))
+        for one in read
+        for name, operand in one.items()
+        if name != "score"
+        for limit in (operand if isinstance(operand, list) else [operand])
+    }
+    return [(plan.scores[name], limit) for name, limit in pairs]
