@@ -104,6 +104,11 @@ def eq_key(value: Any) -> str:
     return text
 
 
+def keys_of(values: Sequence[Any]) -> set[str | None]:
+    """The `eq_key`s of the elements of an array, None among them where one is absent (null or empty text)."""
+    return {None if value is None or value == "" else eq_key(value) for value in values}
+
+
 def key_text(value: Any) -> str | None:
     """The key that a value makes for `per`: text itself, a number in its shortest plain form, `true`, `false`; else None."""
     return None if value == "" else plain(value)
