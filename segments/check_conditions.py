@@ -135,12 +135,15 @@ class ConditionChecker:
 
     def _score(self, found: dict[str, Any], depth: int) -> Condition | None:
         report = self.report
-        report.only(found, ("score", *ORDER_OPERATORS))
+        known = ("score", *ORDER_OPERATORS)
+        report.only(found, known)
         with report.at("score"):
             id = check_text(report, found["score"])
             if id is not None:
                 self.scores.append((id, report.here()))
         operators = [key for key in found if key in ORDER_OPERATORS]
+        if not operators and any(key not in known for key in found):
+            return None  # what was meant as the operator has been said to be none
         if len(operators) != 1:
             got = " and ".join(map(repr, operators)) or "none"
             report.say(f"expected one of {', '.join(ORDER_OPERATORS)} beside `score`, got {got}")

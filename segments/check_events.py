@@ -85,8 +85,6 @@ def _check_exceptions(report: Report, found: Any) -> Names | None:
             if isinstance(item, dict) and list(item) == ["prefix"]:
                 with report.at("prefix"):
                     prefixes.add(check_text(report, item["prefix"]))
-            elif item == "*":
-                report.say("expected a name, got '*', which would leave no event")
             else:
                 names.add(check_text(report, item))
     if len(report.errors) > before:

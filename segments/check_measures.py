@@ -34,17 +34,20 @@ def _check_count(report: Report, kind: str, found: Any, tz: Tz) -> Measure | Non
     else:
         exact = check_number(report, found)
         tests = None if exact is None else (Test("eq", exact),)
-    return None if tests is None or not _thresholds_small(report, tests) else Measure(kind, tests)
+    small = tests is not None and _thresholds_small(report, tests, bare=not isinstance(found, dict))
+    return Measure(kind, tests) if tests is not None and small else None
 
 
-def _thresholds_small(report: Report, tests: tuple[Test, ...]) -> bool:
-    """Whether what is counted is never asked to be more than is kept."""
+def _thresholds_small(report: Report, tests: tuple[Test, ...], bare: bool = False) -> bool:
+    """Whether what is counted is never asked to be more than is kept; `bare`: there is a number and no operator."""
+    before = len(report.errors)
     for test in tests:
-        for threshold in test.argument if isinstance(test.argument, tuple) else (test.argument,):
+        several = isinstance(test.argument, tuple)
+        for at, threshold in enumerate(test.argument if several else (test.argument,)):
             if threshold > THRESHOLD_MAX:
-                report.say(f"expected a threshold of at most {THRESHOLD_MAX}, got {threshold}")
-                return False
-    return True
+                with report.at(*(() if bare else (test.operator,)), *((at,) if several else ())):
+                    report.say(f"expected a threshold of at most {THRESHOLD_MAX}, got {threshold}")
+    return len(report.errors) == before
 
 
 def _check_value(report: Report, kind: str, found: Any, tz: Tz) -> Measure | None:
@@ -54,6 +57,9 @@ def _check_value(report: Report, kind: str, found: Any, tz: Tz) -> Measure | Non
     with report.at("of"):
         path = check_path(report, found["of"])
     asked = {key: value for key, value in found.items() if key != "of"}
+    if not asked:
+        report.say(f"expected a number test beside `of` (one or more of {', '.join(NUMBER_OPERATORS)}), got none")
+        return None
     tests = check_tests(report, asked, Scope(traits=False), NUMBER_OPERATORS)
     if path is None or tests is None or (kind == "distinct" and not _thresholds_small(report, tests)):
         return None

@@ -57,8 +57,11 @@ def _check_step(report: Report, found: Any, tz: Tz, *, first: bool, last: bool) 
     if not isinstance(found, dict) or not found:
         report.expected("a step (a mapping with `event` or `absent`)", found)
         return None
-    report.only(found, ("event", "absent", "within", *MATCHING_KEYS))
+    known = ("event", "absent", "within", *MATCHING_KEYS)
+    report.only(found, known)
     kinds = [key for key in ("event", "absent") if key in found]
+    if not kinds and any(key not in known for key in found):
+        return None  # what was meant as one of the two has been said to be none
     if len(kinds) != 1:
         report.say(f"expected a step with `event` or `absent`, got {'both' if kinds else 'neither'}")
         return None

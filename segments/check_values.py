@@ -4,6 +4,7 @@ Each function takes a report and a piece of data, adds what is wrong to the repo
 checked value.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,16 +65,18 @@ def check_word(report: Report, found: Any, words: Iterable[str], what: str) -> s
 
 def check_number(report: Report, found: Any) -> Number | None:
     """A number, or text that is one."""
-    exact = None
-    try:
-        exact = number(found)
-    except OverflowError:
-        report.say("expected a number that a double can hold, got a larger one")
-        return None
-    if exact is None or exact != exact or exact in (float("inf"), float("-inf")):
-        report.expected("a number", found)
-        return None
+    exact = number(found) if _held(found) else None
+    if exact is None:
+        report.expected("a number" if _held(found) else "a number that a double can hold", found)
     return exact
+
+
+def _held(found: Any) -> bool:
+    """False for a number that no double can hold: data that wasn't read from text has them too."""
+    try:
+        return not isinstance(found, int | float) or math.isfinite(found)
+    except OverflowError:
+        return False
 
 
 def check_integer(report: Report, found: Any, low: int, high: int) -> int | None:

@@ -11,12 +11,17 @@ from typing import Any, ClassVar
 import yaml
 
 from segments.errors import DefinitionErrors
+from segments.report import shown
 
 BYTES_MAX = 10 * 1024 * 1024
 # an alias costs nothing to read and everything to walk: a node may be met this often in all
 NODES_MAX = 1_000_000
 # definitions nest some forty levels at most; what reads them recurses
 DEPTH_MAX = 200
+
+_INFINITY = float("inf")
+# what JSON's readers agree on; beyond, a number is its nearest double anyway
+_INTEGER_MAX = 2**63 - 1
 
 _Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,9 +37,9 @@ class _CoreLoader(_Base):  # type: ignore[valid-type,misc]
             key = self.construct_object(key_node, deep=True)
             where = f"line {key_node.start_mark.line + 1}, column {key_node.start_mark.column + 1}"
             if not isinstance(key, str):
-                raise _Unreadable(f"expected a key that is text, got {key!r} - at {where}")
+                raise _Unreadable(f"expected a key that is text, got {shown(key)} - at {where}")
             if key in made:
-                raise _Unreadable(f"expected each key once, got {key!r} again - at {where}")
+                raise _Unreadable(f"expected each key once, got {shown(key)} again - at {where}")
             made[key] = self.construct_object(value_node, deep=True)
         return made
 
@@ -47,18 +52,47 @@ def _mapping(loader: _CoreLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node)
 
 
-def _integer(loader: _CoreLoader, node: yaml.ScalarNode) -> int:
-    text = node.value
-    if len(text) > 400:
-        raise _Unreadable(f"expected a number that a double can hold, got {text[:20]!r}...")
-    if text.startswith("0o"):
-        return int(text[2:], 8)
-    return int(text[2:], 16) if text.startswith("0x") else int(text)
+class Unheld(float):
+    """A number that no double can hold, as it was written: where one is expected, `check` says so and where."""
+
+    def __new__(cls, text: str) -> "Unheld":
+        made = super().__new__(cls, "nan")
+        made.text = text
+        return made
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _integer(loader: _CoreLoader, node: yaml.ScalarNode) -> int | float:
+    return _integer_of(node.value)
 
 
 def _float(loader: _CoreLoader, node: yaml.ScalarNode) -> float:
-    text = node.value.lower()
-    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    return _float_of(node.value)
+
+
+def _integer_of(text: str) -> int | float:
+    if len(text) > 400:
+        return Unheld(text)
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    exact = int(text if base == 10 else text[2:], base)
+    if -_INTEGER_MAX <= exact <= _INTEGER_MAX:
+        return exact
+    try:
+        return float(exact)
+    except OverflowError:
+        return Unheld(text)
+
+
+def _float_of(text: str) -> float:
+    if ".inf" in text.lower() or ".nan" in text.lower():
+        return Unheld(text)
+    nearest = float(text)
+    digits = text.lower().partition("e")[0].strip("+-0.")
+    return Unheld(text) if nearest in (_INFINITY, -_INFINITY) or (nearest == 0 and digits) else nearest
 
 
 _RESOLVERS = (
@@ -122,12 +156,14 @@ def _read_json(text: str) -> Any:
         made: dict[str, Any] = {}
         for key, value in pairs:
             if key in made:
-                raise _Unreadable(f"expected each key once, got {key!r} again")
+                raise _Unreadable(f"expected each key once, got {shown(key)} again")
             made[key] = value
         return made
 
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(
+            text, object_pairs_hook=once, parse_int=_integer_of, parse_float=_float_of, parse_constant=Unheld
+        )
     except ValueError:
         return _MISSING
 

@@ -1,11 +1,22 @@
 """Bad definitions: each error names segment, path, what was expected and what was found; all of a file at once."""
 
 import pathlib
+import random
+from typing import Any
 
+import hypothesis.strategies as st
 import pytest
 import yaml
+from hypothesis import example, given, settings
 
-from segments import DefinitionErrors, load
+from segments import DefinitionErrors, load, load_data
+from segments.check_conditions import CONDITIONS_MAX, HEADS
+from segments.check_measures import MEASURES
+from segments.check_tests import TRAIT_OPERATORS
+from segments.check_times import WORDS
+from segments.conditions import walk
+from segments.read import read_text
+from segments.report import ERRORS_MAX
 
 GOLDEN = yaml.safe_load((pathlib.Path(__file__).parent / "bad_definitions.yaml").read_text())
 
@@ -85,3 +96,180 @@ def test_a_reference_to_nobody_is_said_beside_other_errors() -> None:
     text = "segments: [{id: a, when: {segment: nobody}}, {id: b, when: {event: ''}}, {id: c, when: {segment: b}}]"
 
     assert [line.split(":")[0] for line in errors_of(text)] == ["segment 'b'", "segment 'a'"]
+
+
+def test_errors_without_end_end() -> None:
+    """A file of ten megabytes of slips would say nothing that its first thousand lines don't."""
+    lines = errors_of("segments: [{id: s, when: {any: [" + ", ".join(["{evnt: X}"] * 5_000) + "]}}]")
+    assert len(lines) <= CONDITIONS_MAX + 1
+
+    lines = errors_of("segments: [" + ", ".join(["{}"] * 5_000) + "]")
+    assert len(lines) == ERRORS_MAX + 1
+    assert lines[-1] == f"file: expected fewer than {ERRORS_MAX} errors, got more; the rest is not checked"
+
+
+def test_a_key_without_end_is_shown_short_and_compared_with_nothing() -> None:
+    """What is close is found in time that grows with the square of the length."""
+    (error,) = errors_of(f"segments: [{{id: s, when: {{? {'x' * 100_000} : 1}}}}]")
+
+    assert len(error) < 500
+
+
+def test_conditions_and_steps_are_counted_together() -> None:
+    """256 of them are taken, one more isn't."""
+    steps = [{"event": "X"}] * 254
+    fits = {"any": [{"sequence": steps}]}
+    load_data({"segments": [{"id": "s", "when": fits}]})
+
+    with pytest.raises(DefinitionErrors) as caught:
+        load_data({"segments": [{"id": "s", "when": {"any": [{"sequence": [*steps, {"event": "X"}]}]}}]})
+    assert caught.value.errors == [
+        "segment 's': expected at most 256 conditions and steps in a segment, got more - at $.when"
+    ]
+
+
+# ---- whatever is written --------------------------------------------------------------------------------------------
+
+WORDS_OF_THE_LANGUAGE = [
+    *(
+        "segments",
+        "scores",
+        "rules",
+        "id",
+        "when",
+        "tz",
+        "hold",
+        "enter",
+        "leave",
+        "per",
+        "carry",
+        "backfill",
+        "silent",
+    ),
+    *HEADS,
+    *MEASURES,
+    *TRAIT_OPERATORS,
+    *WORDS,
+    *(
+        "where",
+        "within",
+        "ago",
+        "since",
+        "until",
+        "local_time",
+        "weekdays",
+        "by",
+        "of",
+        "absent",
+        "completed",
+        "started",
+    ),
+    *("every", "periods", "at_least", "times", "points", "expires", "lasting", "half_life", "min", "max", "for"),
+    *("default", "percent", "salt", "last_days", "next_weeks", "days_ago", "prefix", "any_except", "ignore_case"),
+]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([10**400, -(10**400), 1e308, 2**63, 10_001])
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["contact", "Europe/Paris", "30d", "0s", "2026-03-01", "9999-12-31", "0001-01-01", "mon", "24:00"]
+    )
+    | st.sampled_from(WORDS_OF_THE_LANGUAGE)
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(WORDS_OF_THE_LANGUAGE) | st.text(max_size=4), inner, max_size=5)
+    ),
+    max_leaves=30,
+)
+
+
+def taken_or_refused(data: Any) -> None:
+    """Fails where the data gives anything but definitions or a list of errors."""
+    try:
+        definitions = load_data(data)
+    except DefinitionErrors as error:
+        assert error.errors and all(line.count(" - at $") >= 1 for line in error.errors)
+    else:
+        for segment in definitions.segments:
+            assert sum(1 for _ in walk(segment.when)) <= CONDITIONS_MAX
+
+
+@given(ANYTHING)
+def test_any_data_at_all_gives_definitions_or_errors(data: Any) -> None:
+    """Never another exception."""
+    taken_or_refused(data)
+    taken_or_refused({"segments": [data]})
+    taken_or_refused({"segments": [{"id": "s", "when": data}]})
+    taken_or_refused({"scores": [{"id": "s", "rules": [data]}]})
+
+
+@given(st.text() | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
+@example("segments: !!python/object/apply:os.system [exit]")
+@example("segments: &a [*a]")
+@example("? [a]\n: b")
+@example("segments: !!binary x")
+@example("segments: 2026-01-01T00:00:00Z\n---\nsegments: []")
+@example('{"segments": 1e400000}')
+def test_any_text_at_all_gives_definitions_or_errors(text: str) -> None:
+    """As it comes from a file that was none."""
+    try:
+        load(text)
+    except DefinitionErrors as error:
+        assert error.errors
+
+
+EVERYTHING = """
+segments:
+  - {id: a, tz: contact, when: {all: [{trait: t, anniversary: {next_days: 7}}, {not: {segment: b}}, {score: lead, gte: 8}]}}
+  - id: b
+    per: cart
+    carry: [email]
+    hold: {enter: 5m}
+    when:
+      any:
+        - {event: [A, B], where: {total: {gte: 50, lt: {trait: t}}, any: [1, 2]}, ago: [30d, 1d], sum: {of: x, gt: 1}}
+        - {event: {any_except: [{prefix: E}]}, local_time: ["22:00", "04:00"], weekdays: [mon], latest: {a: {has: b}}}
+        - {sequence: [{event: A}, {absent: B, within: 1h}], by: cart, completed: {within: 7d}, tz: Europe/Paris}
+        - {held: {trait: items, any_item: {price: {gt: 5}}}, for: 3d}
+        - {event: X, by: sku, regularly: {every: 1d, periods: 7, at_least: 3}}
+        - {sample: {percent: 10}}
+        - {known: {older_than: 3d}}
+        - {subscribed: news, default: true}
+scores:
+  - {id: lead, half_life: 3d, min: 0, rules: [{event: A, points: 5}, {trait: t, eq: 1, points: 2}]}
+"""
+
+
+def mutated(data: Any, choose: random.Random) -> Any:
+    """The data with one value at a random place replaced, or one key taken away or renamed."""
+    if not isinstance(data, dict | list) or not data or choose.random() < 0.05:
+        return choose.choice(
+            [None, True, 0, -1, 1e400, "", "x", "30d", [], {}, [data], {"trait": data}, data, "contact"]
+        )
+    if isinstance(data, list):
+        at = choose.randrange(len(data))
+        return [mutated(item, choose) if n == at else item for n, item in enumerate(data)]
+    at = choose.choice(list(data))
+    kind = choose.random()
+    if kind < 0.1:
+        return {key: value for key, value in data.items() if key != at}
+    if kind < 0.2:
+        return {choose.choice(WORDS_OF_THE_LANGUAGE) if key == at else key: value for key, value in data.items()}
+    return {key: mutated(value, choose) if key == at else value for key, value in data.items()}
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**32), st.integers(1, 4))
+def test_a_slip_anywhere_in_a_good_file_gives_definitions_or_errors(seed: int, slips: int) -> None:
+    """Deeper than anything made at random from nothing gets."""
+    choose = random.Random(seed)
+    data = read_text(EVERYTHING.replace("{not: {segment: b}}", "{not: {segment: a}}"), "everything")
+    for _ in range(slips):
+        data = mutated(data, choose)
+    taken_or_refused(data)
