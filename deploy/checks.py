@@ -1,7 +1,7 @@
 """Everything CI checks, one step after the other, with the time each took. `deploy/test` runs it.
 
 Every step runs even where one before it failed, so that one run tells all. Arguments are given to pytest; a selection
-that leaves one of the two test steps without a test is fine, one that leaves both without is a failure.
+that leaves a test step without a test is fine, one that leaves all without is a failure.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from compile_core import missing
+from compiled_core import PURE
 from services import Kafka, Redis, ServiceError
 from tools import ROOT, RUN
 
 BIN = Path(sys.executable).parent
 NO_TESTS = 5  # pytest's exit status where nothing was selected
+# run on both builds of the core
+CORE_TESTS = [f"tests/{name}" for name in ("cases", "property", "realdata", "scenarios", "simulation", "unit/segments")]
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,31 @@ def static_checks() -> list[Result]:
     return [run(name, [str(BIN / command), *arguments]) for name, (command, *arguments) in words.items()]
 
 
+def core_is_compiled() -> bool:
+    """Whether Python runs the compiled core here; False in pure Python."""
+    code = "import segments.evaluate as core; print(core.__file__)"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    return said != "" and not said.endswith(".py\n")
+
+
+def core_tests(arguments: Sequence[str]) -> list[Result]:
+    """The tests of the core on its sources, where the others ran on the compiled one."""
+    if core_is_compiled():
+        pytest = [sys.executable, "-m", "pytest", "-q", "-m", "not kafka", *(arguments or CORE_TESTS)]
+        return [run("tests of the core in pure Python", pytest, {**os.environ, PURE: "1"})]
+    if os.environ.get(PURE) or missing():
+        return []
+    print(
+        "\nerror: expected a compiled core, as there is a C compiler, found none: .run/setup.log says why", flush=True
+    )
+    return [Result("compiled core", 1, 0.0)]
+
+
 def tests(arguments: Sequence[str]) -> list[Result]:
     """The tests that need nothing, then those that need a broker and a Redis, which are started for them."""
     pytest = [sys.executable, "-m", "pytest", "-q"]
     plain = run("tests", [*pytest, "-m", "not kafka", *arguments])
+    pure = core_tests(arguments)
     began = time.monotonic()
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="test-", dir=RUN))
@@ -73,18 +98,18 @@ def tests(arguments: Sequence[str]) -> list[Result]:
             redis = stack.enter_context(Redis(directory / "redis"))
         except ServiceError as error:
             print(f"\nerror: {error}", flush=True)
-            return [plain, Result("tests on Kafka and Redis", 1, time.monotonic() - began)]
+            return [plain, *pure, Result("tests on Kafka and Redis", 1, time.monotonic() - began)]
         addresses = {"TIDEGATE_TEST_BROKER": kafka.address, "TIDEGATE_TEST_REDIS": redis.url}
         real = run("tests on Kafka and Redis", [*pytest, "-m", "kafka", *arguments], {**os.environ, **addresses})
     if real.status in (0, NO_TESTS):
         shutil.rmtree(directory)
     else:
         print(f"the logs of Kafka and Redis are kept in {directory}", flush=True)
-    return [plain, real]
+    return [plain, *pure, real]
 
 
 def passed(static: Sequence[Result], tested: Sequence[Result]) -> bool:
-    """Whether every step is ok; one test step may have had nothing to run, not both."""
+    """Whether every step is ok; a test step may have had nothing to run, not all of them."""
     return (
         all(result.status == 0 for result in static)
         and all(result.status in (0, NO_TESTS) for result in tested)

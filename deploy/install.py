@@ -1,4 +1,6 @@
-"""Sets a checkout up: the programs it needs, `.venv` with the pinned packages, Kafka's jars. `deploy/setup` runs it.
+"""Sets a checkout up: the programs it needs, `.venv` with the pinned packages and the compiled core, Kafka's jars.
+
+`deploy/setup` runs it.
 
 What is there already is left as it is, so a second run takes a second. Root on Debian or Ubuntu gets what is missing
 by apt-get; anyone else is told in one line. Standard library only: it runs before anything is installed.
@@ -18,11 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from compiled_core import PURE
 from tools import ROOT, RUN, ServiceError, java, kafka_libs, locked, redis_server, tail
 
 JAVA_MIN = 17
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "deploy" / "constraints.txt"
+COMPILED = VENV / "compiled"
 LOG = RUN / "setup.log"
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -102,7 +106,8 @@ def install_venv() -> None:
         if not venv_is_sound():
             run([sys.executable, "-m", "venv", "--clear", str(VENV)])
         pip = [str(VENV / "bin" / "python"), "-m", "pip", "--no-input", "--disable-pip-version-check"]
-        run([*pip, "install", "-q", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[dev]"])
+        # the core is compiled in its own place: an editable installation has no use for the compiler
+        run([*pip, "install", "-q", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[dev]"], env={**os.environ, PURE: "1"})
         stamp.write_text(wanted)
 
 
@@ -124,6 +129,49 @@ def venv_stamp() -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
+def install_core() -> None:
+    """Compiles the core where it can be, and has `.venv` find it; else says in a line that it runs in pure Python."""
+    if os.environ.get(PURE):
+        return
+    stamp, lacking = core_plan()
+    if not (COMPILED / stamp).exists():
+        if lacking:
+            say(f"the core runs in pure Python here, slower than compiled; to have it compiled, install {lacking}")
+            return
+        try:
+            compile_core(stamp)
+        except SetupError:
+            say(f"the core could not be compiled and runs in pure Python; {LOG} says why")
+            return
+    have_core_found()
+
+
+def compile_core(stamp: str) -> None:
+    """Compiles the core of this stamp; raises SetupError. The one before goes."""
+    with step("compiling the core"):
+        run([str(VENV / "bin" / "python"), str(ROOT / "deploy" / "compile_core.py"), str(COMPILED / stamp)])
+    for other in COMPILED.iterdir():
+        if other.name not in (stamp, "cache"):
+            shutil.rmtree(other)
+
+
+def core_plan() -> tuple[str, str]:
+    """The stamp of the core as `.venv`'s Python has it, and what the machine lacks to compile it for that Python."""
+    code = "import compile_core, compiled_core as c; print(c.stamp(compile_core.ROOT)); print(compile_core.missing())"
+    argv = [str(VENV / "bin" / "python"), "-c", code]
+    said = subprocess.run(argv, cwd=ROOT / "deploy", capture_output=True, text=True, check=True).stdout
+    stamp, lacking = said.split("\n")[:2]
+    return stamp, lacking
+
+
+def have_core_found() -> None:
+    """Puts what finds the compiled core among `.venv`'s packages, with the line that each Python runs at its start."""
+    (packages,) = VENV.glob("lib/python*/site-packages")
+    shutil.copy(ROOT / "deploy" / "compiled_core.py", packages / "tidegate_compiled_core.py")
+    line = f"import tidegate_compiled_core as core; core.install({str(ROOT)!r}, {str(COMPILED)!r})\n"
+    (packages / "tidegate_compiled_core.pth").write_text(line)
+
+
 def run(argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
     """Runs a command with its output in the log; raises SetupError with that output when it fails."""
     done = subprocess.run(
@@ -141,9 +189,14 @@ def run(argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
 def step(doing: str) -> Iterator[None]:
     """Tells a person what is being done, and how long it took."""
     began = time.monotonic()
-    print(f"{doing} ...", file=sys.stderr, flush=True)
+    say(f"{doing} ...")
     yield
-    print(f"{doing}: done in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    say(f"{doing}: done in {time.monotonic() - began:.0f} s")
+
+
+def say(line: str) -> None:
+    """A line for a person, on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -152,6 +205,7 @@ def main() -> None:
         with locked("setup", "another set-up of this checkout is running, waiting for it to end"):
             install_programs()
             install_venv()
+            install_core()
             kafka_libs()
     except (SetupError, ServiceError) as error:
         sys.exit(f"error: {error}")

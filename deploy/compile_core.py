@@ -1,0 +1,69 @@
+"""Compiles the core with mypyc into a folder: `python deploy/compile_core.py FOLDER`. `deploy/setup` and wheels use it.
+
+What is compiled are the modules that events go through. The others stay with Python: those that read, check and explain
+definitions are seldom run, and one inherits from a class written in C, which mypyc can't do; nor can it compile the
+Structs of msgspec, which are C already.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMAS = ("events", "instants")
+SELDOM_RUN = ("__init__", "check", "errors", "explain", "read", "report", "warn")
+STRUCT = "msgspec.Struct"
+
+
+def missing() -> str:
+    """What this machine lacks for compiling, in the words of Debian; empty where it lacks nothing."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return compiler if compiler == "clang" else "gcc"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        return f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
+    return ""
+
+
+def sources(root: Path = ROOT) -> list[str]:
+    """The modules to compile, as paths from `root`."""
+    core = [path for path in sorted((root / "segments").glob("*.py")) if not path.stem.startswith(SELDOM_RUN)]
+    written_in_c = [path for path in core if STRUCT in path.read_text()]
+    found = [
+        *(root / "schemas" / f"{name}.py" for name in SCHEMAS),
+        *(path for path in core if path not in written_in_c),
+    ]
+    return [str(path.relative_to(root)) for path in found]
+
+
+def compile_core(folder: Path, cache: Path) -> None:
+    """Compiles into `folder`, which then holds the extension modules as packages have them and the library they share.
+
+    The folder appears whole or not at all; what mypy knows of the sources is kept in `cache`, for the next time. Raises
+    SystemExit where the compiler fails, after it said why.
+    """
+    # both look at the machine when they are imported, and are there only where something is to be compiled
+    from mypyc.build import mypycify
+    from setuptools import setup
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made, waste = Path(scratch, "made"), Path(scratch, "waste")
+        os.chdir(ROOT)  # tracebacks name the sources as they are given here
+        # types are checked elsewhere, with all that is known of other packages: here they only have to be of use
+        options = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={cache}"]
+        extensions = mypycify([*options, *sources()], opt_level="2", debug_level="0", target_dir=str(waste / "c"))
+        arguments = ["-q", "build_ext", "--build-lib", str(made), "--build-temp", str(waste)]
+        setup(name="core", packages=[], ext_modules=extensions, script_args=arguments)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]).resolve()
+    compile_core(target, target.parent / "cache")
