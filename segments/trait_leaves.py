@@ -86,7 +86,8 @@ class UnchangedFor:
     def __init__(self, condition: TraitIs) -> None:
         self.key: int = leaf_key(condition)
         self.ways = trait_ways(condition.path)
-        self.traits: frozenset[str] = trait_keys(condition.path)
+        self.keys: tuple[str, ...] = tuple(key for key, _ in self.ways)
+        self.traits: frozenset[str] = frozenset(self.keys)
         self.duration_ms: int = condition.test.argument
 
     def write(
