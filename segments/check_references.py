@@ -16,6 +16,17 @@ class Reference(NamedTuple):
     place: Place
 
 
+def scores_read(when: Any) -> set[str]:
+    """The ids of the scores that a condition reads, as it is written and has been checked."""
+    if isinstance(when, list):
+        return set().union(*map(scores_read, when))
+    if not isinstance(when, dict):
+        return set()
+    if "score" in when:
+        return {when["score"]}
+    return set().union(*(scores_read(when[head]) for head in ("all", "any", "none", "not", "held") if head in when))
+
+
 def check_references(
     report: Report,
     named: Iterable[Reference],

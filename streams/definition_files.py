@@ -1,6 +1,6 @@
-"""Files of segments and rules, read together and checked against what is in force.
+"""Files of segments, scores and rules, read together and checked against what is in force.
 
-A segment may name one of another file or one in force, a rule likewise; so what is checked is what would be in force.
+What a segment or a rule names may stand in another file or be in force; so what is checked is what would be in force.
 All errors of all files are found at once, and nothing of them is taken where there is one.
 """
 
@@ -19,8 +19,9 @@ from streams.revisions import InForce, Kind, Name
 
 # no character takes more than four bytes; a device would otherwise fill memory before its text is measured
 FILE_BYTES_MAX = 4 * BYTES_MAX
+_KINDS: tuple[tuple[str, Kind], ...] = (("segments", "segment"), ("scores", "score"))
 # an error about what has no id of its own is placed in the list of all files together, which no author has ever seen
-_LISTED = re.compile(r"[^:]+: (.*) - at \$\.segments\[(\d+)\](.*)", re.DOTALL)
+_LISTED = re.compile(r"[^:]+: (.*) - at \$\.(segments|scores)\[(\d+)\](.*)", re.DOTALL)
 _SUBJECT = re.compile(r"(segment|score|rule) '([a-z0-9._-]+)': ")
 
 
@@ -67,18 +68,20 @@ def open_files(paths: Sequence[str]) -> list[File]:
 def check_files(files: Sequence[File], in_force: InForce, templates: Path) -> Checked:
     """What the files would put in force beside `in_force`; raises `DefinitionsRefused` with all errors, a line each."""
     draft = _Draft(files, templates)
-    bodies = draft.bodies("segments", "segment")
-    definitions = draft.definitions(_others(in_force.segments, bodies))
+    bodies = {key: draft.bodies(key, kind) for key, kind in _KINDS}
+    there = {"segments": in_force.segments, "scores": in_force.scores}
+    definitions = draft.definitions({key: _others(there[key], bodies[key]) for key in there})
     rules = draft.rules
-    ids = [*bodies, *(record.id for record in in_force.segments)]
+    ids = [*bodies["segments"], *(record.id for record in in_force.segments)]
     draft.errors += check_segments(rules.values(), ids)
     if draft.errors or definitions is None:
         raise DefinitionsRefused(*draft.lines())
-    own = {segment.id: segment.body for segment in definitions.segments if segment.id in bodies}
+    own = {segment.id: segment.body for segment in definitions.segments if segment.id in bodies["segments"]}
     draft.errors += _keys_kept(own, in_force)
     if draft.errors:
         raise DefinitionsRefused(*draft.lines())
     named: dict[Name, dict[str, Any]] = {("segment", id): body for id, body in own.items()}
+    named |= {("score", score.id): score.body for score in definitions.scores if score.id in bodies["scores"]}
     return Checked(named | {("rule", id): rule.body for id, rule in rules.items()}, definitions)
 
 
@@ -103,10 +106,10 @@ def find(in_force: InForce, ids: Iterable[str]) -> list[Name]:
 def check_removal(in_force: InForce, removed: Sequence[Name]) -> None:
     """Raises `DefinitionsRefused`, naming what refers to it, where something that stays needs one of `removed`."""
     staying = [record for name, record in in_force.records.items() if name not in removed]
-    segments = [record.body for record in staying if record.kind == "segment"]
+    bodies = {key: [record.body for record in staying if record.kind == kind] for key, kind in _KINDS}
     errors: list[str] = []
     try:
-        load_data({"segments": segments, "rules": []})
+        load_data({**bodies, "rules": []})
     except DefinitionErrors as error:
         errors += error.errors
     rules = [rule_of(record.body) for record in staying if record.kind == "rule"]
@@ -152,16 +155,20 @@ class _Draft:
                 found[body["id"]] = body
         return found
 
-    def definitions(self, others: Sequence[dict[str, Any]]) -> Definitions | None:
-        """The segments of the files and `others` together, None with something in `errors`."""
-        placed = [(name, n, body) for name, data in self._data for n, body in enumerate(data.get("segments", []))]
-        own = [body for _, _, body in placed]
-        rest = {key: value for _, data in self._data for key, value in data.items() if key not in ("segments", "rules")}
+    def definitions(self, others: Mapping[str, Sequence[dict[str, Any]]]) -> Definitions | None:
+        """The segments and scores of the files and `others` together, None with something in `errors`."""
+        data: dict[str, Any] = {}
+        places: dict[str, list[tuple[str, int]]] = {}
+        for key in others:
+            placed = [(name, n, body) for name, data in self._data for n, body in enumerate(data.get(key, []))]
+            places[key] = [place[:2] for place in placed]
+            data[key] = [*(body for _, _, body in placed), *others[key]]
+        rest = {key: value for _, file in self._data for key, value in file.items() if key not in others}
         name = self._data[0][0] if len(self._data) == 1 else "definitions"
         try:
-            return load_data({**rest, "segments": [*own, *others], "rules": []}, name)
+            return load_data({**rest, **data, "rules": []}, name)
         except DefinitionErrors as error:
-            self.errors += [_in_own_file(line, [place[:2] for place in placed]) for line in error.errors]
+            self.errors += [_in_own_file(line, places) for line in error.errors]
             return None
 
     def lines(self) -> list[str]:
@@ -183,22 +190,22 @@ class _Draft:
 
 
 def _well_formed(data: Any) -> bool:
-    """Whether each segment can be told by its id; if not, `load_data` on the file alone says what is wrong with it."""
-    if not isinstance(data, dict) or not (data.get("segments") or data.get("rules")):
+    """Whether each definition can be told by its id; if not, `load_data` on the file alone says what is wrong with it."""
+    if not isinstance(data, dict) or not any(key in data for key in ("segments", "scores", "rules")):
         return False
-    listed = data.get("segments", [])
-    return isinstance(listed, list) and all(
-        isinstance(body, dict) and isinstance(body.get("id"), str) and body["id"] for body in listed
+    lists = [data[key] for key, _ in _KINDS if key in data]
+    return all(isinstance(listed, list) and (listed or "rules" in data) for listed in lists) and all(
+        isinstance(body, dict) and isinstance(body.get("id"), str) and body["id"] for listed in lists for body in listed
     )
 
 
-def _in_own_file(error: str, places: Sequence[tuple[str, int]]) -> str:
-    """The error with file and index as the author has them; `places` has both for each segment of all files."""
+def _in_own_file(error: str, places: Mapping[str, Sequence[tuple[str, int]]]) -> str:
+    """The error with file and index as the author has them; `places` has both for each definition of all files."""
     found = _LISTED.fullmatch(error)
-    if found is None or int(found[2]) >= len(places):
+    if found is None or int(found[3]) >= len(places[found[2]]):
         return error
-    file, index = places[int(found[2])]
-    return f"{file}: {found[1]} - at $.segments[{index}]{found[3]}"
+    file, index = places[found[2]][int(found[3])]
+    return f"{file}: {found[1]} - at $.{found[2]}[{index}]{found[4]}"
 
 
 def _others(records: Iterable[DefinitionRecord], own: Mapping[str, Any]) -> list[dict[str, Any]]:

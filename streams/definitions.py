@@ -197,7 +197,11 @@ def compile_plan(in_force: InForce, settings: Settings) -> "Plan":
     from streams.plan import Plan
 
     # `rules` is there to say that no segments at all is meant
-    bodies = {"segments": [record.body for record in in_force.segments], "rules": []}
+    bodies = {
+        "segments": [record.body for record in in_force.segments],
+        "scores": [record.body for record in in_force.scores],
+        "rules": [],
+    }
     definitions = load_data(bodies, settings.topic(DEFINITIONS.name))
     program = compile_program(
         definitions,

@@ -4,18 +4,20 @@ Invariants:
   * What is in force is what the newest closing revision lists; versions behind the last revision count for nothing.
   * Versions of one id go up by one, also over a removal: `seq` goes on, and no version ever means two things.
   * A change that can't change an answer (`name`, `description`, `carry` …) rewrites the body under its version.
+  * A segment whose score differs is another one, be it named in the apply or not.
 """
 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from schemas import definitions as wire
 from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
+from segments.check_references import scores_read
 from streams.errors import StreamsError
 
 Kind = Literal["segment", "score", "rule"]
@@ -156,14 +158,17 @@ def revise(
 ) -> Revised | None:
     """The revision that puts `bodies` in force and takes `removed` out; None where nothing would change at all.
 
-    The result's `changes` name every one of `bodies` and `removed`; with None all of `bodies` are unchanged.
+    The result's `changes` name every one of `bodies` and `removed`, and the segments that another score makes others;
+    with None all of `bodies` are unchanged.
     """
     there = in_force.records
+    rescored = _rescored(in_force, bodies, removed := tuple(removed))
+    bodies = {**bodies, **{name: there[name].body for name in sorted(rescored) if name not in bodies}}
     after = dict(there)
     since_ms = dict(in_force.since_ms)
     changes, records = [], []
     for name, body in bodies.items():
-        record, what = _version(in_force, name, body, now_ms)
+        record, what = _version(in_force, name, body, now_ms, anew=name in rescored)
         changes.append(Change(name[0], name[1], record.version, what))
         if what == "unchanged":
             continue
@@ -193,15 +198,32 @@ def _listens_as_before(name: Name, there: Mapping[Name, DefinitionRecord], body:
     return name[0] == "rule" and name in there and _same(there[name].body.get("on"), body.get("on"))
 
 
-def _version(in_force: InForce, name: Name, body: dict[str, Any], now_ms: int) -> tuple[DefinitionRecord, What]:
+def _rescored(in_force: InForce, bodies: Mapping[Name, dict[str, Any]], removed: Sequence[Name]) -> set[Name]:
+    """The segments in force that read a score which differs in `bodies`."""
+    scores = {record.id: record.body for record in in_force.scores}
+    changed = {
+        id for (kind, id), body in bodies.items() if kind == "score" and id in scores and not _same(scores[id], body)
+    }
+    names: list[Name] = [("segment", record.id) for record in in_force.segments] if changed else []
+    there = in_force.records
+    return {
+        name
+        for name in names
+        if name not in removed and scores_read(bodies.get(name, there[name].body).get("when")) & changed
+    }
+
+
+def _version(
+    in_force: InForce, name: Name, body: dict[str, Any], now_ms: int, *, anew: bool
+) -> tuple[DefinitionRecord, What]:
     kind, id = name
     last = in_force.versions.get(name, 0)
     there = in_force.records.get(name)
     if there is None:
         return DefinitionRecord(kind=kind, id=id, version=last + 1, body=body, applied_at_ms=now_ms), "new"
-    if _same(there.body, body):
+    if not anew and _same(there.body, body):
         return there, "unchanged"
-    if _same(_meaning(kind, there.body), _meaning(kind, body)):
+    if not anew and _same(_meaning(kind, there.body), _meaning(kind, body)):
         return DefinitionRecord(kind=kind, id=id, version=there.version, body=body, applied_at_ms=now_ms), "updated"
     return DefinitionRecord(kind=kind, id=id, version=last + 1, body=body, applied_at_ms=now_ms), "changed"
 
@@ -209,7 +231,8 @@ def _version(in_force: InForce, name: Name, body: dict[str, Any], now_ms: int) -
 def _meaning(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
     if kind == "segment":
         return {key: body[key] for key in SEGMENT_MEANING if key in body}
-    return {key: value for key, value in body.items() if key not in RULE_PROSE}
+    # of a score all is meaning: what reads it compares it as data
+    return body if kind == "score" else {key: value for key, value in body.items() if key not in RULE_PROSE}
 
 
 def _same(one: Any, other: Any) -> bool:

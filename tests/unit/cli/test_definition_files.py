@@ -162,3 +162,52 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
 def test_a_file_with_rules_alone_needs_no_segments() -> None:
     """They may be kept apart."""
     assert set(_check(RULE, in_force=_applied(BASE)).bodies) == {("rule", "hook")}
+
+
+SCORE = File("scores.yaml", "scores: [{id: lead, rules: [{event: Order Completed, points: 5}]}]")
+READS = File("hot.yaml", "segments: [{id: hot, when: {score: lead, gte: 80}}]")
+
+
+def test_a_score_may_stand_in_another_file_or_be_in_force() -> None:
+    """As a segment may."""
+    assert set(_check(READS, SCORE).bodies) == {("segment", "hot"), ("score", "lead")}
+    assert set(_check(READS, in_force=_applied(SCORE)).bodies) == {("segment", "hot")}
+    assert {score.id for score in _check(READS, in_force=_applied(SCORE)).definitions.scores} == {"lead"}
+
+
+def test_a_score_that_is_nowhere_is_told_with_the_file() -> None:
+    """And so is what is wrong in one that is there."""
+    bad = File("bad.yaml", "scores: [{id: lead, rules: [{event: X}]}, {id: no good, rules: []}]")
+
+    assert _refused(READS)[0].startswith("segment 'hot': expected the id of a score in `score`, got 'lead'")
+    lines = _refused(READS, bad)
+    assert lines[0].startswith("bad.yaml: expected an id") and lines[0].endswith(" - at $.scores[1].id")
+    assert lines[1] == "bad.yaml: score 'lead': expected a number, got none - at $.rules[0].points"
+
+
+def test_a_score_in_two_files_is_refused_and_one_with_a_segments_id_is_not() -> None:
+    """They are told apart by kind."""
+    again = File("again.yaml", SCORE.text)
+    assert any("score 'lead'" in line and "scores.yaml" in line for line in _refused(SCORE, again))
+
+    same = File("same.yaml", "segments: [{id: lead, when: {score: lead, gte: 80}}]")
+    assert set(_check(same, SCORE).bodies) == {("segment", "lead"), ("score", "lead")}
+
+
+def test_removing_a_score_that_is_read_is_refused() -> None:
+    """Unless its readers go with it."""
+    in_force = _applied(SCORE, READS)
+    with pytest.raises(DefinitionsRefused) as refused:
+        check_removal(in_force, [("score", "lead")])
+
+    assert "'hot'" in str(refused.value)
+    check_removal(in_force, [("score", "lead"), ("segment", "hot")])
+
+
+def test_an_empty_list_is_refused_where_nothing_else_says_that_it_is_meant() -> None:
+    """A file that came out empty is a mistake of whatever wrote it."""
+    lines = _refused(File("none.yaml", "segments: []\nscores: []"), BASE)
+
+    assert ["at least one score", "at least one segment"] == [
+        line.split(", ")[0].split("expected ")[1] for line in lines
+    ]

@@ -248,3 +248,41 @@ def test_a_rule_that_listens_as_before_goes_on_from_where_it_was(changed: dict[s
 
     assert topic.apply({RULE: {**rule, **changed}}) == [("hook", 2, "changed")]
     assert topic.in_force.since_ms[RULE] == since_ms
+
+
+SCORE: Name = ("score", "lead")
+RULES = [{"event": "Order Completed", "points": 5}]
+
+
+def scored(**more: Any) -> dict[Name, dict[str, Any]]:
+    return {SCORE: {"id": "lead", "rules": RULES, **more}}
+
+
+def test_a_score_that_differs_makes_another_of_each_segment_that_reads_it() -> None:
+    """Their answers differ as if they had been edited themselves (language page, section 9); no other's do."""
+    topic = Topic()
+    reads = {"all": [{"event": "x"}, {"not": {"held": {"score": "lead", "gte": 8}, "for": "1d"}}]}
+    mentions = {"event": "x", "where": {"score": "lead"}}
+    other: Name = ("segment", "other")
+    topic.apply({**segment(when=reads), other: {"id": "other", "when": mentions}, **scored()})
+
+    assert topic.apply(scored()) == []
+    assert topic.apply(scored(max=10)) == [("lead", 2, "changed"), ("big", 2, "changed")]
+    assert topic.in_force.since_ms[SEGMENT] == topic.now_ms
+    assert topic.in_force.records[other].version == 1
+
+
+def test_a_segment_that_stops_reading_a_score_as_that_changes_is_one_version_further() -> None:
+    """And not two."""
+    topic = Topic()
+    topic.apply({**segment(when={"score": "lead", "gte": 8}), **scored()})
+
+    assert topic.apply({**segment(), **scored(min=0)}) == [("big", 2, "changed"), ("lead", 2, "changed")]
+
+
+def test_a_segment_that_is_removed_as_its_score_changes_is_gone() -> None:
+    """It gets no version any more."""
+    topic = Topic()
+    topic.apply({**segment(when={"score": "lead", "gte": 8}), **scored()})
+
+    assert topic.apply(scored(min=0), (SEGMENT,)) == [("lead", 2, "changed"), ("big", 1, "removed")]
