@@ -13,6 +13,10 @@ def compile_program(
     limits: Limits | None = None,
     versions: Mapping[str, int] | None = None,
     revision: int = 0,
+    previous: Program | None = None,
 ) -> Program:
-    """The program of checked definitions; `versions` by segment id (1 where none is given)."""
-    return Program(definitions, limits or Limits(), versions or {}, revision)
+    """The program of checked definitions; `versions` by segment id (1 where none is given).
+
+    `previous`: that of the definitions in force before, so that states of it are taken over by what differs.
+    """
+    return Program(definitions, limits or Limits(), versions or {}, revision, previous)

@@ -1,21 +1,51 @@
-"""Definitions compiled: leaves shared by key, an index from event names and traits to leaves, trees above them.
+"""Definitions compiled: leaves shared by key, an index from event names and traits to leaves, nodes above them.
 
 The pipeline: `check.load` gives `Definitions`; here each `when` is made normal, its leaves are looked up by key, and its
-tree becomes a function of the set of true leaves. Segments stand in an order in which each comes after those it names.
-`evaluate.py` has the `Program` that steps contacts through it.
+tree becomes a function of the answers of leaves. `evaluate.py` has the `Program` that steps contacts through it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
-from segments.canonical import hold_key, leaf_key, leaves_of, membership_leaf_key, normal
-from segments.check import in_order, references
-from segments.conditions import All, Any_, Condition, Definitions, EventIs, Everyone, InSegment, Not, Segment, TraitIs
-from segments.leaves import EventLeaf, event_leaf
-from segments.trait_leaves import TraitLeaf, trait_leaf
+from segments.canonical import Scores, leaf_key, normal, score_key
+from segments.conditions import (
+    Condition,
+    Definitions,
+    EventIs,
+    InSegment,
+    Known,
+    Leaf,
+    Listed,
+    Sample,
+    ScoreIs,
+    Segment,
+    SequenceIs,
+    Subscribed,
+    TraitIs,
+    walk,
+)
+from segments.consent_leaves import EVERY_GROUP, ConsentLeaf, ListLeaf, SampleLeaf
+from segments.leaves import event_leaf
+from segments.nodes import (
+    EventLike,
+    HeldNode,
+    KeyedNode,
+    Node,
+    SegmentNode,
+    TreeMaker,
+    asked_below,
+    helds_of,
+    in_order,
+    leaves_of,
+    on_events,
+)
+from segments.scores import ScoreLeaf, ScoreTest
+from segments.sequences import SequenceLeaf
+from segments.trait_leaves import KnownLeaf, UnchangedFor, trait_leaf
+from segments.unit import Unit
 
-Tree = Callable[[set[int]], bool]
-Leaf = EventLeaf | TraitLeaf
+AnyLeaf = Any  # a leaf of any kind: `key`, `traits`, `read(kept, state, now_ms)`
 
 # event names come from outside: the index by name is forgotten when it has grown to this
 NAMES_CACHED_MAX = 10_000
@@ -30,130 +60,193 @@ class Limits:
     dedup_horizon_ms: int = 86_400_000
     future_ms: int = 300_000
     traits: int = 1_000
+    keys: int = 10_000
     state_bytes: int = 900 * 1024
 
 
-@dataclasses.dataclass(frozen=True)
-class Compiled:
-    """One segment, ready to be asked: `tree(true leaves)`; `key` stands for its answer where others name it."""
+class Listeners:
+    """What listens for events of one name: leaves, scores, and segments with `per` together with their leaves."""
 
-    index: int
-    id: str
-    version: int
-    tree: Tree
-    enter_ms: int
-    leave_ms: int
-    key: int
-    hold_key: int
+    __slots__ = ("keyed", "leaves", "scores")
 
-    @property
-    def holds(self) -> bool:
-        """Whether answers take effect later than they are given."""
-        return bool(self.enter_ms or self.leave_ms)
+    def __init__(
+        self,
+        leaves: list[EventLike],
+        scores: list[tuple[ScoreLeaf, list[ScoreTest]]],
+        keyed: list[tuple[KeyedNode, list[EventLike]]],
+    ) -> None:
+        self.leaves = leaves
+        self.scores = scores
+        self.keyed = keyed
 
 
 class Index:
     """All definitions in force, compiled; immutable but for the cache of names.
 
-    `revision` is the definitions revision it was made from. `above[key]`: indexes of the segments whose trees hold the
-    leaf. `by_name`: the leaves that an event of a name that some definition spells out can touch. `at_once`: those that
-    are true of a contact of whom nothing is known. `named`: those that others name.
+    `revision` is the definitions revision it was made from. `above[key]`: indexes of the nodes whose trees hold the leaf.
+    `at_once`: nodes that are true of a contact of whom nothing is known. `newborn`: leaves that may be true of a contact
+    of whom only the first event is known. `named`: keys of segments that others name.
     """
 
     def __init__(self, definitions: Definitions, limits: Limits, versions: Mapping[str, int], revision: int) -> None:
+        self.definitions = definitions
         self.limits = limits
         self.revision = revision
-        self.leaves: dict[int, Leaf] = {}
-        self.event_leaves: list[EventLeaf] = []
-        self.trait_leaves: list[TraitLeaf] = []
-        self.by_trait: dict[str, list[TraitLeaf]] = {}
+        self.scores_by_id: Scores = {score.id: score for score in definitions.scores}
+        self.leaves: dict[int, AnyLeaf] = {}
+        self.scores: dict[int, ScoreLeaf] = {}
+        self.score_tests: dict[int, list[ScoreTest]] = {}
+        self.event_leaves: list[EventLike] = []
+        self.newborn: list[AnyLeaf] = []
+        self.on_consent: dict[str, list[AnyLeaf]] = {}
+        self.on_list: dict[str, list[AnyLeaf]] = {}
+        self.on_trait: dict[str, list[AnyLeaf]] = {}
+        self.on_trait_keyed: dict[str, list[tuple[KeyedNode, EventLike]]] = {}
         self.above: dict[int, list[int]] = {}
-        self.segments: list[Compiled] = []
+        self.nodes: list[Node] = []
+        self.due_nodes: dict[int, Node] = {}
+        self.keyed: list[KeyedNode] = []
         self.named: set[int] = set()
-        self.held: dict[int, int] = {}
+        self.by_id: dict[str, SegmentNode] = {}
         # by id, so that the order of transitions in a step doesn't depend on the order in a file
         by_id = sorted(definitions.segments, key=lambda segment: segment.id)
-        for index, segment in enumerate(in_order(by_id)):
-            self._add(index, segment, versions.get(segment.id, 1))
-        nothing: set[int] = set()
-        self.at_once = [segment.index for segment in self.segments if segment.tree(nothing)]
-        self.segment_ids = tuple(segment.id for segment in self.segments)
-        self.by_id = {segment.id: segment for segment in self.segments}
-        self._by_pattern = [leaf for leaf in self.event_leaves if not leaf.names.names]
-        self.by_name: dict[str, list[EventLeaf]] = {}
+        for segment in in_order(by_id):
+            self._add(segment, versions.get(segment.id, 1))
+        self.segment_ids = tuple(self.by_id)
+        nothing = Unit()
+        self.at_once = [
+            node.index for node in self.nodes if not isinstance(node, KeyedNode) and node.tree(nothing, nothing)
+        ]
+        self._by_name: dict[str, Listeners] = {}
+        self._plain: dict[str, list[EventLike]] = {}
+        self._patterned: list[EventLike] = []
         for leaf in self.event_leaves:
-            for name in leaf.names.names:
-                self.by_name.setdefault(name, []).append(leaf)
-        for name, leaves in self.by_name.items():
-            leaves.extend(self._matching(name))
-        self._other_names: dict[str, list[EventLeaf]] = {}
+            if leaf.plain_names is None:
+                self._patterned.append(leaf)
+            else:
+                for name in leaf.plain_names:
+                    self._plain.setdefault(name, []).append(leaf)
+        for name in self._plain:
+            self._by_name[name] = self._listeners(name)
+        self._other_names: dict[str, Listeners] = {}
 
-    def _add(self, index: int, segment: Segment, version: int) -> None:
-        when = normal(segment.when)
+    # ---- compiling --------------------------------------------------------------------------------------------------
+
+    def _add(self, segment: Segment, version: int) -> None:
+        when = normal(segment.when, self.scores_by_id)
+        maker = TreeMaker(segment, self.scores_by_id)
+        own: dict[int, EventLike] = {}
         for condition in leaves_of(when):
-            leaf = self._leaf(condition)
-            above = self.above.setdefault(leaf.key, [])
-            if not above or above[-1] != index:
-                above.append(index)
-        for id in sorted(references(segment.when)):
-            self.above.setdefault(membership_leaf_key(id), []).append(index)
-            self.named.add(membership_leaf_key(id))
-        key, hold = membership_leaf_key(segment.id), hold_key(segment.id)
-        self.held[hold] = index
-        self.segments.append(
-            Compiled(index, segment.id, version, tree(when), segment.enter_ms, segment.leave_ms, key, hold)
-        )
+            if segment.per is not None and isinstance(condition, EventIs | SequenceIs):
+                leaf = _leaf_on_events(condition)
+                own[leaf.key] = leaf
+            else:
+                self._leaf(condition)
+        own_helds: list[HeldNode] = []
+        for held in helds_of(when):
+            node = HeldNode(len(self.nodes), maker.key_of(held), maker.tree(held.condition), segment.id, held.for_ms)
+            if segment.per is not None and on_events(held):
+                own_helds.append(node)
+            else:
+                self._append(node, held.condition, maker)
+        tree = maker.tree(when)
+        if segment.per is None:
+            top = SegmentNode(len(self.nodes), segment, version, tree)
+        else:
+            top = KeyedNode(len(self.nodes), segment, version, tree, own, own_helds)
+            self._add_keyed(top)
+        self.due_nodes[top.hold_key] = top
+        self.by_id[segment.id] = top
+        self._append(top, when, maker)
+        self.named.update(maker.key_of(part) for part in walk(when) if isinstance(part, InSegment))
 
-    def _leaf(self, condition: TraitIs | EventIs) -> Leaf:
-        known = self.leaves.get(leaf_key(condition))
-        if known is not None:
-            return known
-        if isinstance(condition, EventIs):
-            event = event_leaf(condition)
-            self.event_leaves.append(event)
-            self.leaves[event.key] = event
-            return event
-        trait = trait_leaf(condition)
-        self.trait_leaves.append(trait)
-        self.leaves[trait.key] = trait
-        for key, _ in trait.ways:
-            self.by_trait.setdefault(key, []).append(trait)
-        return trait
+    def _append(self, node: Node, condition: Condition, maker: TreeMaker) -> None:
+        """Take a node into the order, and have it asked when what stands in its condition flips."""
+        self.nodes.append(node)
+        self.due_nodes.setdefault(node.key, node)
+        keyed = isinstance(node, KeyedNode)
+        for part in asked_below(condition, keyed):
+            if keyed and on_events(part):
+                continue
+            above = self.above.setdefault(maker.key_of(part), [])
+            if not above or above[-1] != node.index:
+                above.append(node.index)
 
-    def leaves_of_event(self, name: str) -> list[EventLeaf]:
-        """The leaves that an event of this name can touch."""
-        found = self.by_name.get(name) or self._other_names.get(name)
+    def _add_keyed(self, node: KeyedNode) -> None:
+        self.keyed.append(node)
+        self.due_nodes[node.keyed_key] = node
+        for leaf in node.leaves.values():
+            for key in leaf.traits:
+                self.on_trait_keyed.setdefault(key, []).append((node, leaf))
+
+    def _leaf(self, condition: Leaf) -> None:
+        key = leaf_key(condition, self.scores_by_id)
+        if key in self.leaves:
+            return
+        leaf: AnyLeaf
+        if isinstance(condition, EventIs | SequenceIs):
+            leaf = _leaf_on_events(condition)
+            self.event_leaves.append(leaf)
+        elif isinstance(condition, ScoreIs):
+            leaf = self._score_test(condition)
+        elif isinstance(condition, TraitIs):
+            leaf = trait_leaf(condition)
+        elif isinstance(condition, Subscribed):
+            leaf = ConsentLeaf(condition)
+            self.on_consent.setdefault(condition.group, []).append(leaf)
+        elif isinstance(condition, Listed):
+            leaf = ListLeaf(condition)
+            self.on_list.setdefault(condition.list, []).append(leaf)
+        else:
+            assert isinstance(condition, Known | Sample)
+            leaf = KnownLeaf(condition) if isinstance(condition, Known) else SampleLeaf(condition)
+            self.newborn.append(leaf)
+        assert leaf.key == key
+        self.leaves[key] = leaf
+        for trait in leaf.traits:
+            self.on_trait.setdefault(trait, []).append(leaf)
+
+    def _score_test(self, condition: ScoreIs) -> ScoreTest:
+        score = self.scores_by_id[condition.id]
+        key = score_key(score)
+        leaf = self.scores.get(key)
+        if leaf is None:
+            leaf = self.scores[key] = ScoreLeaf(score)
+            self.score_tests[key] = []
+        test = ScoreTest(leaf, condition.test)
+        self.score_tests[key].append(test)
+        return test
+
+    # ---- looking up -------------------------------------------------------------------------------------------------
+
+    def listeners(self, name: str) -> Listeners:
+        """What listens for events of this name."""
+        found = self._by_name.get(name) or self._other_names.get(name)
         if found is None:
             if len(self._other_names) >= NAMES_CACHED_MAX:
                 self._other_names.clear()
-            found = self._matching(name)
+            found = self._listeners(name)
             if len(name) <= NAME_CACHED_MAX:
                 self._other_names[name] = found
         return found
 
-    def _matching(self, name: str) -> list[EventLeaf]:
-        return [leaf for leaf in self._by_pattern if leaf.names.matches(name)]
+    def _listeners(self, name: str) -> Listeners:
+        leaves = self._plain.get(name, []) + [leaf for leaf in self._patterned if leaf.asks(name)]
+        scores = [(score, self.score_tests[key]) for key, score in self.scores.items() if score.asks(name)]
+        keyed = [(node, own) for node in self.keyed if (own := node.asked(name))]
+        return Listeners(leaves, scores, keyed)
+
+    def on_group(self, group: str) -> list[AnyLeaf]:
+        """The leaves over consent that news of this message group may change."""
+        if group == EVERY_GROUP:
+            return [leaf for leaves in self.on_consent.values() for leaf in leaves]
+        return self.on_consent.get(group, [])
 
 
-def tree(condition: Condition) -> Tree:
-    """A normal condition as a function of the set of true leaves."""
-    if isinstance(condition, TraitIs | EventIs):
-        return _member(leaf_key(condition))
-    if isinstance(condition, InSegment):
-        return _member(membership_leaf_key(condition.id))
-    if isinstance(condition, Not):
-        inner = tree(condition.condition)
-        return lambda true: not inner(true)
-    if isinstance(condition, Everyone):
-        return lambda true: True
-    assert isinstance(condition, All | Any_)
-    parts = [tree(part) for part in condition.conditions]
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(condition, All):
-        return lambda true: all(part(true) for part in parts)
-    return lambda true: any(part(true) for part in parts)
+def _leaf_on_events(condition: EventIs | SequenceIs) -> EventLike:
+    return event_leaf(condition) if isinstance(condition, EventIs) else SequenceLeaf(condition)
 
 
-def _member(key: int) -> Tree:
-    return lambda true: key in true
+def is_told_of_writes(leaf: AnyLeaf) -> bool:
+    """Whether a leaf keeps the writes of its traits, and not only what they are."""
+    return isinstance(leaf, UnchangedFor)

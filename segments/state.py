@@ -1,19 +1,20 @@
 """What is kept of one contact, and its bytes.
 
 Invariants:
-  * `true` holds the keys of the leaves that are true at `clock_ms`, and of the segments, named by others, that the
-    contact is in.
-  * `dues` holds, of each leaf and running hold that time alone may change, the next instant at which it may; `due_ms`
-    is the least of them or earlier.
+  * A row is true where its leaf or `held` condition is at `clock_ms`, or where the contact is in its segment, named by
+    others. It has a due instant where time alone may change it, or where a hold ends.
   * `clock_ms` and `arrived_ms` never fall.
   * `members[segment][0]` is the last `seq`: odd in, even out; a segment never entered is not there.
+  * `answers[key]` holds, of each segment with a hold and each `held`, since when its condition's answer stands and what it
+    is, as `since_ms * 2 + answer`; one that isn't there has been false since `born_ms`.
+  * The same holds within each `Keyed`, of what a segment with `per` asks of the events with that value.
 
 A record is a header, which timers and sweeps read without decoding the rest, and a MessagePack array:
 
-    byte 0      format, 1
+    byte 0      format, 2
     bytes 1-8   `due_ms`, signed big-endian; 2^63 - 1 for none
     bytes 9-12  definitions revision that it was last stepped under, big-endian
-    rest        the fields of `_Stored`, in order
+    rest        the fields of `state_record.Stored2`, in order
 """
 
 import struct
@@ -22,9 +23,13 @@ from typing import Any
 
 import msgspec
 
+from segments import state_record as layout
+from segments.canonical import hold_key
 from segments.errors import StateError
+from segments.unit import Unit
+from segments.values import eq_key
 
-FORMAT = 1
+FORMAT = 2
 _HEADER = struct.Struct(">BqI")
 _NEVER = 2**63 - 1
 
@@ -34,98 +39,77 @@ KNOWN_BYTES = KNOWN_HASH_BYTES + 6
 _KNOWN_SHIFT = 1 << 47  # instants before 1970 are negative
 
 
-class _Stored(msgspec.Struct, array_like=True):
-    clock_ms: int
-    arrived_ms: int
-    first_ms: int
-    revision: int
-    known: bytes
-    traits: dict[str, list[Any]]
-    members: dict[str, list[int]]
-    pending: dict[str, int]
-    true: list[int]
-    kept: dict[int, Any]
-    dues: dict[int, int]
+class Keyed(Unit):
+    """One membership of a segment with `per`, by a value that was first seen at `born_ms`; never entered where `seq` is 0."""
+
+    __slots__ = ("at_ms", "born_ms", "seq")
+
+    def __init__(self, born_ms: int) -> None:
+        super().__init__()
+        self.born_ms = born_ms
+        self.seq = 0
+        self.at_ms = 0
 
 
-_decoder = msgspec.msgpack.Decoder(_Stored)
-_encoder = msgspec.msgpack.Encoder()
-
-
-class ContactState:
+class ContactState(Unit):
     """One contact's past and present, as the evaluator steps it; see the module for what holds between the fields.
 
     `traits`: `key: [value or None, written_at_ms]`, the one seen longest ago first. `members`: `segment: [seq, at_ms]`.
-    `pending`: since when the answer of a segment with `hold` differs from its membership. `kept`: each leaf's own.
-    `known`: message ids with the arrival of each, oldest first. `revision` counts this contact's changes.
-    `traits_changed` is for the caller, who clears it; `limits_passed` counts what a limit made the last steps drop.
+    `keyed`: by segment and value, the one seen longest ago first. `consent` and `lists`:
+    `[at_ms, on]` by message group (`""` is every one) and by list, in order of arrival. `known`: message ids with the
+    arrival of each, oldest first. `first_ms`: the earliest event. `born_ms`: the clock at its first step. `revision`
+    counts this contact's changes, `limits_passed` how often a limit made it drop something. `traits_changed` is for the
+    caller, who clears it.
     """
 
     __slots__ = (
         "arrived_ms",
+        "born_ms",
         "bytes_estimated",
         "clock_ms",
+        "consent",
         "contact",
-        "due_ms",
-        "due_stale",
-        "dues",
         "first_ms",
-        "kept",
+        "keyed",
         "known",
         "limits_passed",
+        "lists",
         "members",
-        "pending",
         "program_revision",
         "revision",
         "traits",
         "traits_changed",
-        "true",
     )
 
     def __init__(self, contact: str, program_revision: int) -> None:
+        super().__init__()
         self.contact = contact
         self.program_revision = program_revision
-        self.clock_ms = self.arrived_ms = self.first_ms = -(2**53)
+        self.clock_ms = self.arrived_ms = self.first_ms = self.born_ms = -(2**53)
         self.revision = 0
+        self.limits_passed = 0
         self.known = b""
         self.traits: dict[str, list[Any]] = {}
         self.members: dict[str, list[int]] = {}
-        self.pending: dict[str, int] = {}
-        self.true: set[int] = set()
-        self.kept: dict[int, Any] = {}
-        self.dues: dict[int, int] = {}
-        self.due_ms: int | None = None
-        self.due_stale = False
+        self.consent: dict[str, list[Any]] = {}
+        self.lists: dict[str, list[Any]] = {}
+        self.keyed: dict[str, dict[str, Keyed]] = {}
         self.traits_changed = False
-        self.limits_passed = 0
         self.bytes_estimated = 0
 
     def present_traits(self) -> dict[str, Any]:
         """The traits that are there: cleared ones left out."""
         return {key: entry[0] for key, entry in self.traits.items() if entry[0] is not None}
 
-    def memberships(self) -> Iterator[tuple[str, int, int]]:
-        """`(segment, seq, since_ms)` of each segment that the contact is in."""
-        return ((segment, seq, at_ms) for segment, (seq, at_ms) in self.members.items() if seq & 1)
-
-    def set_due(self, key: int, due_ms: int | None) -> None:
-        """Note when a leaf or a hold may change next, None for never; `find_due` completes it after a step."""
-        before_ms = self.dues.get(key)
-        if due_ms is not None:
-            self.dues[key] = due_ms
-            if self.due_ms is None or due_ms <= self.due_ms:
-                self.due_ms = due_ms
-                return
-        elif before_ms is not None:
-            del self.dues[key]
-        if before_ms is not None and before_ms == self.due_ms:
-            self.due_stale = True
-
-    def find_due(self) -> None:
-        """Bring `due_ms` up to the least of `dues`, where the one that it came from has moved."""
-        if self.due_stale:
-            self.due_ms = min(self.dues.values(), default=None)
-            self.due_stale = False
+    def memberships(self) -> Iterator[tuple[str, str | None, int, int]]:
+        """`(segment, key or None, seq, since_ms)` of each membership that the contact has."""
+        for segment, (seq, at_ms) in self.members.items():
+            if seq & 1:
+                yield segment, None, seq, at_ms
+        for segment, by_key in self.keyed.items():
+            for key, keyed in by_key.items():
+                if keyed.seq & 1:
+                    yield segment, key, keyed.seq, keyed.at_ms
 
     def knows(self, digest: bytes, since_ms: int) -> bool:
         """Whether a message of this digest was accepted later than `since_ms` (by arrival)."""
@@ -133,48 +117,64 @@ class ContactState:
         at = known.find(digest)
         while at != -1:
             if at % KNOWN_BYTES == 0:
-                end = at + KNOWN_BYTES
-                if int.from_bytes(known[at + KNOWN_HASH_BYTES : end], "big") - _KNOWN_SHIFT > since_ms:
+                if _arrival_ms(known, at) > since_ms:
                     return True
-                at = end - 1
+                at += KNOWN_BYTES - 1
             at = known.find(digest, at + 1)
         return False
 
     def learn(self, digest: bytes, arrived_ms: int, since_ms: int) -> None:
         """Remember a message accepted at `arrived_ms`, and forget those accepted up to `since_ms`."""
         known, gone = self.known, 0
-        while gone < len(known):
-            at_ms = int.from_bytes(known[gone + KNOWN_HASH_BYTES : gone + KNOWN_BYTES], "big") - _KNOWN_SHIFT
-            if at_ms > since_ms:
-                break
+        while gone < len(known) and _arrival_ms(known, gone) <= since_ms:
             gone += KNOWN_BYTES
         self.known = known[gone:] + digest + (arrived_ms + _KNOWN_SHIFT).to_bytes(6, "big")
 
 
+def _arrival_ms(known: bytes, at: int) -> int:
+    return int.from_bytes(known[at + KNOWN_HASH_BYTES : at + KNOWN_BYTES], "big") - _KNOWN_SHIFT
+
+
+def joined_known(one: bytes, other: bytes) -> bytes:
+    """The messages of two contacts as those of one, oldest first."""
+    if not one or not other:
+        return one or other
+    entries: list[bytes] = [
+        known[at : at + KNOWN_BYTES] for known in (one, other) for at in range(0, len(known), KNOWN_BYTES)
+    ]
+    entries.sort(key=lambda entry: entry[KNOWN_HASH_BYTES:])
+    return b"".join(entries)
+
+
 def header(record: bytes) -> tuple[int | None, int]:
     """`(due_ms or None, definitions revision)` of an encoded state; raises `StateError` when it is none."""
-    if len(record) < _HEADER.size or record[0] != FORMAT:
+    if len(record) < _HEADER.size or record[0] not in (1, FORMAT):
         found = f"format {record[0]}" if record else "nothing"
-        raise StateError(f"expected a state record of format {FORMAT}, got {found}; was it written by a newer version?")
+        raise StateError(
+            f"expected a state record of a format up to {FORMAT}, got {found}; was it written by a newer version?"
+        )
     _, due_ms, program_revision = _HEADER.unpack_from(record)
     return (None if due_ms == _NEVER else due_ms), program_revision
 
 
 def encode(state: ContactState) -> bytes:
     """The state's record."""
-    body = _encoder.encode(
-        _Stored(
+    body = layout.encode(
+        layout.Stored2(
             state.clock_ms,
             state.arrived_ms,
             state.first_ms,
+            state.born_ms,
             state.revision,
+            state.limits_passed,
             state.known,
             state.traits,
             state.members,
-            state.pending,
-            sorted(state.true),
-            state.kept,
-            state.dues,
+            state.pack(),
+            state.answers,
+            state.consent,
+            state.lists,
+            {segment: _stored_keys(by_key) for segment, by_key in state.keyed.items()} if state.keyed else {},
         )
     )
     due_ms = _NEVER if state.due_ms is None else state.due_ms
@@ -182,25 +182,80 @@ def encode(state: ContactState) -> bytes:
     return _HEADER.pack(FORMAT, due_ms, state.program_revision) + body
 
 
+def _stored_keys(by_key: dict[str, Keyed]) -> dict[str, layout.StoredKeyed]:
+    return {
+        key: layout.StoredKeyed(one.born_ms, one.seq, one.at_ms, one.pack(), one.answers) for key, one in by_key.items()
+    }
+
+
 def decode(contact: str, record: bytes) -> ContactState:
     """The state of `contact` in a record; raises `StateError` when it can't be read."""
     due_ms, program_revision = header(record)
-    try:
-        stored = _decoder.decode(record[_HEADER.size :])
-    except msgspec.DecodeError as error:
-        raise StateError(f"expected the state of {contact!r}, got bytes that can't be read: {error}") from None
     state = ContactState(contact, program_revision)
+    try:
+        if record[0] == FORMAT:
+            _take_2(state, layout.decode_2(memoryview(record)[_HEADER.size :]))
+        else:
+            _take_1(state, layout.decode_1(memoryview(record)[_HEADER.size :]))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StateError(f"expected the state of {contact!r}, got bytes that can't be read: {error}") from None
     state.due_ms = due_ms
+    state.bytes_estimated = len(record)
+    return state
+
+
+def _take_2(state: ContactState, stored: layout.Stored2) -> None:
     state.clock_ms = stored.clock_ms
     state.arrived_ms = stored.arrived_ms
     state.first_ms = stored.first_ms
+    state.born_ms = stored.born_ms
+    state.revision = stored.revision
+    state.limits_passed = stored.limits_passed
+    state.known = stored.known
+    state.traits = stored.traits
+    state.members = stored.members
+    state.unpack(stored.rows)
+    state.answers = stored.answers
+    state.consent = stored.consent
+    state.lists = stored.lists
+    for segment, by_key in stored.keyed.items():
+        state.keyed[segment] = {key: _keyed(one) for key, one in by_key.items()}
+
+
+def _keyed(stored: layout.StoredKeyed) -> Keyed:
+    keyed = Keyed(stored.born_ms)
+    keyed.seq, keyed.at_ms = stored.seq, stored.at_ms
+    keyed.unpack(stored.rows)
+    keyed.answers = stored.answers
+    keyed.due_stale = True
+    keyed.find_due()
+    return keyed
+
+
+def _kept_1(kept: Any) -> Any:
+    """Writes of a trait, which alone were lists of three, had the value itself where the key of its equals is now."""
+    if type(kept) is list and kept and type(kept[0]) is list and len(kept[0]) == 3:
+        return [[at_ms, way, None if value is None else eq_key(value)] for at_ms, way, value in kept]
+    return kept
+
+
+def _take_1(state: ContactState, stored: layout.Stored1) -> None:
+    """Format 1 knew an answer's age only while a hold ran; of all others it is that of the membership."""
+    state.clock_ms = stored.clock_ms
+    state.arrived_ms = stored.arrived_ms
+    state.first_ms = state.born_ms = stored.first_ms
     state.revision = stored.revision
     state.known = stored.known
     state.traits = stored.traits
     state.members = stored.members
-    state.pending = stored.pending
-    state.true = set(stored.true)
-    state.kept = stored.kept
-    state.dues = stored.dues
-    state.bytes_estimated = len(record)
-    return state
+    for key in sorted({*stored.true, *stored.kept, *stored.dues}):
+        kept = stored.kept.get(key)
+        state.keep(key, None if kept is None else _kept_1(kept))
+        state.set_true(key, key in stored.true)
+        state.set_due(key, stored.dues.get(key))
+    for segment, (seq, at_ms) in stored.members.items():
+        if segment not in stored.pending:
+            state.answers[hold_key(segment)] = at_ms * 2 + (seq & 1)
+    for segment, since_ms in stored.pending.items():
+        member = stored.members.get(segment)
+        state.answers[hold_key(segment)] = since_ms * 2 + (member is None or not member[0] & 1)

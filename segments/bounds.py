@@ -1,0 +1,99 @@
+"""What goes first where a contact passes a limit (language page, section 10); never silent: `limits_passed` counts it."""
+
+from segments import state as codec
+from segments.answers import Work, emit, find_keyed_due, read, read_keyed, settle
+from segments.nodes import KeyedNode
+from segments.program import AnyLeaf, Index, is_told_of_writes
+from segments.state import KNOWN_BYTES, ContactState
+from segments.unit import Unit
+
+
+def forget_empty(unit: Unit, leaf: AnyLeaf) -> None:
+    """Forget what a leaf keeps where that says no more than nothing."""
+    row = unit.row(leaf.key)
+    if row.kept is not None and leaf.is_empty(row.kept):
+        row.kept = None
+
+
+def drop_traits(index: Index, state: ContactState, touched: dict[int, AnyLeaf]) -> None:
+    """Bring the traits down to their limit, the one seen longest ago first; `touched` takes what may answer otherwise."""
+    while len(state.traits) > index.limits.traits:
+        _drop_trait(index, state, touched)
+
+
+def _drop_trait(index: Index, state: ContactState, touched: dict[int, AnyLeaf]) -> None:
+    key = next(iter(state.traits))
+    del state.traits[key]
+    state.limits_passed += 1
+    state.traits_changed = True
+    for leaf in index.on_trait.get(key, ()):
+        if is_told_of_writes(leaf):
+            state.keep(leaf.key, None)
+        touched[leaf.key] = leaf
+
+
+def drop_keys(index: Index, state: ContactState, node: KeyedNode, work: Work) -> None:
+    """Bring the values of a segment with `per` down to their limit, the one seen longest ago first; members leave."""
+    by_key = state.keyed[node.id]
+    while len(by_key) > index.limits.keys:
+        key = next(iter(by_key))
+        keyed = by_key.pop(key)
+        state.limits_passed += 1
+        if keyed.seq & 1:
+            emit(state, node, key, keyed.seq + 1, work)
+    find_keyed_due(state, node)
+
+
+def bound(index: Index, state: ContactState, work: Work) -> None:
+    """Keep the record within its limit: the oldest kept events go first, then known messages, then traits.
+
+    The estimate counts every event at the most that it can take; the record is measured when that passes the limit,
+    and brought down to three quarters of it where it is really over, so that a contact at its limit isn't cut at
+    every event.
+    """
+    limit = index.limits.state_bytes
+    goal = limit * 3 // 4
+    if len(codec.encode(state)) <= limit:
+        return
+    from_ms, to_ms = state.first_ms, state.clock_ms + 1
+    while len(codec.encode(state)) > goal and from_ms < to_ms:
+        from_ms = (from_ms + to_ms) // 2 if to_ms - from_ms > 1 else to_ms
+        _shed(index, state, from_ms)
+        state.limits_passed += 1
+    if len(codec.encode(state)) > goal and state.known:
+        half = len(state.known) // KNOWN_BYTES // 2 * KNOWN_BYTES
+        state.known = state.known[half:]
+        state.limits_passed += 1
+    while len(codec.encode(state)) > limit and state.traits:
+        _drop_trait(index, state, {})
+    _read_all(index, state, work)
+    settle(index, state, work)
+    state.find_due()
+    codec.encode(state)  # the estimate starts anew from what it really is
+
+
+def _shed(index: Index, state: ContactState, before_ms: int) -> None:
+    """Drop the events up to an instant that are kept one by one."""
+    _shed_unit(state, {**index.leaves, **index.scores}, before_ms)
+    for node in index.keyed:
+        for keyed in state.keyed.get(node.id, {}).values():
+            _shed_unit(keyed, node.leaves, before_ms)
+
+
+def _shed_unit(unit: Unit, leaves: dict[int, AnyLeaf], before_ms: int) -> None:
+    for key, kept in list(unit.kept()):
+        leaf = leaves.get(key)
+        if leaf is None:
+            unit.drop(key)
+        else:
+            unit.keep(key, leaf.shed(kept, before_ms))
+            forget_empty(unit, leaf)
+
+
+def _read_all(index: Index, state: ContactState, work: Work) -> None:
+    for leaf in index.leaves.values():
+        read(index, state, leaf, work)
+    for node in index.keyed:
+        for key, keyed in state.keyed.get(node.id, {}).items():
+            for leaf in node.leaves.values():
+                read_keyed(state, node, key, keyed, leaf, work)

@@ -1,0 +1,30 @@
+"""All leaves of a contact asked anew, where too much changed to follow it: definitions, or two contacts made one."""
+
+from collections.abc import Iterable
+
+from segments.program import AnyLeaf, Index
+from segments.scores import ScoreTest
+from segments.state import ContactState
+from segments.unit import Unit
+
+
+def refresh(index: Index, state: ContactState, now_ms: int) -> None:
+    """Read every leaf as of now. No node is asked: `held` conditions count as false until the caller asks them."""
+    state.forget_answers()
+    for id, node in index.by_id.items():
+        member = state.members.get(id)
+        if member is not None and member[0] & 1 and node.key in index.named:
+            state.set_true(node.key, True)
+    _read(state, state, index.leaves.values(), now_ms)
+    for keyed_node in index.keyed:
+        for keyed in state.keyed.get(keyed_node.id, {}).values():
+            keyed.forget_answers()
+            _read(keyed, state, keyed_node.leaves.values(), now_ms)
+
+
+def _read(unit: Unit, state: ContactState, leaves: Iterable[AnyLeaf], now_ms: int) -> None:
+    for leaf in leaves:
+        row = unit.row(leaf.key)
+        kept = row.kept if not isinstance(leaf, ScoreTest) else unit.row(leaf.score.key).kept
+        answer, due_ms = leaf.read(kept, state, now_ms)
+        unit.note(leaf.key, row, answer, due_ms)
