@@ -5,8 +5,10 @@ adding such integers is exact and quick. Whatever doesn't fit makes the total de
 slower: doubles span 10^-324 to 10^308, so the context has room for every digit, and raises if it hadn't.
 """
 
+import operator as operators
 from collections.abc import Callable, Iterable
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact
+from fractions import Fraction
 
 from segments.conditions import Test
 from segments.predicates import number_test
@@ -28,6 +30,13 @@ def plus(total: Total, value: Number) -> Total:
         if -_INT_MAX <= after <= _INT_MAX:
             return after
     return str(_EXACT.add(_unscaled(total), decimal(value)))
+
+
+def plus_total(total: Total, other: Total) -> Total:
+    """Two totals as one, exactly."""
+    if type(total) is int and type(other) is int and -_INT_MAX <= total + other <= _INT_MAX:
+        return total + other
+    return str(_EXACT.add(_unscaled(total), _unscaled(other)))
 
 
 def _millionths(value: Number) -> int | None:
@@ -64,3 +73,33 @@ def total_tests(tests: Iterable[Test]) -> Callable[[Total], bool]:
         only_scaled, only_exact = scaled[0], exact[0]
         return lambda total: only_scaled(total) if type(total) is int else only_exact(Decimal(total))
     return passes
+
+
+def average_tests(tests: Iterable[Test]) -> Callable[[Total, int], bool]:
+    """Whether the average of so many numbers with this total passes all number tests, exactly."""
+    ordered = [_ordered(test) for test in tests]
+
+    def passes(total: Total, count: int) -> bool:
+        average = Fraction(total, _SCALE * count) if type(total) is int else Fraction(Decimal(total)) / count
+        return all(test(average) for test in ordered)
+
+    return passes
+
+
+def _ordered(test: Test) -> Callable[[Fraction], bool]:
+    """One number test of a fraction, which Python compares with fractions only exactly."""
+    if test.operator == "between":
+        low, high = (Fraction(decimal(end)) for end in test.argument)
+        return lambda x: low <= x <= high
+    compare, threshold = _COMPARE[test.operator], Fraction(decimal(test.argument))
+    return lambda x: bool(compare(x, threshold))
+
+
+_COMPARE: dict[str, Callable[[Fraction, Fraction], bool]] = {
+    "eq": operators.eq,
+    "ne": operators.ne,
+    "gt": operators.gt,
+    "gte": operators.ge,
+    "lt": operators.lt,
+    "lte": operators.le,
+}
