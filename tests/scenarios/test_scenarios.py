@@ -1,11 +1,14 @@
 """Every scenario of this folder, through the oracle and through the core.
 
-A scenario has a `name`, its definitions (`segments:`, or `when:` and `hold:` of a single segment called `s`) and
-`steps`. A step has `at`, a time of Monday 2026-03-02 in UTC (`2d 12:00` is two days later), and is an event (`event`,
-`traits` or `type` with `properties`, `context`, `contact`, `id`; `arrives` is its receivedAt, `fields` replaces any
-other field, `line` the whole line) or no event, where something is due by time alone. `expect` lists what comes out
-there: at that time unless it says, with cause `event` or `timer` unless it says. Nothing else may come out. Time runs
-on to `until`, or to the last step.
+A scenario has a `name`, its definitions (`segments:` and `scores:`, or `when:`, `hold:`, `tz:`, `per:`, `carry:` of a
+single segment called `s`) and `steps`. A step has `at`, a time of Monday 2026-03-02 in UTC (`2d 12:00` is two days
+later) or a whole instant, and is an event (`event`, `traits` or `type` with `properties`, `context`, `contact` and the
+fields of its type; `id` is its messageId, `arrives` its receivedAt, `fields` replaces any other field, `line` the whole
+line), new `definitions` that arrive then, or no event, where something is due by time alone. `expect` lists what comes
+out there: `segment entered for KEY of CONTACT at TIME by CAUSE`, of which only `entered` or `left` is needed. Nothing
+else may come out. Time runs on to `until`, or to the last step. After a `delete` the `seq` of its contact and of those
+it `forgets` begins anew. `carries` has the traits of each transition in order. With `only` the other engine is left out:
+the oracle takes every definition for right.
 
 A table has a `test`, and the values of which it `holds` and `fails`: each as a trait and as a property of an event.
 """
@@ -14,6 +17,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +27,35 @@ import segments
 from tests import oracle, oracle_input
 
 FOLDER = Path(__file__).parent
-MONDAY_MS = 1_772_409_600_000
-Outcome = tuple[dict[tuple[str, str], list[tuple[Any, ...]]], list[int]]
-"""Transitions by contact and segment, as (seq, transition, at, cause), and the numbers of the rejected lines."""
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+OWN_FIELDS = ("event", "traits", "properties", "context", "anonymousId", "previousId", "groupId", "list", "action")
+EXPECTED = re.compile(r"(?:(\S+) )?(entered|left)(?: for (.+?))?(?: of (\S+))?(?: at (.+?))?(?: by (\w+))?")
+Pair = tuple[str, str, str | None]
+Outcome = tuple[dict[Pair, list[tuple[Any, ...]]], list[int]]
+"""Transitions by contact, segment and key, as (seq, transition, at, cause), and the numbers of the rejected lines."""
 
 
 def time_ms(text: str) -> int:
-    """`[Nd ]HH:MM[:SS[.f]]` of the Monday, or a whole instant, in ms."""
+    """`[Nd ]HH:MM[:SS[.f]]` of the Monday, or a whole instant (in UTC, where it has no offset), in ms."""
     if match := re.fullmatch(r"(?:(\d+)d )?(\d\d:\d\d.*)", text):
-        clock = oracle_input.read_instant(f"1970-01-01T{match[2]}Z")
-        assert clock is not None, text
-        return MONDAY_MS + int(match[1] or 0) * 86_400_000 + clock
-    instant = oracle_input.read_instant(text)
-    assert instant is not None, text
-    return instant
+        moment = datetime.fromisoformat(f"1970-01-01T{match[2]}").replace(tzinfo=UTC) - EPOCH + MONDAY
+        moment += timedelta(days=int(match[1] or 0))
+    else:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def line_of(step: dict[str, Any], number: int) -> str:
     """The step's line of the events file."""
     if "line" in step:
         return str(step["line"])
+    if "definitions" in step:
+        line = {"type": "definitions", **step["definitions"], "receivedAt": oracle_input.shown(time_ms(step["at"]))}
+        return json.dumps(line | step.get("fields", {}))
     event = {"type": step.get("type", "identify" if "traits" in step else "track"), "userId": step.get("contact", "c")}
-    event |= {key: step[key] for key in ("event", "traits", "properties", "context") if key in step}
+    event |= {key: step[key] for key in OWN_FIELDS if key in step}
     event["timestamp"] = oracle_input.shown(time_ms(step["at"]))
     event["receivedAt"] = oracle_input.shown(time_ms(step.get("arrives", step["at"])))
     event["messageId"] = step.get("id", f"m{number}")
@@ -56,27 +67,34 @@ def line_of(step: dict[str, Any], number: int) -> str:
 
 
 def is_event(step: dict[str, Any]) -> bool:
-    return bool({"event", "traits", "type", "line"} & step.keys())
+    return bool({"event", "traits", "type", "line", "definitions"} & step.keys())
 
 
 def expected(scenario: dict[str, Any]) -> Outcome:
     """What the steps say must come out."""
-    emitted: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    emitted: dict[Pair, list[tuple[Any, ...]]] = defaultdict(list)
+    counted: dict[Pair, int] = defaultdict(int)
     for step in scenario["steps"]:
         for text in step.get("expect", []):
-            match = re.fullmatch(r"(?:(\S+) )?(entered|left)(?: at (.*?))?(?: by (\w+))?", text)
-            assert match, f"expected '[segment] entered|left [at TIME] [by CAUSE]', got {text!r}"
-            of_one = emitted[step.get("contact", "c"), match[1] or "s"]
-            at = oracle_input.shown(time_ms(match[3] or step["at"]))
-            of_one.append((len(of_one) + 1, match[2], at, match[4] or ("event" if is_event(step) else "timer")))
+            match = EXPECTED.fullmatch(text)
+            assert match, f"expected '[segment] entered|left [for KEY] [of CONTACT] [at T] [by CAUSE]', got {text!r}"
+            pair = (match[4] or step.get("contact", "c"), match[1] or "s", match[3])
+            counted[pair] += 1
+            at = oracle_input.shown(time_ms(match[5] or step["at"]))
+            cause = match[6] or ("event" if is_event(step) else "timer")
+            emitted[pair].append((counted[pair], match[2], at, cause))
+        if step.get("type") == "delete":
+            forgotten = {step.get("contact", "c"), *step.get("forgets", [])}
+            counted = defaultdict(int, {pair: seq for pair, seq in counted.items() if pair[0] not in forgotten})
     lines = [step for step in scenario["steps"] if is_event(step)]
     return dict(emitted), [number for number, step in enumerate(lines, 1) if step.get("rejected")]
 
 
-def by_pair(transitions: list[dict[str, Any]]) -> dict[tuple[str, str], list[tuple[Any, ...]]]:
-    pairs: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+def by_pair(transitions: list[dict[str, Any]]) -> dict[Pair, list[tuple[Any, ...]]]:
+    pairs: dict[Pair, list[tuple[Any, ...]]] = defaultdict(list)
     for one in transitions:
-        pairs[one["contact"], one["segment"]].append((one["seq"], one["transition"], one["at"], one["cause"]))
+        pair = (one["contact"], one["segment"], one.get("key"))
+        pairs[pair].append((one["seq"], one["transition"], one["at"], one["cause"]))
     return dict(pairs)
 
 
@@ -99,15 +117,21 @@ def scenarios() -> list[Any]:
     return [pytest.param(one, id=f"{path.stem}: {one['name']}") for path, one in found]
 
 
-def outcome_by(engine: str, scenario: dict[str, Any]) -> Outcome:
-    """What comes out when the engine runs the scenario's steps."""
-    one = {key: scenario[key] for key in ("when", "hold") if key in scenario}
+def arguments_of(scenario: dict[str, Any]) -> tuple[dict[str, Any], list[bytes], int | None, int]:
+    """The scenario's definitions, lines, end and grace in ms."""
+    one = {key: scenario[key] for key in ("when", "hold", "tz", "per", "carry") if key in scenario}
     definitions = {"segments": scenario.get("segments", [{"id": "s", **one}])}
+    definitions |= {"scores": scenario["scores"]} if "scores" in scenario else {}
     steps = scenario["steps"]
     lines = [line_of(step, number).encode() for number, step in enumerate(steps) if is_event(step)]
     until = scenario.get("until", None if is_event(steps[-1]) else steps[-1]["at"])
     until_ms = None if until is None else time_ms(until)
-    return ENGINES[engine](definitions, lines, until_ms, oracle.duration(scenario.get("grace", "2s")))
+    return definitions, lines, until_ms, oracle_input.duration(scenario.get("grace", "2s"))
+
+
+def outcome_by(engine: str, scenario: dict[str, Any]) -> Outcome:
+    """What comes out when the engine runs the scenario's steps."""
+    return ENGINES[engine](*arguments_of(scenario))
 
 
 def members_by(engine: str, test: dict[str, Any], values: list[Any]) -> set[int]:
@@ -122,13 +146,22 @@ def members_by(engine: str, test: dict[str, Any], values: list[Any]) -> set[int]
     lines = [line_of(step, number).encode() for number, step in enumerate(steps)]
     pairs, rejected = ENGINES[engine](definitions, lines, None, 2000)
     assert rejected == []
-    members = {name: {int(contact) for contact, segment in pairs if segment == name} for name in tests}
+    members = {name: {int(contact) for contact, segment, _ in pairs if segment == name} for name in tests}
     assert members["trait"] == members["property"]
     return members["trait"]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("scenario", scenarios())
+def runs() -> list[Any]:
+    """Every scenario with each engine that it is for."""
+    return [
+        pytest.param(*one.values, engine, id=f"{one.id}-{engine}")
+        for one in scenarios()
+        for engine in ENGINES
+        if one.values[0].get("only", engine) == engine
+    ]
+
+
+@pytest.mark.parametrize("scenario, engine", runs())
 def test_the_scenario_comes_out_as_it_says(scenario: dict[str, Any], engine: str) -> None:
     """Each rule of the language page has a place where it would be seen to be broken."""
     if "steps" in scenario:
@@ -138,6 +171,15 @@ def test_the_scenario_comes_out_as_it_says(scenario: dict[str, Any], engine: str
         members = members_by(engine, scenario["test"], values)
         right = set(range(len(scenario["holds"])))
         assert [values[n] for n in sorted(members ^ right)] == [], "the test is wrong of these"
+
+
+@pytest.mark.parametrize("scenario", [one for one in scenarios() if "carries" in one.values[0]])
+def test_transitions_carry_the_traits_they_are_asked_for(scenario: dict[str, Any]) -> None:
+    """Whoever is told of a transition knows the contact as of its instant, with no look-up of his own."""
+    definitions, lines, until_ms, grace_ms = arguments_of(scenario)
+    out = segments.simulate(segments.load(json.dumps(definitions)), lines, until_ms, grace_ms)
+    carried = [one.traits for one in out if not isinstance(one, segments.RejectedLine)]
+    assert carried == scenario["carries"]
 
 
 def test_names_are_told_apart() -> None:
