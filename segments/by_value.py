@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from schemas.events import Event
+from segments.amounts import KEY_BYTES_MAX
 from segments.conditions import EventIs, Measure, Test
 from segments.contact import EVENTS_KEPT_MAX, VALUES_KEPT_MAX, Contact
 from segments.leaf import EventLeaf, Read, Taken
-from segments.measures import KEY_BYTES_MAX
 from segments.predicate import earlier
 from segments.predicates import finder
 from segments.ranges import BEFORE_ALL_MS

@@ -4,10 +4,11 @@ from bisect import bisect_right
 from typing import Any
 
 from schemas.events import Event
+from segments.amounts import Counted, Summed
 from segments.conditions import EventIs
 from segments.contact import EVENTS_KEPT_MAX, Contact
 from segments.leaf import EventLeaf, Read, Taken, put, time_of
-from segments.measures import Counted, Summed, summary
+from segments.measures import summary
 from segments.ranges import Rolling
 from segments.totals import Total, plus
 

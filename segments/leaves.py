@@ -17,7 +17,8 @@ from segments.leaf import EventLeaf, Never, Read, Taken, encoded_bytes_max, time
 from segments.matches import Matches
 from segments.matching import Matcher
 from segments.ranges import Periods, Rolling, stretch
-from segments.windows import CountWithin, SumWithin, window_leaf
+from segments.window_values import DistinctWithin, ExtremeWithin, SumWithin
+from segments.windows import CountWithin, NewestWithin
 
 __all__ = [
     "EVENTS_KEPT_MAX",
@@ -36,6 +37,19 @@ __all__ = [
 ]
 
 
+# those not here need their events one by one
+_WINDOWS: dict[str, type[EventLeaf]] = {
+    "count": CountWithin,
+    "sum": SumWithin,
+    "avg": SumWithin,
+    "min": ExtremeWithin,
+    "max": ExtremeWithin,
+    "distinct": DistinctWithin,
+    "last_at": NewestWithin,
+    "latest": NewestWithin,
+}
+
+
 def event_leaf(condition: EventIs) -> EventLeaf:
     """The leaf of a normal event condition."""
     if condition.by is not None:
@@ -48,7 +62,8 @@ def event_leaf(condition: EventIs) -> EventLeaf:
         if not over.moves:
             leaf = ever_leaf(condition)
         elif over.rolling_ms or (isinstance(over, Periods) and over.span.last >= 0):
-            leaf = window_leaf(condition)
+            kind = _WINDOWS.get(condition.measure.kind)
+            leaf = kind(condition) if kind is not None else None
         elif isinstance(over, Rolling) and over.far_ms is None:
             leaf = ago_leaf(condition)
     return leaf or Matches(condition)

@@ -4,10 +4,12 @@ from bisect import bisect_left, bisect_right
 from typing import Any
 
 from schemas.events import Event
+from segments.amounts import KEY_BYTES_MAX, Counted
 from segments.conditions import EventIs
 from segments.contact import EVENTS_KEPT_MAX, Contact
 from segments.leaf import EventLeaf, Read, Taken, encoded_bytes_max, put, time_of
-from segments.measures import KEY_BYTES_MAX, Counted, Regularly, summary
+from segments.measures import summary
+from segments.moments import Regularly
 from segments.predicate import earlier
 
 # events gone through to find the instant at which the answer turns, before it is simply asked again at the next change

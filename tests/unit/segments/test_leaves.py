@@ -558,7 +558,7 @@ def test_events_beyond_the_limit_go_oldest_first_and_it_is_said(
     by: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over all values of `by` together, as the limit is one of the condition."""
-    for module in ("matches", "windows", "by_value"):
+    for module in ("matches", "window_values", "by_value"):
         monkeypatch.setattr(f"segments.{module}.EVENTS_KEPT_MAX", 100)
     for range in (Within(900 * D), Ago(D, 900 * D)):
         leaf = leaf_of(range, Measure("sum", (Operator("gte", 10_000),), "total"), by=by)
