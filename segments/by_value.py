@@ -7,6 +7,7 @@ from typing import Any
 
 from schemas.events import Event
 from segments.amounts import KEY_BYTES_MAX
+from segments.canonical import holds_of_nothing
 from segments.conditions import EventIs, Measure, Test
 from segments.contact import EVENTS_KEPT_MAX, VALUES_KEPT_MAX, Contact
 from segments.leaf import EventLeaf, Read, Taken
@@ -30,7 +31,7 @@ class By(EventLeaf):
     most, and by value, the one seen longest ago first, `[kept, answer, due, time of its last event]`. Only the value that
     an event carries is asked again. While some are true, the answer stands until the last of them may turn, so the others
     are asked again no earlier; while none is, until the first may. A measure that holds of nothing needs an event in the
-    range as well: then a second leaf, `occurs`, sees to that, and what it keeps comes last.
+    range as well: then, but for a count, which knows, a second leaf sees to that, `occurs`; what it keeps comes last.
 
     A value none of whose events can come into the range again is forgotten when others come.
     """
@@ -39,6 +40,9 @@ class By(EventLeaf):
         super().__init__(condition)
         assert condition.by is not None
         single = dataclasses.replace(condition, by=None)
+        if holds_of_nothing(single) and condition.measure.kind == "count":
+            once = dataclasses.replace(condition.measure, tests=condition.measure.tests + _ONCE.tests)
+            single = dataclasses.replace(single, measure=once)
         self.inner: EventLeaf = leaf(single)
         self.occurs: EventLeaf | None = None
         if self.inner.flipped:
@@ -164,12 +168,17 @@ class By(EventLeaf):
         if over > 0:
             contact.limits_passed += over
             for value in all_[_VALUES].values():
-                value[_INNER] = self.inner.shed(value[_INNER], times[over - 1])
+                self._shed_one(value, times[over - 1])
             self._refresh(all_, contact, contact.clock_ms, everything=True)
         all_[_ONE_BY_ONE] = min(len(times), EVENTS_KEPT_MAX)
 
     def _times_of(self, value: list[Any]) -> Iterable[int]:
         return self.inner.times(value[_INNER])
+
+    def _shed_one(self, value: list[Any], before_ms: int) -> None:
+        value[_INNER] = self.inner.shed(value[_INNER], before_ms)
+        if self.occurs is not None:
+            value[_OCCURS] = self.occurs.shed(value[_OCCURS], before_ms)
 
     def merge(self, kept: list[Any] | None, other: list[Any] | None, contact: Contact) -> list[Any] | None:
         if kept is None or other is None:
@@ -203,7 +212,7 @@ class By(EventLeaf):
             return None
         values = {key: value for key, value in kept[_VALUES].items() if value[_SEEN] > before_ms}
         for value in values.values():
-            value[_INNER] = self.inner.shed(value[_INNER], before_ms)
+            self._shed_one(value, before_ms)
         return self._unread([0, None, values, kept[_ONE_BY_ONE]])
 
     def _unread(self, all_: list[Any]) -> list[Any]:
