@@ -138,6 +138,12 @@ def test_values_share_a_key_exactly_if_they_are_equal(a: Any, b: Any) -> None:
     assert len(eq_key(a)) <= 40
 
 
+def test_no_text_passes_for_a_value_that_a_digest_stands_for() -> None:
+    """Texts that look like one are digested too."""
+    for value in ([1], {"a": 1}, "x" * 41):
+        assert eq_key(eq_key(value)) != eq_key(value)
+
+
 @quick
 @given(json_values)
 def test_a_value_in_other_spelling_has_the_same_key(value: Any) -> None:
@@ -538,6 +544,7 @@ def test_nothing_that_json_gives_is_too_much(value: Any, test: OneTest, now_ms: 
         ("has_all", ["a", 5, "b"], ["5", "a"], True),
         ("has_all", ["a"], ["a", "b"], False),
         ("has_all", ["a"], "a", False),
+        ("has_all", ["a", None], ["a", None], False),
     ],
 )
 def test_a_trait_stands_for_the_value_that_it_has_now(operator: str, value: Any, right: Any, expected: bool) -> None:
