@@ -9,6 +9,8 @@ from segments.conditions import EventIs
 from segments.contact import EVENTS_KEPT_MAX, Contact
 from segments.leaf import EventLeaf, Read, Taken, put, time_of
 from segments.measures import summary
+from segments.moments import TimeOf
+from segments.predicate import Predicate
 from segments.ranges import Rolling
 from segments.totals import Total, plus
 
@@ -83,6 +85,21 @@ class Sum(Ever):
         if type(total) is str:
             contact.bytes_estimated += len(total)
         return total, self.summed.passes(total) is not self.flipped, None
+
+
+class LastAt(Ever):
+    """The time of the last match against a date operator. Keeps that time: one earlier never is the last again."""
+
+    def __init__(self, condition: EventIs) -> None:
+        super().__init__(condition)
+        assert isinstance(self.summary, TimeOf)
+        self.test: Predicate = self.summary.test
+
+    def take(self, kept: int | None, event: Event, at_ms: int, contact: Contact) -> Taken | None:
+        if (kept is not None and at_ms <= kept) or (self.gate is not None and not self.gate(event, at_ms)):
+            return None
+        now_ms = contact.clock_ms
+        return at_ms, self.test.holds(at_ms, now_ms, contact), self.test.next_ms(at_ms, now_ms, contact)
 
 
 class CountAgo(EventLeaf):
@@ -198,11 +215,12 @@ class Ago(Ever):
         return kept is None or (super().is_empty(kept[0]) and not kept[1])
 
 
+_LEAVES: dict[str, type[Ever]] = {"count": Count, "sum": Sum, "last_at": LastAt}
+
+
 def ever_leaf(condition: EventIs) -> EventLeaf:
     """The leaf of a fixed condition without a range, or with `since` and `until`."""
-    if condition.measure.kind == "count":
-        return Count(condition)
-    return Sum(condition) if condition.measure.kind == "sum" else Ever(condition)
+    return _LEAVES.get(condition.measure.kind, Ever)(condition)
 
 
 def ago_leaf(condition: EventIs) -> EventLeaf:

@@ -5,9 +5,10 @@ more than one that ends there. Where the zone is the contact's, a change of its 
 and fro: an event is forgotten only when no zone on earth can bring it back.
 """
 
-from segments.calendar import UTC_ZONE, Zone, first_day, period_of
+from segments.calendar import UTC_ZONE, Zone
 from segments.conditions import Ago, Fixed, Local, Range, Span, Tz, Within
 from segments.contact import TIMEZONE, Contact, fixed_zone, zone_of
+from segments.dates import turns_ms
 from segments.predicate import NO_TRAITS
 
 # before and after all instants that an event can have
@@ -102,23 +103,30 @@ class Periods(Stretch):
         self.span = span
         self.tz = tz
         self._zone = fixed_zone(tz)
+        # of a fixed zone, the period that was asked for last, [from, until), and its bounds: most events are of one day
+        self._last: tuple[int, int, tuple[int, int]] = (0, 0, (0, 0))
 
     def bounds(self, now_ms: int, contact: Contact) -> tuple[int, int]:
-        return (self._zone or zone_of(self.tz, contact)).span_ms(self.span, now_ms)
+        return (
+            zone_of(self.tz, contact).span_ms(self.span, now_ms) if self._zone is None else self._fixed_bounds(now_ms)
+        )
+
+    def _fixed_bounds(self, now_ms: int) -> tuple[int, int]:
+        from_ms, until_ms, bounds = self._last
+        if not from_ms <= now_ms < until_ms:
+            assert self._zone is not None
+            from_ms, until_ms = self._zone.span_ms(Span(self.span.unit, 0, 0), now_ms)
+            bounds = self._zone.span_ms(self.span, now_ms)
+            self._last = (from_ms, until_ms, bounds)
+        return bounds
 
     def next_ms(self, at_ms: int, now_ms: int, contact: Contact) -> int | None:
-        zone, span = self._zone or zone_of(self.tz, contact), self.span
-        period = period_of(span.unit, zone.day(at_ms))
-        # it is in while now lies in one of the periods from `period - last` to `period - first`
-        comes_ms = zone.instant_ms(first_day(span.unit, period - span.last))
-        if comes_ms > now_ms:
-            return comes_ms
-        goes_ms = zone.instant_ms(first_day(span.unit, period - span.first + 1))
-        return goes_ms if goes_ms > now_ms else None
+        zone = self._zone or zone_of(self.tz, contact)
+        return turns_ms(zone, self.span, zone.day(at_ms), now_ms)
 
     def forgotten_ms(self, now_ms: int) -> int:
         if self._zone is not None:
-            return self._zone.span_ms(self.span, now_ms)[0]
+            return self._fixed_bounds(now_ms)[0]
         return UTC_ZONE.span_ms(self.span, now_ms - OFFSET_MS_MAX)[0] - OFFSET_MS_MAX
 
 

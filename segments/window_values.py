@@ -40,18 +40,21 @@ class SumWithin(Window):
         if self.gate is not None and not self.gate(event, at_ms):
             return None
         value, now_ms = self.summed.value(event), contact.clock_ms
-        if value is None or at_ms <= self.until_ms(now_ms):
+        until_ms = now_ms - self.window_ms if self.window_ms else self.until_ms(now_ms)
+        if value is None or at_ms <= until_ms:
             return None
         if kept is None:
             kept = [0, [], None, 0]
-        put(kept[1], [at_ms, value])
-        kept[0] = plus(kept[0], value)
+        entries = kept[1]
+        put(entries, [at_ms, value])
+        total = kept[0] = plus(kept[0], value)
         if value < 0:
             kept[3] += 1
-        if type(kept[0]) is str:
-            contact.bytes_estimated += len(kept[0])
-        self._expire(kept, now_ms)
-        if len(kept[1]) > EVENTS_KEPT_MAX:
+        if type(total) is str:
+            contact.bytes_estimated += len(total)
+        if entries[0][0] <= until_ms:
+            self._drop(kept, bisect_right(entries, until_ms, key=time_of))
+        if len(entries) > EVENTS_KEPT_MAX:
             contact.limits_passed += 1
             self._drop(kept, 1)
         elif self.rising and value >= 0 and kept[2] is not None and kept[2] > now_ms:

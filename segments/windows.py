@@ -105,6 +105,8 @@ class NewestWithin(Window):
             return None
         if at_ms <= self.until_ms(contact.clock_ms):
             return None
+        if kept is not None and at_ms < (kept if isinstance(kept, int) else kept[0]):
+            return None
         kept = self.summary.add(kept, at_ms, self.summary.value(event))
         contact.bytes_estimated += self.summary.bytes_max(kept, event)
         return kept, *self.read(kept, contact, contact.clock_ms)

@@ -588,3 +588,62 @@ def test_counts_below_three_by_value_need_an_event_of_that_value() -> None:
 
     assert leaf.read(kept, person, START + 1) == (True, START + D)
     assert leaf.read(kept, person, START + D) == (False, None)
+
+
+def test_an_event_of_yesterday_is_one_of_today_again_where_the_contact_flew_west() -> None:
+    """Midnight has gone by in London, so the event went out of `today`; in Los Angeles it is still the evening before."""
+    leaf = event_leaf(
+        EventIs(Matching(Names(("A",)), tz=OWN), Span("day", 0, 0), Measure("count", (Operator("gte", 1),)))
+    )
+    evening = START - START % D + 20 * H
+    person = Person(evening)
+    person.traits["timezone"] = ["Europe/London", evening]
+    kept, _ = fed(leaf, [(evening, {})], person)
+    person.clock_ms = evening + 6 * H
+
+    assert leaf.read(kept, person, person.clock_ms) == (False, None)
+    person.traits["timezone"] = ["America/Los_Angeles", person.clock_ms]
+    assert leaf.read(kept, person, person.clock_ms) == (True, evening + 11 * H)
+
+
+@pytest.mark.parametrize("operator", ["gte", "gt", "eq", "between", "ne"])
+def test_averages_are_compared_exactly(operator: str) -> None:
+    """0.1, 0.2 and 0.3 are 0.2 on average, and a third of one isn't 0.3333333333333333."""
+    holds = {"gte": True, "gt": False, "eq": True, "between": True, "ne": False}[operator]
+    argument = (0.2, 0.2) if operator == "between" else 0.2
+    leaf = leaf_of(None, Measure("avg", (Operator(operator, argument),), "total"))
+    kept, person = fed(leaf, [(START + n, {"total": value}) for n, value in enumerate([0.1, "0.2", 0.3, "x", True])])
+    assert leaf.read(kept, person, person.clock_ms)[0] is holds
+
+    leaf = leaf_of(None, Measure("avg", (Operator("eq", 0.3333333333333333),), "total"))
+    kept, person = fed(leaf, [(START, {"total": 1}), (START, {"total": 0}), (START, {"total": 0})])
+    assert leaf.read(kept, person, person.clock_ms) == (False, None)
+
+
+@pytest.mark.parametrize("range", [None, Within(D)])
+def test_sums_that_no_integer_holds_stay_exact(range: Range | None) -> None:
+    """1e308 and 1e-9 in one sum, of which the one leaves the other behind."""
+    leaf = leaf_of(range, Measure("sum", (Operator("gt", 1e308),), "total"))
+    kept, person = fed(leaf, [(START, {"total": 1e308}), (START + 1, {"total": 1e-9})])
+
+    assert leaf.read(kept, person, person.clock_ms)[0]
+    kept, person = fed(leaf, [(START, {"total": 1e308}), (START + 1, {"total": 1e-9}), (START + 2, {"total": "-1e-9"})])
+    assert not leaf.read(kept, person, person.clock_ms)[0]
+
+
+def test_nothing_is_kept_of_a_range_that_lies_ahead() -> None:
+    """Events never lie after the clock."""
+    leaf = leaf_of(Span("day", 1, 3), Measure("count", (Operator("gte", 1),)))
+
+    assert fed(leaf, THOUSAND)[0] is None
+
+
+def test_an_event_that_is_asked_for_what_was_then_can_be_shed_where_its_properties_are_kept() -> None:
+    """A large property of the latest event must not keep a contact over its limit for ever."""
+    for range in (None, Within(D)):
+        leaf = leaf_of(range, Measure("latest", where=path("due", "within_last", D)))
+        kept, _ = fed(leaf, [(START, {"due": START})])
+
+        assert list(leaf.times(kept)) == [START]
+        assert leaf.is_empty(leaf.shed(kept, START))
+        assert not leaf.is_empty(leaf.shed(kept, START - 1))
