@@ -12,7 +12,8 @@ import importlib.resources
 import re
 import zoneinfo
 
-from schemas.instants import DAY_MS, EPOCH, INSTANT_MS_MAX, INSTANT_MS_MIN, MS
+from schemas.instants import DAY_MS as DAY_MS  # part of the calendar as well: taken from here
+from schemas.instants import EPOCH, INSTANT_MS_MAX, INSTANT_MS_MIN, MS
 from segments.conditions import Span
 
 # of each zone: contacts' events are of few days at a time, and there are 600 zones
