@@ -61,6 +61,7 @@ class Work:
 
 def read(index: Index, state: ContactState, leaf: AnyLeaf, work: Work) -> None:
     """Ask a leaf of the contact again; where it flipped, the nodes above it are to be asked."""
+    index.tally.leaves += 1
     row = state.row(leaf.key)
     kept = row.kept if not isinstance(leaf, ScoreTest) else state.row(leaf.score.key).kept
     answer, due_ms = leaf.read(kept, state, work.now_ms)
@@ -94,6 +95,7 @@ def settle(index: Index, state: ContactState, work: Work) -> None:
         while affected and affected[0] == at:
             heapq.heappop(affected)
         node = index.nodes[at]
+        index.tally.trees += 1
         if isinstance(node, HeldNode):
             answer = is_held(state, node, node.tree(state, state), work.now_ms, state.born_ms)
             flip(index, state, node.key, answer, work)

@@ -189,6 +189,7 @@ class Program(Index):
     def _play(self, state: ContactState, until_ms: int, out: list[Transition]) -> None:
         while state.due_ms is not None and state.due_ms <= until_ms:
             due_ms = state.due_ms
+            self.tally.instants += 1
             work = Work(due_ms, "timer", None, out)
             state.clock_ms = max(state.clock_ms, due_ms)
             read_due(self, state, work)

@@ -64,6 +64,17 @@ class Limits:
     state_bytes: int = 900 * 1024
 
 
+class Tally:
+    """What the steps of a program have done so far: leaves asked, trees walked, due instants played."""
+
+    __slots__ = ("instants", "leaves", "trees")
+
+    def __init__(self) -> None:
+        self.leaves = 0
+        self.trees = 0
+        self.instants = 0
+
+
 class Listeners:
     """What listens for events of one name: leaves, scores, and segments with `per` together with their leaves."""
 
@@ -91,6 +102,7 @@ class Index:
     def __init__(self, definitions: Definitions, limits: Limits, versions: Mapping[str, int], revision: int) -> None:
         self.definitions = definitions
         self.limits = limits
+        self.tally = Tally()
         self.revision = revision
         self.scores_by_id: Scores = {score.id: score for score in definitions.scores}
         self.leaves: dict[int, AnyLeaf] = {}

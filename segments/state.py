@@ -233,8 +233,12 @@ def _keyed(stored: layout.StoredKeyed) -> Keyed:
 
 
 def _kept_1(kept: Any) -> Any:
-    """Writes of a trait, which alone were lists of three, had the value itself where the key of its equals is now."""
-    if type(kept) is list and kept and type(kept[0]) is list and len(kept[0]) == 3:
+    """What a leaf kept in format 1 as it keeps it now; two kinds have changed, and each is told by its shape."""
+    if type(kept) is not list or not kept:
+        return kept
+    if len(kept) == 2 and type(kept[0]) is not list and type(kept[1]) is list:  # a sum in a window
+        return [*kept, None, sum(value < 0 for _, value in kept[1])]
+    if type(kept[0]) is list and len(kept[0]) == 3:  # writes of a trait: values, where keys of their equals are now
         return [[at_ms, way, None if value is None else eq_key(value)] for at_ms, way, value in kept]
     return kept
 

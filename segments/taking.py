@@ -45,6 +45,7 @@ def _take_leaves(index: Index, state: ContactState, listeners: Listeners, event:
     seen = (event.properties, event.context)
     leaves = listeners.leaves
     state.bytes_estimated += _LEAF_BYTES * len(leaves)
+    index.tally.leaves += len(leaves)
     for leaf in leaves:
         if leaf.where is not None and not leaf.where(seen):
             continue
@@ -89,6 +90,7 @@ def _take_keyed(
         state.bytes_estimated += _KEY_BYTES + 4 * len(key)
     by_key[key] = keyed
     state.bytes_estimated += _LEAF_BYTES * len(leaves)
+    index.tally.leaves += len(leaves)
     for leaf in leaves:
         if leaf.where is not None and not leaf.where(seen):
             continue

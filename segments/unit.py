@@ -91,6 +91,11 @@ class Unit:
         at = self._find(key)
         return at >= 0 and self._flags[at] == 1
 
+    @property
+    def unpacked(self) -> int:
+        """How many rows have been asked for since the record was read or made."""
+        return len(self._rows)
+
     def all_keys(self) -> list[int]:
         """The keys of all rows, ascending."""
         return list(self._keys)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from schemas.events import Event
-from segments import Program, compile_program, load_data
-from segments.leaves import CountWithin, EventLeaf
-from segments.program import Compiled
+from segments import ContactState, Program, compile_program, load_data
+from segments.leaf import EventLeaf
+from segments.program import Tally
+from segments.windows import CountWithin
 
 
 def many_segments(number: int) -> dict[str, Any]:
@@ -27,39 +28,42 @@ def touched(at_ms: int) -> Event:
 
 
 @pytest.mark.parametrize("number", [10, 100, 10_000])
-def test_an_event_touches_the_leaves_of_its_name_and_no_tree_that_did_not_flip(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_touches_the_leaves_of_its_name_and_no_tree_that_did_not_flip(number: int) -> None:
     """Ten thousand segments must cost a contact no more than the few that its event is about."""
     program = compile_program(load_data(many_segments(number)))
     state = program.apply(None, touched(1_000_000), 1_000_000, 1_000_000).state
+    assert state is not None
     size = len(program.encode(state))
-    read, walked = [], []
-    for kind in {type(leaf) for leaf in program.event_leaves}:
-        monkeypatch.setattr(kind, "take", spy(kind.take, read))
-    for at, segment in enumerate(program.segments):
-        values = {field: getattr(segment, field) for field in Compiled.__dataclass_fields__}
-        program.segments[at] = Compiled(**values | {"tree": spy(segment.tree, walked)})
+    program.tally = Tally()
 
     step = program.apply(state, touched(1_001_000), 1_001_000, 1_001_000)
 
     assert [] == step.transitions
-    assert 3 == len(read), "the two counts share a leaf"
-    assert 0 == len(walked)
+    assert 3 == program.tally.leaves, "the two counts share a leaf"
+    assert 0 == program.tally.trees
     assert len(program.encode(state)) - size < 20
 
     step = program.apply(state, touched(1_002_000), 1_002_000, 1_002_000)
 
     assert {("s0", "entered"), ("s1", "left")} == {(t.segment, t.transition) for t in step.transitions}
-    assert 2 == len(walked), "one leaf flipped, two trees stand above it"
+    assert 2 == program.tally.trees, "one leaf flipped, two trees stand above it"
+    assert 0 == program.tally.instants
 
 
-def spy(function: Any, calls: list[Any]) -> Any:
-    def called(*args: Any) -> Any:
-        calls.append(args)
-        return function(*args)
+def test_a_step_unpacks_no_row_that_it_does_not_touch() -> None:
+    """What a contact has in its state for a thousand other segments may not cost at each of its events."""
+    whens = [{"event": f"Name {n}", "within": "1d"} for n in range(1000)]
+    program = compile_program(load_data({"segments": [{"id": f"s{n}", "when": when} for n, when in enumerate(whens)]}))
+    state = None
+    for n in range(1000):
+        event = Event("track", "c", f"Name {n}", occurred_at_ms=n, received_at_ms=n)
+        state = program.apply(state, event, n, n).state
+    assert state is not None
+    state = program.decode("c", program.encode(state))
 
-    return called
+    program.apply(state, Event("track", "c", "Name 7", occurred_at_ms=2000, received_at_ms=2000), 2000, 2000)
+
+    assert 1 == state.unpacked
 
 
 def test_conditions_that_mean_the_same_are_one_leaf() -> None:
@@ -89,7 +93,7 @@ def test_a_count_in_a_window_keeps_no_more_times_than_its_threshold_needs() -> N
     (leaf,) = program.leaves.values()
 
     assert isinstance(leaf, CountWithin)
-    assert [997, 998, 999] == state.kept[leaf.key]
+    assert [997, 998, 999] == state.row(leaf.key).kept
 
 
 def test_one_instant_is_played_however_long_the_gap() -> None:
@@ -97,13 +101,10 @@ def test_one_instant_is_played_however_long_the_gap() -> None:
     program = compile_program(load_data(many_segments(4)))
     state = program.apply(None, touched(0), 0, 0).state
     assert state is not None
-    plays: list[Any] = []
-    program._read_due = spy(program._read_due, plays)  # type: ignore[method-assign]
-
     left = program.advance(state, 365 * 86_400_000)
 
     assert [("s3", 30 * 86_400_000)] == [(t.segment, t.at_ms) for t in left]
-    assert 1 == len(plays)
+    assert 1 == program.tally.instants
     assert state.due_ms is None
 
 
@@ -120,5 +121,5 @@ def test_every_event_leaf_is_false_of_nothing() -> None:
 
     for leaf in program.leaves.values():
         assert isinstance(leaf, EventLeaf)
-        assert (False, None) == leaf.read(None, 0)
+        assert (False, None) == leaf.read(None, ContactState("c", 0), 0)
     assert [0, 1, 2] == program.at_once
