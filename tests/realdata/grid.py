@@ -210,7 +210,7 @@ class Local:
 
     def weekday(self) -> Ints:
         """0 for Monday to 6 for Sunday."""
-        return np.asarray(self.clock.weekday, np.int64)
+        return np.asarray(self.clock.day_of_week, np.int64)
 
     def day_ms(self, later: int = 0) -> Ints:
         """The instant at which the day began, or one so many days later (earlier)."""
