@@ -1,27 +1,74 @@
 """`tidegate check`: are the definitions sound?"""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from streams.cli.terminal import settings
+from streams.cli.parameters import DurationType
+from streams.cli.terminal import say, settings
+
+if TYPE_CHECKING:
+    from schemas.events import Event
+    from segments import Definitions
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-def check(files: tuple[str, ...]) -> None:
-    """Check FILE... of segments and rules (YAML or JSON, `-` is standard input), together and on their own.
+@click.option("--events", metavar="EVENTS", help="A sample of events, JSON lines (`.gz`; `-` is standard input).")
+@click.option(
+    "--retention", "retention_ms", type=DurationType(), help="How long the topics keep events (default: 400d)."
+)
+@click.option("--strict", is_flag=True, help="Exit with status 1 where there is a warning.")
+def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, strict: bool) -> None:
+    """Check FILE... of segments, scores and rules (YAML or JSON, `-` is standard input), together and on their own.
 
     Each error goes to standard error on a line: what was expected, what came, and where. Exit status 2 where there is
     one. No broker is asked; `tidegate segments apply` checks again, with what is in force.
 
+    Then come warnings, of what is legal and surely not meant: a condition that can never be true, a segment that
+    everyone is in, a window longer than events are kept. With a sample of events, also of names, properties and traits
+    that nothing in it has, and of events without the property that a `per` or `by` needs.
+
     \b
-    Example:
+    Examples:
       tidegate check segments.yaml rules.yaml
+      tidegate check --strict --events sample.jsonl.gz segments.yaml
     """
     from streams.definition_files import check_files, open_files
     from streams.revisions import InForce
 
+    if events == "-" and "-" in files:
+        raise click.UsageError("expected one of FILE and EVENTS on standard input, got both")
     checked = check_files(open_files(files), InForce(), Path(settings().templates))
-    counts = {kind: sum(name[0] == kind for name in checked.bodies) for kind in ("segment", "rule")}
+    warned = _warnings(checked.definitions, events, retention_ms)
+    for line in warned:
+        say(f"warning: {line}")
+    if warned and strict:
+        raise click.exceptions.Exit(1)
+    counts = {kind: sum(name[0] == kind for name in checked.bodies) for kind in ("segment", "score", "rule")}
     click.echo(", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count) + ": sound")
+
+
+def _warnings(definitions: "Definitions", events: str | None, retention_ms: int | None) -> list[str]:
+    from segments.warn import RETENTION_MS, warnings
+
+    if retention_ms is None:
+        retention_ms = RETENTION_MS
+    sample = None if events is None else _sample(events)
+    return warnings(definitions, retention_ms=retention_ms, events=sample)
+
+
+def _sample(path: str) -> Iterator["Event"]:
+    """The events in a file; lines that are none are told on standard error, and left out."""
+    from schemas.events import parse_event
+    from schemas.rejected import Rejection
+    from streams.event_lines import open_lines
+
+    with open_lines(path) as lines:
+        for number, line in lines:
+            try:
+                yield parse_event(line)
+            except Rejection as rejection:
+                say(f"{path}:{number}: {rejection.sentence}")

@@ -1,0 +1,78 @@
+"""`tidegate check`: what goes where, and with which status."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from streams import cli
+
+GOOD = "segments: [{id: buyers, when: {event: Order Completed, where: {total: {gt: 5}}}}]"
+EMPTY = "segments: [{id: nobody, when: {event: Order Completed, count: {lt: 0}}}]"
+LONG = "segments: [{id: long, when: {event: Order Completed, within: 30d}}]"
+SCORES = "scores: [{id: lead, rules: [{event: Order Completed, points: 5}]}]"
+EVENT = {"type": "track", "userId": "c", "event": "Order Completed", "timestamp": 1, "properties": {"totl": 7}}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with definitions and events, the one worked in."""
+    for name, text in {"good": GOOD, "empty": EMPTY, "long": LONG, "scores": SCORES}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    (tmp_path / "events.jsonl").write_text(json.dumps(EVENT) + "\n\nnonsense\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_warnings_go_to_standard_error_and_change_no_status(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is legal is sound."""
+    assert cli.run(["check", "empty.yaml"]) == 0
+
+    captured = capsys.readouterr()
+    assert captured.out == "1 segment: sound\n"
+    assert captured.err.splitlines() == [
+        "warning: segment 'nobody': can never be true: no number passes its tests - at $.when.count",
+        "warning: segment 'nobody': nobody can ever be in it - at $.when",
+    ]
+
+
+def test_strict_makes_a_warning_count(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With status 1, as there is no error; without a warning it changes nothing."""
+    assert cli.run(["check", "--strict", "empty.yaml"]) == 1
+    assert capsys.readouterr().out == ""
+    assert cli.run(["check", "--strict", "good.yaml", "scores.yaml"]) == 0
+    assert capsys.readouterr() == ("1 segment, 1 score: sound\n", "")
+
+
+def test_an_error_is_told_without_warnings(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are about definitions, and there are none."""
+    (files / "bad.yaml").write_text("segments: [{id: bad, when: {evnt: x}}]")
+
+    assert cli.run(["check", "--strict", "bad.yaml", "empty.yaml"]) == 2
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_the_retention_may_be_another(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That of the topics, where it isn't what `topics create` makes it."""
+    assert cli.run(["check", "--retention", "7d", "long.yaml"]) == 0
+    assert "warning: segment 'long': looks back 30 d" in capsys.readouterr().err
+    assert cli.run(["check", "long.yaml"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_sample_of_events_is_read_and_its_bad_lines_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By their number, as everywhere."""
+    assert cli.run(["check", "--events", "events.jsonl", "good.yaml"]) == 0
+
+    rejected, warned = capsys.readouterr().err.splitlines()
+    assert rejected.startswith("events.jsonl:3: expected JSON")
+    assert warned.startswith("warning: segment 'buyers': no event of its name in the sample has it, of 1")
+    assert warned.endswith("did you mean 'totl'? - at $.when.where.total")
+
+
+def test_a_sample_that_is_not_there_is_an_error(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And two files on one standard input are."""
+    assert cli.run(["check", "--events", "none.jsonl", "good.yaml"]) == 2
+    assert "none.jsonl: expected a file of events" in capsys.readouterr().err
+    assert cli.run(["check", "--events", "-", "-"]) == 2
+    assert "expected one of FILE and EVENTS on standard input, got both" in capsys.readouterr().err
