@@ -247,7 +247,8 @@ def _event_form(leaf: EventIs) -> Any:
     if local or isinstance(asked, Span) or (isinstance(asked, Fixed) and matching.tz.contact):
         form.append(["local", matching.local_time, matching.weekdays, _tz_form(matching.tz)])
     if leaf.by is not None:
-        form.append(["by", leaf.by])
+        # no complement stands for it: of `{gte: 3}` and `{lt: 3}`, which turn at the same counts, each is a leaf
+        form.append(["by", leaf.by, leaf.measure.kind == "count" and number_tests(leaf.measure.tests)(0)])
     return form
 
 

@@ -654,3 +654,13 @@ def test_an_event_that_is_asked_for_what_was_then_can_be_shed_where_its_properti
         assert list(leaf.times(kept)) == [START]
         assert leaf.is_empty(leaf.shed(kept, START))
         assert not leaf.is_empty(leaf.shed(kept, START - 1))
+
+
+def test_a_count_by_value_and_its_opposite_share_no_state() -> None:
+    """Without `by` they are complements; with it, one contact may meet both."""
+    few, many = (leaf_of(None, Measure("count", (Operator(op, 3),)), by="item") for op in ("lt", "gte"))
+
+    assert few.key != many.key
+    events = [(START, {"item": item}) for item in "aaab"]
+    assert few.read(fed(few, events)[0], Person(), START) == (True, None)
+    assert many.read(fed(many, events)[0], Person(), START) == (True, None)
