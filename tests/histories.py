@@ -1,248 +1,299 @@
-"""Random definitions and histories that collide: few names, few values, few durations, all times on one grid.
+"""Random definitions and histories over the whole language, for what must hold of any.
 
-Ties, window edges, late and future events, duplicates and moving dates then happen in most examples, not in few.
+`cases(construct)` is where to begin: definitions that show the construct, and the lines of an events file in a world
+that suits it. Values are in `histories_values`, conditions in `histories_conditions`.
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.oracle_input import shown
+from tests.histories_conditions import CONSTRUCTS, Condition, durations, scores, zones
+from tests.histories_values import DAY_MS, DAYS, SECONDS, START_MS, World, kind, mappings
 
-START_MS = 1_772_409_600_000  # Monday 2026-03-02T00:00:00Z
-DAY_MS = 86_400_000
-DURATIONS = ["1s", "2s", "3s", "5s", "10s", "2s1ms"]
-NAMES = ["A", "B", "Ab"]
-GRID_S = 40
-RELATIVE = ["within_last", "older_than", "within_next", "further_than"]
+__all__ = ["ALL", "CASES", "DAY_MS", "START_MS", "Case", "cases", "settled_cases"]
 
-durations = st.sampled_from(DURATIONS)
-grid_ms = st.integers(0, GRID_S).map(lambda second: START_MS + second * 1000)
-
-
-# ---- values, and tests of them ----
-
-# Each key is mostly given values of its own kind; the rest is where kinds meet.
-NUMBERS: list[Any] = [0, 1, 2, 0.1, 0.2, 0.3, -1, 1.0, 100.0, "1", "0.3", "1e2"]
-TEXTS: list[Any] = ["x", "X", "xy", "straße", "STRASSE", "1", "true"]
-ODD: list[Any] = [None, "", True, False, [], {}, "x", 1, {"y": 1}, [1], "2026-03-02"]
-scalars = st.sampled_from([1, "1", 0.3, 100, "100", 0, "x", "X", "xy", "STRASSE", True, "true"])
-dates = st.one_of(
-    grid_ms.map(shown),
-    grid_ms.map(lambda ms: ms // 1000),
-    grid_ms.map(lambda ms: ms + 1),
-    st.sampled_from(["2026-03-02", "2026-03-02T00:00:20", "2026-03-02 01:00:10+01", "1772409605", "2026-02-30"]),
-)
-lists = st.lists(st.one_of(scalars, st.just([1]), st.none()), max_size=3)
-item = st.fixed_dictionaries({}, optional={"n": st.sampled_from(NUMBERS), "s": st.sampled_from(TEXTS), "d": dates})
-items = st.lists(st.one_of(item, item, scalars), max_size=3)
-objects = st.dictionaries(st.sampled_from(["n", "s", "s.n"]), st.sampled_from([*NUMBERS, {"n": 1}]), max_size=2)
-KINDS: dict[str, st.SearchStrategy[Any]] = {
-    "n": st.sampled_from(NUMBERS),
-    "s": st.sampled_from(TEXTS),
-    "d": dates,
-    "l": lists,
-    "i": items,
-    "o": objects,
-}
-PATHS = [*KINDS, *KINDS, "d", "d", "o.n", "o.s", "o.s.n"]
-
-
-@st.composite
-def mappings(draw: st.DrawFn) -> dict[str, Any]:
-    """Traits, or the properties of an event."""
-    keys = draw(st.lists(st.sampled_from([*KINDS, *KINDS, "d", "n", "o.n"]), min_size=1, max_size=5))
-    odd = st.sampled_from(ODD)
-    return {key: draw(KINDS.get(key, odd) if draw(st.integers(0, 5)) else odd) for key in keys}
-
-
-@st.composite
-def number_tests(draw: st.DrawFn, numbers: list[Any]) -> dict[str, Any]:
-    """One or two number tests, as measures take them."""
-    names = draw(
-        st.lists(
-            st.sampled_from(["eq", "ne", "gt", "gte", "lt", "lte", "between"]), min_size=1, max_size=2, unique=True
-        )
-    )
-    pairs = {name: sorted(draw(st.lists(st.sampled_from(numbers), min_size=2, max_size=2))) for name in names}
-    return {name: pair if name == "between" else pair[0] for name, pair in pairs.items()}
-
-
-@st.composite
-def value_tests(draw: st.DrawFn, path: str, nested: bool = True) -> dict[str, Any]:
-    """One operator with its operand, mostly one that suits what stands at the path."""
-    absolute, relative = ["before", "after", "on_or_before", "on_or_after"], [*RELATIVE, *RELATIVE]
-    by_kind = {
-        "n": ["gt", "gte", "lt", "lte", "between", "eq", "ne"],
-        "s": ["contains", "starts_with", "ends_with", "matches", "eq", "ne", "in", "not_in"],
-        "d": [*absolute, *relative],
-        "l": ["has", "has_any", "has_all", "contains", "matches"],
-        "i": ["any_item", "no_item"],
-    }
-    anything = [name for names in by_kind.values() for name in names] + ["exists"]
-    name = draw(st.sampled_from(by_kind.get(path[-1], anything)) | st.sampled_from(anything))
-    test = {name: draw(operands(name, nested))}
-    if name in ("eq", "ne", "in", "not_in", "contains", "starts_with", "ends_with", "matches") and draw(st.booleans()):
-        test["ignore_case"] = True
-    return test
-
-
-def operands(name: str, nested: bool) -> st.SearchStrategy[Any]:
-    """What may stand on the right of the operator."""
-    numbers = st.sampled_from([value for value in NUMBERS if not isinstance(value, str)])
-    if name in ("gt", "gte", "lt", "lte"):
-        return numbers
-    if name == "between":
-        return st.lists(numbers, min_size=2, max_size=2).map(sorted)
-    if name == "exists":
-        return st.booleans()
-    if name in ("contains", "starts_with", "ends_with"):
-        return st.sampled_from(["x", "X", "S", "1", "ß", "e"])
-    if name == "matches":
-        return st.sampled_from(["x", "^X$", "s+", "[a-x]y", "^\\S+$", "1|2"])
-    if name in ("in", "not_in", "has_any", "has_all"):
-        return st.lists(scalars, min_size=1, max_size=2)
-    if name in ("any_item", "no_item"):
-        return wheres(paths=["n", "s", "d"], nested=False) if nested else st.just({"n": 1})
-    if name in ("before", "after", "on_or_before", "on_or_after"):
-        return grid_ms.map(shown)
-    if name in RELATIVE:
-        return durations
-    return scalars
-
-
-@st.composite
-def wheres(draw: st.DrawFn, paths: list[str], nested: bool = True) -> dict[str, Any]:
-    """Paths and tests, or where nested one of the combining forms."""
-    if nested and draw(st.integers(0, 5)) == 0:
-        head = draw(st.sampled_from(["all", "any", "none"]))
-        return {head: draw(st.lists(wheres(paths, nested=False), min_size=1, max_size=2))}
-    chosen = draw(st.lists(st.sampled_from(paths), min_size=1, max_size=2))
-    return {path: draw(st.one_of(value_tests(path, nested), value_tests(path, nested), scalars)) for path in chosen}
-
+Line = dict[str, Any]
+Definitions = dict[str, Any]
 
 # ---- definitions ----
 
-
-@st.composite
-def trait_conditions(draw: st.DrawFn) -> dict[str, Any]:
-    """A trait and one operator."""
-    path = draw(st.sampled_from(PATHS))
-    if draw(st.integers(0, 5)) == 0:
-        return {"trait": path, "unchanged_for": draw(durations)}
-    return {"trait": path, **draw(value_tests(path))}
-
-
-@st.composite
-def event_conditions(draw: st.DrawFn) -> dict[str, Any]:
-    """Names, perhaps a where, perhaps a window, perhaps a measure."""
-    names = ["A", "A", *NAMES, ["A", "B"], "*", {"prefix": "A"}, {"any_except": ["B", {"prefix": "Ab"}]}, "Page Viewed"]
-    condition: dict[str, Any] = {"event": draw(st.sampled_from(names))}
-    if draw(st.integers(0, 3)) == 0:
-        condition["where"] = draw(wheres([*PATHS, "context.n", "name"]))
-    if draw(st.integers(0, 3)) > 0:
-        condition["within"] = draw(durations)
-    measure = draw(st.sampled_from(["", "", "count", "count", "sum", "last_at"]))
-    if measure == "count":
-        condition["count"] = draw(st.integers(0, 3) | number_tests([0, 1, 2, 3]))
-    elif measure == "sum":
-        of = draw(st.sampled_from(["n", "n", "n", "o.n", "s", "context.n"]))
-        condition["sum"] = {"of": of, **draw(number_tests([0, 0.3, 1, 2, 100, -1]))}
-    elif measure == "last_at":
-        name = draw(
-            st.sampled_from(["within_last", "older_than", "within_next", "further_than", "before", "on_or_after"])
-        )
-        condition["last_at"] = {name: draw(operands(name, nested=False))}
-    return condition
+SHAPES = ("held", "hold", "segment", "per", "contact")
+"""Constructs of whole segments, or with conditions in them."""
+STEPS = ("link", "delete", "definitions")
+"""Constructs of histories."""
+CASES = (*CONSTRUCTS, *SHAPES, *STEPS)
+ALL = "everything"
+OF_DAYS = ("calendar", "local", "contact")
+"""Constructs that show in a world of days alone."""
 
 
 @st.composite
-def conditions(draw: st.DrawFn, segments: list[str], depth: int = 2) -> dict[str, Any]:
-    """A tree of conditions; `segments` are those that it may name."""
-    heads = ["event", "event", "event", "trait", "trait", "everyone", *(["segment"] * 2 if segments else [])]
-    head = draw(st.sampled_from(heads + (["not", "all", "any", "none"] if depth else [])))
-    if head == "event":
-        return draw(event_conditions())
-    if head == "trait":
-        return draw(trait_conditions())
-    if head == "segment":
-        return {"segment": draw(st.sampled_from(segments))}
+def conditions(draw: st.DrawFn, world: World, focus: tuple[str, ...], named: list[str], depth: int = 2) -> Condition:
+    """A tree of conditions, of the constructs in focus and of the plainest; `named` are the segments it may name."""
+    combining = ["not", "all", "any", "none", *(["held"] * 2 if "held" in focus else [])] if depth else []
+    leaves = [name for name in focus if name in CONSTRUCTS] * 2
+    head = draw(st.sampled_from([*(leaves * 2 or ["event"] * 4), "event", "trait", "everyone", *combining]))
+    if "segment" in focus and named and draw(st.integers(0, 2)) == 0:
+        return {"segment": draw(st.sampled_from(named))}
     if head == "everyone":
         return {"everyone": True}
-    if head == "not":
-        return {"not": draw(conditions(segments, depth - 1))}
-    return {head: draw(st.lists(conditions(segments, depth - 1), min_size=1, max_size=3))}
+    if head in CONSTRUCTS:
+        return draw(CONSTRUCTS[head](world))
+    inner = conditions(world, focus, named, depth - 1)
+    if head == "held":
+        return {"held": draw(inner), "for": draw(durations(world))}
+    return {head: draw(inner if head == "not" else st.lists(inner, min_size=1, max_size=3))}
 
 
 @st.composite
-def definitions(draw: st.DrawFn, hold: bool = True) -> dict[str, Any]:
-    """Two to six segments in any order of the file; a later id may name the earlier ones."""
-    segments: list[dict[str, Any]] = []
-    for number in range(draw(st.integers(1, 3)) * 2):
-        segment = {"id": f"s{number}", "when": draw(conditions([one["id"] for one in segments]))}
-        if hold and draw(st.integers(0, 2)) == 0:
-            sides = draw(st.lists(st.sampled_from(["enter", "leave"]), min_size=1, unique=True))
-            segment["hold"] = {side: draw(durations | st.just("0s")) for side in sides}
-        segments.append(segment)
-    return {"segments": draw(st.permutations(segments))}
+def segments(draw: st.DrawFn, world: World, focus: tuple[str, ...], name: str, named: list[str]) -> Condition:
+    """A segment; those whose ids end in `k` make keys."""
+    when = draw(conditions(world, focus, named))
+    segment: Condition = {"id": name, "when": when}
+    if name.endswith("k"):
+        asked = draw(CONSTRUCTS[draw(st.sampled_from(["event", "event", "sequence"]))](world))
+        segment |= {"per": PER[name], "when": {draw(st.sampled_from(["all", "any", "none"])): [when, asked]}}
+    if "hold" in focus and draw(st.integers(0, 2)):
+        segment["hold"] = draw(holds(world))
+    if draw(st.integers(0, 1 if "contact" in focus else 5)) == 0:
+        segment["tz"] = draw(zones(world))
+    return segment
+
+
+PER = {"s1k": "s", "s3k": "n"}
+
+
+@st.composite
+def holds(draw: st.DrawFn, world: World) -> Condition:
+    sides = draw(st.lists(st.sampled_from(["enter", "leave"]), min_size=1, unique=True))
+    return {side: draw(durations(world) | st.just("0s")) for side in sides}
+
+
+@st.composite
+def definitions(
+    draw: st.DrawFn, world: World, focus: tuple[str, ...], before: Definitions | None = None
+) -> Definitions:
+    """One to four segments in any order of the file, and two scores; some of them as they were `before`."""
+    old = {one["id"]: one for one in before["segments"]} if before else {}
+    ids = ["s0", "s1k" if "per" in focus else "s1", "s2", "s3k" if "per" in focus else "s3"]
+    chosen: dict[str, Condition] = {}
+    for name in ids[: draw(st.integers(1, 4))] if before is None else ids:
+        if before is not None and draw(st.integers(0, 4)) == 0:
+            continue
+        named = [one for one in chosen if not one.endswith("k")]
+        chosen[name] = draw(altered(world, focus, old.get(name), name, named))
+    both = [] if before is None else [one for one in before.get("scores", []) if draw(st.integers(0, 3))]
+    made = [one["id"] for one in both]
+    both += [draw(scores(world, name)) for name in ("p", "q") if "score" in focus and name not in made]
+    return {"segments": draw(st.permutations(list(chosen.values()))), **({"scores": both} if both else {})}
+
+
+@st.composite
+def altered(
+    draw: st.DrawFn, world: World, focus: tuple[str, ...], old: Condition | None, name: str, named: list[str]
+) -> Condition:
+    """The old segment, with another hold, or another question; a new one where what it names is gone."""
+    gone = old is None or not segments_named(old["when"]) <= set(named)
+    how = draw(st.sampled_from(["same", "same", "hold", "new", "new"]))
+    if old is None or gone or how == "new":
+        return draw(segments(world, focus, name, named))
+    if how == "hold":
+        return {
+            **{key: part for key, part in old.items() if key != "hold"},
+            **draw(holds(world).map(lambda h: {"hold": h})),
+        }
+    return old
+
+
+def segments_named(tree: Any) -> set[str]:
+    """The segments that a condition names."""
+    if isinstance(tree, list):
+        return set().union(*map(segments_named, tree))
+    if not isinstance(tree, dict):
+        return set()
+    here = {tree["segment"]} if isinstance(tree.get("segment"), str) else set()
+    return here.union(*map(segments_named, tree.values()))
+
+
+# ---- events ----
+
+
+@st.composite
+def contents(draw: st.DrawFn, world: World, focus: tuple[str, ...]) -> Line:
+    """An event without its times, contact and id."""
+    kinds = [*["track"] * 6, *["identify"] * 3, "page", "screen", "group"]
+    kinds += ["list"] * 4 if "listed" in focus else []
+    kinds += ["consent"] * 4 if "subscribed" in focus else []
+    line = draw(content(world, draw(st.sampled_from(kinds)), zone=world.days))
+    if draw(st.integers(0, 2)) == 0:
+        own = st.fixed_dictionaries(
+            {}, optional={"traits": mappings(world), "n": kind(world, "n"), "import": st.booleans()}
+        )
+        line["context"] = draw(own)
+        if line["type"] == "list":
+            line["context"].pop("import", None)
+    return line
+
+
+@st.composite
+def content(draw: st.DrawFn, world: World, type_: str, zone: bool) -> Line:
+    if type_ == "consent":
+        groups = st.sampled_from(["news", "news", "1", 1, 1.0, True, "true", "other", None, "", [1], {"a": 1}])
+        name = draw(st.sampled_from(["Subscribed", "Unsubscribed"]))
+        return {"type": "track", "event": name, "properties": draw(st.sampled_from([{}, {"group": draw(groups)}]))}
+    if type_ == "list":
+        names, actions = st.sampled_from(["vip", "vip", "beta"]), st.sampled_from(["added", "added", "removed"])
+        return {"type": "list", "list": draw(names), "action": draw(actions)}
+    if type_ in ("identify", "group"):
+        return {"type": type_, "traits": draw(mappings(world, zone=zone)), "groupId": "g"}
+    line: Line = {"type": type_, "properties": draw(mappings(world))}
+    if type_ == "track":
+        return {**line, "event": draw(st.sampled_from(["A", "A", "B", "Ab"]))}
+    return {**line, "name": draw(st.sampled_from(["x", "", None]))}
+
+
+def linking() -> st.SearchStrategy[Line]:
+    """An event that may make one contact of two."""
+    names, own = st.sampled_from(["a", "b", "x", "y"]), st.sampled_from(["a", "a", "b"])
+    alias = st.builds(lambda one, other: {"type": "alias", "userId": one, "previousId": other}, own, names)
+    anonymous = st.sampled_from(["x", "y", "x", "b"])
+    identify = st.builds(
+        lambda one, other: {"type": "identify", "userId": one, "anonymousId": other, "traits": {"n": 1}}, own, anonymous
+    )
+    return st.one_of(alias, identify, identify)
 
 
 # ---- histories ----
 
-
-@st.composite
-def contents(draw: st.DrawFn) -> dict[str, Any]:
-    """An event without its times, contact and id."""
-    kind = draw(st.sampled_from([*["track"] * 6, *["identify"] * 3, "page", "screen", "group"]))
-    event: dict[str, Any] = {"type": kind}
-    if kind == "track":
-        event["event"] = draw(st.sampled_from(["A", *NAMES]))
-    if kind in ("track", "page", "screen"):
-        event["properties"] = draw(mappings())
-    if kind == "page":
-        event["name"] = draw(st.sampled_from(["x", "", None]))
-    if kind in ("identify", "group"):
-        event["traits"] = draw(mappings())
-    if kind == "group":
-        event["groupId"] = "g"
-    if draw(st.integers(0, 2)) == 0:
-        event["context"] = draw(
-            st.fixed_dictionaries(
-                {}, optional={"traits": mappings(), "n": st.sampled_from(NUMBERS), "import": st.booleans()}
-            )
-        )
-    return event
-
-
-# What the arrival of an event is after that of the line before it, and how long before its arrival it happened.
-GAPS_MS = [0, 1000, 1000, 1000, 2000, 3000, 5000, 8000, -3000, 1, DAY_MS - 8000, DAY_MS - 1, DAY_MS]
-LATENESS_MS = [0, 0, 0, 0, 1000, 2000, 2001, 3000, 5000, 10_000, -1000, -3000, -300_000, -300_001]
+# What the arrival of a line is after that of the one before, in steps of the grid, and how long before it happened.
+GAPS = [0, 1, 1, 1, 2, 3, 5, 8, -3]
+LATENESS = [0, 0, 0, 0, 1, 2, 3, 5, 10]
+EDGES_MS = [1, DAY_MS - 8000, DAY_MS - 1, DAY_MS]
+"""A day's jump is for the edges of the dedup horizon; it would empty every window if it came often."""
 
 
 @st.composite
-def histories(draw: st.DrawFn, size_max: int = 18) -> list[bytes]:
-    """The lines of an events file: late, tied, duplicate and future events of two contacts, some lines rejected."""
-    received = START_MS
-    lines: list[bytes] = []
-    for number in range(draw(st.integers(1, 3)) * size_max // 3):
-        # A day's jump is for the edges of the dedup horizon; it would empty every window if it came often.
-        received += draw(st.sampled_from(GAPS_MS[:9]) | st.sampled_from(GAPS_MS[:10]) | st.sampled_from(GAPS_MS))
-        event = draw(contents())
-        event["userId"] = draw(st.sampled_from(["a", "a", "a", "b"]))
-        event["timestamp"] = received - draw(st.sampled_from(LATENESS_MS))
-        event["receivedAt"] = draw(st.sampled_from([received, received, received, received, None]))
-        if event["receivedAt"] is not None and draw(st.integers(0, 9)) == 0:
-            event["timestamp"] = None
-        again = draw(st.integers(0, 4)) == 0
-        event["messageId"] = f"m{draw(st.integers(0, number)) if again else number}" if number % 7 else None
-        lines.append(json.dumps(event).encode())
+def arrivals(draw: st.DrawFn, world: World, count: int) -> list[int]:
+    """When the lines arrive: on the grid of the world, and in one of days at its edges too."""
+    received = world.start_ms
+    found = []
+    for _ in range(count):
+        step = draw(st.sampled_from(GAPS)) * world.unit_ms
+        if draw(st.integers(0, 19)) == 0:
+            step = draw(st.sampled_from(EDGES_MS))
+        received += step
+        edge = world.days and draw(st.integers(0, 3)) == 0
+        found.append(min((at for at in world.instants_ms if at >= received), default=received) if edge else received)
+    return found
+
+
+@st.composite
+def events(draw: st.DrawFn, world: World, focus: tuple[str, ...], number: int, received: int) -> Line:
+    """One event with its times, contact and id."""
+    line = draw(contents(world, focus))
+    if "link" in focus:
+        name = {"anonymousId": draw(st.sampled_from(["x", "y"]))} if draw(st.booleans()) else {}
+        line |= name if name and line["type"] != "identify" else {"userId": draw(st.sampled_from(["a", "b"]))}
+    else:
+        line["userId"] = draw(st.sampled_from(["a", "a", "a", "b"]))
+    late = draw(
+        st.sampled_from([lateness * world.unit_ms for lateness in LATENESS] * 2 + [2001, -1000, -300_000, -300_001])
+    )
+    line |= {"timestamp": received - late, "receivedAt": draw(st.sampled_from([received] * 4 + [None]))}
+    if line["receivedAt"] is not None and draw(st.integers(0, 9)) == 0:
+        line["timestamp"] = None
+    again = draw(st.integers(0, 4)) == 0
+    line["messageId"] = f"m{draw(st.integers(0, number)) if again else number}" if number % 7 else None
+    return line
+
+
+@st.composite
+def histories(
+    draw: st.DrawFn, world: World, focus: tuple[str, ...], first: Definitions, size_max: int = 15
+) -> list[Line]:
+    """The lines of an events file: late, tied, duplicate and future events of a few contacts, some lines rejected."""
+    lines: list[Line] = []
+    now = first
+    for number, received in enumerate(draw(arrivals(world, draw(st.integers(1, 3)) * size_max // 3))):
+        chance = draw(st.integers(0, 99))
+        times = {"timestamp": received, "receivedAt": received}
+        if "definitions" in focus and chance < 20:
+            now = draw(definitions(world, focus, now))
+            lines.append({"type": "definitions", **now, "receivedAt": received})
+        elif "delete" in focus and chance >= 85:
+            lines.append({"type": "delete", "userId": draw(st.sampled_from(["a", "b"])), **times})
+        elif "link" in focus and chance >= 65:
+            lines.append({**draw(linking()), **times, "messageId": f"link{number}"})
+        else:
+            lines.append(draw(events(world, focus, number, received)))
+    return untied(lines) if "link" in focus else lines
+
+
+def untied(lines: list[Line]) -> list[Line]:
+    """No two events of one time, and none that takes its time from another's arrival: the page says nothing of such."""
+    taken: set[int] = set()
+    for line in lines:
+        if line["type"] == "definitions":
+            continue
+        received = line["receivedAt"] if line["receivedAt"] is not None else line["timestamp"]
+        t = received if line["timestamp"] is None else min(line["timestamp"], received)
+        while t in taken:
+            t -= 1
+        taken.add(t)
+        line["timestamp"] = t
     return lines
 
 
+@dataclass(frozen=True)
+class Case:
+    """Definitions, and the lines of an events file."""
+
+    definitions: Definitions
+    lines: list[Line]
+    world: World
+
+    def raw(self) -> list[bytes]:
+        return [json.dumps(line).encode() for line in self.lines]
+
+
+def focus_of(construct: str, leave_out: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The constructs that a case of that name may show."""
+    return tuple(name for name in (CASES if construct == ALL else (construct,)) if name not in leave_out)
+
+
+def worlds(construct: str) -> st.SearchStrategy[World]:
+    days = st.sampled_from(DAYS)
+    return days if construct in OF_DAYS else st.one_of(st.just(SECONDS), st.just(SECONDS), days)
+
+
 @st.composite
-def settled_histories(draw: st.DrawFn) -> list[bytes]:
-    """Events whose order of arrival must not matter: no ties, duplicates, missing or future times."""
-    seconds = draw(st.lists(st.integers(0, GRID_S), min_size=1, max_size=10, unique=True))
-    events = [{**draw(contents()), "userId": "a", "timestamp": START_MS + second * 1000} for second in seconds]
-    return [json.dumps({**event, "messageId": f"m{number}"}).encode() for number, event in enumerate(events)]
+def cases(draw: st.DrawFn, construct: str, leave_out: tuple[str, ...] = ()) -> Case:
+    """Definitions and a history that show the construct (`ALL`: any, in the same case), but none of those left out."""
+    world, focus = draw(worlds(construct)), focus_of(construct, leave_out)
+    if construct in ("contact", "segment", "held", "hold", "per", *STEPS):
+        extra = draw(st.sampled_from(sorted(set(CONSTRUCTS) - set(leave_out))))
+        focus = (*focus, extra, *(("calendar", "local") if construct == "contact" else ()))
+    if construct == "definitions":
+        focus = (*focus, "hold", "held", "segment")
+    first = draw(definitions(world, focus))
+    return Case(first, draw(histories(world, focus, first)), world)
+
+
+MEASURED = ("hold", "held", *STEPS)
+"""What makes the order of arrival matter: answers as they were given, and steps that end a contact or a question."""
+
+
+@st.composite
+def settled_cases(draw: st.DrawFn, construct: str) -> Case:
+    """Definitions, and events whose order of arrival must not matter: no ties, duplicates, missing or future times."""
+    world, focus = draw(worlds(construct)), focus_of(construct, MEASURED)
+    first = draw(definitions(world, focus))
+    times = draw(st.lists(st.sampled_from(sorted(set(world.instants_ms))), min_size=1, max_size=10, unique=True))
+    lines = [
+        {**draw(contents(world, focus)), "userId": "a", "timestamp": at, "messageId": f"m{number}"}
+        for number, at in enumerate(times)
+    ]
+    return Case(first, lines, world)

@@ -15,12 +15,16 @@ WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Period = tuple[date, date]
 
 
-@cache
 def zone_named(name: Any) -> tzinfo | None:
     """The zone of that IANA name; None where it is none."""
     if name == "UTC":
         return UTC
-    return ZoneInfo(name) if isinstance(name, str) and name in available_timezones() - {"localtime"} else None
+    return ZoneInfo(name) if isinstance(name, str) and name in zone_names() else None
+
+
+@cache
+def zone_names() -> set[str]:
+    return available_timezones() - {"localtime"}
 
 
 def local(ms: int, zone: tzinfo) -> datetime:
