@@ -111,6 +111,14 @@ class ContactState(Unit):
                 if keyed.seq & 1:
                     yield segment, key, keyed.seq, keyed.at_ms
 
+    def every_membership(self) -> Iterator[tuple[str, str | None]]:
+        """Segment and key (None without `per`) of every membership that the contact has or had."""
+        for segment in self.members:
+            yield segment, None
+        for segment, by_key in self.keyed.items():
+            for key in by_key:
+                yield segment, key
+
     def knows(self, digest: bytes, since_ms: int) -> bool:
         """Whether a message of this digest was accepted later than `since_ms` (by arrival)."""
         known = self.known

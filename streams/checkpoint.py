@@ -15,15 +15,18 @@ from typing import Any
 import msgspec
 
 from schemas.topics import CONTACTS, MEMBERSHIPS, REJECTED, STATE
+from schemas.transitions import membership_key
 from streams.clock import Clock
 from streams.inbox import Mark
 from streams.log import Claim, Outgoing
-from streams.plan import Emitted, contact_record
+from streams.plan import Emitted, State, contact_record
 
 # not valid UTF-8, so no contact id's bytes can equal it
 META_KEY = b"\xffmeta"
 META_FORMAT = 1
 _BETWEEN_LOOKS = 16
+
+Key = bytes  # `Overlay` has a field of the type's name
 
 
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,7 +62,8 @@ def read_meta(value: bytes) -> Meta:
 class Overlay:
     """What changed in a partition since its last checkpoint began.
 
-    `events` counts what was applied, played or changed over; `since_ms` is when that began, by the monotonic clock.
+    `dirty` has None for a contact that was erased. `events` counts what was applied, played or changed over; `since_ms`
+    is when that began, by the monotonic clock.
     """
 
     dirty: dict[bytes, Any] = dataclasses.field(default_factory=dict)
@@ -78,6 +82,13 @@ class Overlay:
             assert record.key is not None
             self.memberships[record.key] = record
 
+    def erase(self, key: Key, state: State) -> None:
+        """Takes in that nothing is kept of a contact any more: a tombstone for each record that was."""
+        self.dirty[key] = None
+        for segment, value in state.every_membership():
+            membership = membership_key(state.contact, segment, value)
+            self.memberships[membership] = Outgoing(membership, None)
+
     def keep(self, topic: str, records: list[Outgoing]) -> None:
         """Takes records in for a topic that keeps every one."""
         self.kept.setdefault(topic, []).extend(records)
@@ -92,7 +103,7 @@ class Overlay:
 class Frozen:
     """An overlay as records, and where it leads to."""
 
-    states: dict[bytes, bytes]
+    states: dict[bytes, bytes | None]
     contacts: list[Outgoing]
     overlay: Overlay
     meta: Meta
@@ -117,15 +128,17 @@ class Freezing:
         self._overlay = overlay
         self._meta = meta
         self._left = deque(overlay.dirty.items())
-        self._states: dict[bytes, bytes] = {}
+        self._states: dict[bytes, bytes | None] = {}
         self._contacts: list[Outgoing] = []
 
     def encode(self, clock: Clock, until_ms: float) -> bool:
         """Encodes some; returns whether all is done."""
         while self._left:
             key, state = self._left.popleft()
-            self._states[key] = self._encode(state)
-            if state.traits_changed:
+            self._states[key] = None if state is None else self._encode(state)
+            if state is None:
+                self._contacts.append(Outgoing(key, None))
+            elif state.traits_changed:
                 self._contacts.append(contact_record(state))
                 state.traits_changed = False
             if not len(self._left) % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:

@@ -187,13 +187,15 @@ async def _read_to_end(consumer: AIOKafkaConsumer, revisions: Revisions) -> None
             )
 
 
-def compile_plan(in_force: InForce, settings: Settings) -> "Plan":
+def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = None) -> "Plan":
     """The program and rules of `in_force` with the settings that belong to their meaning.
+
+    `before` is the plan that was in force until then, so that states of it are taken over by what differs.
 
     Raises `DefinitionErrors` or `RuleErrors` where this code can't take what another version of it applied.
     """
     from actions import compile_rules, rule_of
-    from segments import Limits, compile_program, load_data
+    from segments import Limits, Program, compile_program, load_data
     from streams.plan import Plan
 
     # `rules` is there to say that no segments at all is meant
@@ -208,6 +210,7 @@ def compile_plan(in_force: InForce, settings: Settings) -> "Plan":
         limits=Limits(grace_ms=settings.grace_ms, dedup_horizon_ms=settings.dedup_horizon_ms),
         versions={record.id: record.version for record in in_force.segments},
         revision=in_force.number,
+        previous=before.program if before is not None and isinstance(before.program, Program) else None,
     )
     rules = compile_rules(
         [rule_of(record.body) for record in in_force.rules],

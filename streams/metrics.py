@@ -68,6 +68,15 @@ class Metrics:
             "events_rejected", "records that could not be taken, by reason; see `tidegate tail rejected`", ("reason",)
         )
 
+        self.links_left = self._counter(
+            "links_left",
+            "identify events with two ids that were taken without linking them: links come with a later version",
+        )
+        self.limits_passed = self._counter(
+            "limits_passed",
+            "limits that a contact passed, so that the oldest of something was dropped; `tidegate explain` says whose",
+        )
+
     def _count_output(self) -> None:
         self.transitions_emitted = self._counter(
             "transitions_emitted", "transitions, before their checkpoint is committed", ("transition", "cause")

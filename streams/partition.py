@@ -62,6 +62,8 @@ class Partition:
         effective_ms = committed.meta.effective_ms if committed.meta else None
         self._effective_ms = self.arrival_ms - rates.grace_ms if effective_ms is None else effective_ms
         self.states: dict[bytes, Any] = {}
+        # contacts erased by what is not committed yet: their committed records are none any more
+        self.erased: set[bytes] = set()
         self.overlay = Overlay()
         self.frozen = False
         # a newer plan waits: first what is due under this one is played and nothing else taken, then all of it committed
@@ -119,6 +121,7 @@ class Partition:
         self._effective_ms = self.arrival_ms - self.rates.grace_ms
         self.settling = self.closing = False
         self.states.clear()
+        self.erased.clear()
         self._to_change = deque(self._of_other_revisions())
 
     # ---- the turn -----------------------------------------------------------------------------------------------------
@@ -182,6 +185,12 @@ class Partition:
         """One step of a contact; raises Rejection for a key that isn't the contact's."""
         if key is None:
             raise Rejection(Reason.NO_KEY, "expected the contact as the record's key, got none")
+        if event.type == "alias":
+            raise Rejection(
+                Reason.NOT_SUPPORTED, "expected no alias: workers do not link contacts across partitions yet"
+            )
+        if event.links is not None:
+            self.metrics.links_left.inc()
         state = self.states.get(key)
         if state is None:
             state = self._decode(key, now_ms)
@@ -189,19 +198,38 @@ class Partition:
             self._check_key(key, event)
         elif state.contact != event.contact:
             raise _wrong_key(key, event)
+        passed = 0 if state is None else state.limits_passed
         step = self.plan.program.apply(state, event, arrived_ms, received_ms)
         if step.duplicate:
             self.metrics.events_duplicate.inc()
             return
         if step.late:
             self.metrics.events_late.inc()
+        if step.state is None:
+            if state is not None:
+                self._erase(key, state, step.transitions, arrived_ms, now_ms)
+            return
+        if step.state.limits_passed > passed:
+            self.metrics.limits_passed.inc(step.state.limits_passed - passed)
         self._changed(key, step.state, step.transitions, arrived_ms, now_ms)
+
+    def _erase(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
+        """Puts into the overlay that nothing is kept of a contact any more."""
+        emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
+        self.overlay.emit(emitted)
+        self.overlay.erase(key, state)
+        self.metrics.emitted(transitions, emitted)
+        self.states.pop(key, None)
+        self.erased.add(key)
 
     def _changed(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
         """Puts a state that has changed and what came of it into the overlay."""
         dirty = self.overlay.dirty
         if key not in dirty:
             self.overlay.bytes += state.bytes_estimated
+        if key in self.erased:
+            self.erased.discard(key)
+            state.traits_changed = True  # `contacts` has a tombstone, and a contact anew is one with no traits
         self.states[key] = dirty[key] = state
         due_ms = state.due_ms
         if due_ms is not None:
@@ -214,7 +242,7 @@ class Partition:
     def _decode(self, key: bytes, now_ms: int) -> Any:
         """The committed state, taken over into the plan's revision where it was written under another; None: none."""
         record = self.committed.states.get(key)
-        if record is None:
+        if record is None or key in self.erased:
             return None
         state = self.states[key] = self.plan.program.decode(key.decode(), record)
         if self.plan.header(record)[1] != self.plan.revision:
@@ -271,7 +299,7 @@ class Partition:
         until_ms = self.arrival_ms - self.rates.grace_ms
         state = self.states.get(key)
         if state is None:
-            record = self.committed.states.get(key)
+            record = self.committed.states.get(key) if key not in self.erased else None
             if record is not None and (due_ms := self.plan.header(record)[0]) is not None and due_ms > until_ms:
                 self._timers.arm(key, due_ms)  # postponed since: there is nothing to decode
                 return
@@ -317,9 +345,15 @@ class Partition:
     def commit(self, frozen: Frozen, end: int) -> None:
         """Takes in that `frozen` is committed; `end` is where the state topic goes on."""
         self.committed.load(frozen.states.items(), end)
+        for key, record in frozen.states.items():
+            if record is None and self.overlay.dirty.get(key, _ABSENT) is not None:
+                self.erased.discard(key)
         self.committed.meta = frozen.meta
         if len(self.states) > STATES_KEPT_MAX:
-            self.states = {key: self.states[key] for key in self.overlay.dirty}
+            self.states = {key: state for key, state in self.overlay.dirty.items() if state is not None}
+
+
+_ABSENT = object()
 
 
 def _wrong_key(key: bytes, event: Event) -> Rejection:

@@ -5,7 +5,7 @@ comes out is encoded here, once, as the records that one transaction will hold.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -33,6 +33,10 @@ class State(Protocol):
     clock_ms: int
     bytes_estimated: int
     traits_changed: bool
+    limits_passed: int
+
+    def every_membership(self) -> Iterable[tuple[str, str | None]]:
+        """Segment and key of every membership that there ever was."""
 
     def present_traits(self) -> dict[str, Any]:
         """Traits by name."""
@@ -43,7 +47,7 @@ class Step(Protocol):
 
     @property
     def state(self) -> Any:
-        """The contact's state after it."""
+        """The contact's state after it; None: nothing is kept of it."""
 
     @property
     def transitions(self) -> Sequence[Transition]:

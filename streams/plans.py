@@ -74,6 +74,6 @@ class FollowedPlans:
         await self._reader.stop()
 
     def _take(self, in_force: InForce) -> None:
-        self._plan = compile_plan(in_force, self._settings)
+        self._plan = compile_plan(in_force, self._settings, self._plan)
         segments, rules = len(in_force.segments), len(in_force.rules)
         logger.info("revision %d of the definitions: %d segments, %d rules", in_force.number, segments, rules)

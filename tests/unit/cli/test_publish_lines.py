@@ -92,7 +92,7 @@ def test_a_line_without_a_contact_cannot_be_published(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"type": "tracks"}, {"event": ""}, {"timestamp": "soon"}, {"properties": []}, {"type": "delete"}]
+    "fields", [{"type": "tracks"}, {"event": ""}, {"timestamp": "soon"}, {"properties": []}, {"type": "alias"}]
 )
 def test_a_line_that_is_wrong_in_another_way_is_published_as_it_is(fields: dict[str, Any]) -> None:
     """So that it ends up in `rejected`, where it can be found, and not nowhere."""
