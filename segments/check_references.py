@@ -1,9 +1,9 @@
 """Checks what definitions say of each other: that what is named is there, may be named, and that no circle is made."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from segments.report import Place, Report, close_to, shown
+from segments.report import Place, Report, shown
 
 _NAMED_IN_ERROR_MAX = 10
 
@@ -48,9 +48,9 @@ def check_references(
     _check_circles(report, named)
 
 
-def _say_missing(report: Report, reference: Reference, kind: str, known: Iterable[str]) -> None:
+def _say_missing(report: Report, reference: Reference, kind: str, known: Collection[str]) -> None:
     got = f"expected the id of a {kind} in `{kind}`, got {shown(reference.id)}, which is not defined"
-    report.say(got + close_to(reference.id, known), reference.place)
+    report.say(got + report.close_to(reference.id, known), reference.place)
 
 
 def _check_circles(report: Report, named: list[Reference]) -> None:
@@ -58,12 +58,18 @@ def _check_circles(report: Report, named: list[Reference]) -> None:
     for reference in named:
         waits.setdefault(reference.by, set()).add(reference.id)
     circles = _circles(waits)
+    said: dict[frozenset[str], str] = {}
     for reference in named:
         circle = circles.get(reference.by)
         if circle is not None and circle is circles.get(reference.id):
-            through = ", ".join(sorted(circle)[:_NAMED_IN_ERROR_MAX])
-            more = f" and {len(circle) - _NAMED_IN_ERROR_MAX} more" if len(circle) > _NAMED_IN_ERROR_MAX else ""
-            report.say(f"expected no circle of segments, got one through {through}{more}", reference.place)
+            if circle not in said:
+                said[circle] = _through(circle)
+            report.say(f"expected no circle of segments, got one through {said[circle]}", reference.place)
+
+
+def _through(circle: frozenset[str]) -> str:
+    more = len(circle) - _NAMED_IN_ERROR_MAX
+    return ", ".join(sorted(circle)[:_NAMED_IN_ERROR_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _circles(waits: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import re2
 
 from schemas.instants import DURATION_MS_MAX, parse_duration
-from segments.report import Report, close_to, shown
+from segments.report import Report, shown
 from segments.values import Number, number
 
 TEXT_MAX = 10_000
@@ -58,7 +58,7 @@ def check_word(report: Report, found: Any, words: Iterable[str], what: str) -> s
     words = tuple(words)
     if isinstance(found, str) and found in words:
         return found
-    hint = close_to(found, words) if isinstance(found, str) else ""
+    hint = report.close_to(found, words) if isinstance(found, str) else ""
     report.say(f"expected {what}, got {shown(found)}{hint}")
     return None
 

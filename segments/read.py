@@ -19,6 +19,7 @@ NODES_MAX = 1_000_000
 # definitions nest some forty levels at most; what reads them recurses
 DEPTH_MAX = 200
 
+_TOO_MANY = f"expected at most {NODES_MAX} values, aliases counted each time, got more"
 _INFINITY = float("inf")
 # what JSON's readers agree on; beyond, a number is its nearest double anyway
 _INTEGER_MAX = 2**63 - 1
@@ -120,7 +121,7 @@ def read_text(text: str, name: str) -> Any:
         # JSON is YAML but for pairs of surrogate escapes, which PyYAML reads as two broken characters
         data = _read_json(text) if text.lstrip()[:1] == "{" else _MISSING
         if data is _MISSING:
-            _check_depth(text)
+            _check_size(text)
             data = yaml.load(text, Loader=_CoreLoader)
     except _Unreadable as error:
         raise DefinitionErrors([f"{name}: {error}"]) from None
@@ -134,10 +135,17 @@ def read_text(text: str, name: str) -> Any:
     return data
 
 
-def _check_depth(text: str) -> None:
-    """Raises where the document nests too deeply: composing it recurses in C, and would end the process."""
-    depth = 0
+def _check_size(text: str) -> None:
+    """Raises where the document nests too deeply, or has too much in it.
+
+    Composing it recurses in C, and would end the process; and what is composed takes two hundred times its length.
+    """
+    depth = nodes = 0
     for event in yaml.parse(text, Loader=_Base):
+        if isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if nodes > NODES_MAX:
+                raise _Unreadable(_TOO_MANY)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEPTH_MAX:
@@ -181,7 +189,7 @@ def _walk(data: Any) -> str | None:
         item = todo.pop()
         seen += 1
         if seen > NODES_MAX:
-            return f"expected at most {NODES_MAX} values, aliases counted each time, got more"
+            return _TOO_MANY
         if type(item) is dict:
             todo.extend(item.keys())
             todo.extend(item.values())

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 ERRORS_MAX = 1_000
 # finding what is close takes time that grows with the square of the length, and no key of ours is longer
 _CLOSE_MAX = 40
+# comparisons for the sake of hints, over all errors: each takes some microseconds
+_COMPARED_MAX = 100_000
 _SHOWN_MAX = 80
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,79}")
 
@@ -32,7 +34,8 @@ class Report:
         self.errors: list[str] = []
         self._name = name
         self._subject = name
-        self._path: list[str] = []
+        self._path: list[str | int] = []
+        self._compared = 0
 
     @contextmanager
     def about(self, subject: str) -> Iterator[None]:
@@ -47,7 +50,7 @@ class Report:
     @contextmanager
     def at(self, *steps: str | int) -> Iterator[None]:
         """One or more steps further down inside the block: keys or list indexes."""
-        self._path.extend(_step(step) for step in steps)
+        self._path.extend(steps)
         try:
             yield
         finally:
@@ -55,7 +58,7 @@ class Report:
 
     def here(self) -> Place:
         """The place where the checker is, for what can be said only later."""
-        return Place(self._subject, f"${''.join(self._path)}")
+        return Place(self._subject, f"${''.join(map(_step, self._path))}")
 
     def say(self, sentence: str, place: Place | None = None) -> None:
         """Add an error at `place`, or where the checker is. Raises `TooManyErrors`."""
@@ -82,14 +85,16 @@ class Report:
         """Add the error for a key that isn't known here."""
         known = list(known)
         with self.at(key):
-            hint = close_to(key, known) or f"; known here: {', '.join(known)}"
+            hint = self.close_to(key, known) or f"; known here: {', '.join(known)}"
             self.say(f"expected a known key, got {shown(key)}{hint}")
 
-
-def close_to(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` where one of `known` is spelled much like `word`, else nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1) if len(word) <= _CLOSE_MAX else []
-    return f"; did you mean {close[0]!r}?" if close else ""
+    def close_to(self, word: str, known: Collection[str]) -> str:
+        """`; did you mean 'x'?` where one of `known` is spelled much like `word`, else nothing."""
+        self._compared += len(known)
+        if len(word) > _CLOSE_MAX or self._compared > _COMPARED_MAX:
+            return ""
+        close = difflib.get_close_matches(word, list(known), n=1)
+        return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _step(step: str | int) -> str:

@@ -22,7 +22,7 @@ from segments.conditions import (
     walk,
 )
 from segments.predicates import finder, where_predicate
-from segments.report import Place, Report, close_to, shown
+from segments.report import Place, Report, shown
 from segments.values import reader
 
 # what a sample has too many of is not remembered for the sake of a hint
@@ -205,7 +205,7 @@ class SampleWarner:
             self._say_of_names()
         for asked in self._properties:
             if asked.events and not asked.seen:
-                hint = close_to(asked.path, self._properties_seen)
+                hint = self.report.close_to(asked.path, self._properties_seen)
                 self.report.say(f"no event of its name in the sample has it, of {asked.events}{hint}", asked.place)
         self._say_of_keys()
         if self._traits_seen:
@@ -214,14 +214,14 @@ class SampleWarner:
                     self.report.say(f"nobody in the sample has the trait {shown(path)}{self._close_trait(path)}", place)
 
     def _close_trait(self, path: str) -> str:
-        return close_to(path, self._traits_seen)
+        return self.report.close_to(path, self._traits_seen)
 
     def _say_of_names(self) -> None:
         for place, name, is_prefix in self._names:
             if is_prefix and not any(seen.startswith(name) for seen in self._names_seen):
                 self.report.say(f"no event in the sample has a name that begins with {shown(name)}", place)
             elif not is_prefix and name not in self._names_seen:
-                hint = close_to(name, self._names_seen)
+                hint = self.report.close_to(name, self._names_seen)
                 self.report.say(f"no event in the sample has the name {shown(name)}{hint}", place)
 
     def _say_of_keys(self) -> None:

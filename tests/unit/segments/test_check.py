@@ -16,7 +16,7 @@ from segments.check_tests import TRAIT_OPERATORS
 from segments.check_times import WORDS
 from segments.conditions import walk
 from segments.read import read_text
-from segments.report import ERRORS_MAX
+from segments.report import ERRORS_MAX, Report
 
 EVERYTHING = (pathlib.Path(__file__).parent / "everything.yaml").read_text()
 GOLDEN = yaml.safe_load((pathlib.Path(__file__).parent / "bad_definitions.yaml").read_text())
@@ -77,6 +77,14 @@ def test_aliases_that_explode_are_refused_before_they_are_walked() -> None:
     assert "aliases counted each time" in errors_of("\n".join(rows))[0]
 
 
+def test_a_document_of_too_many_values_is_refused_before_it_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is composed of ten megabytes takes two gigabytes."""
+    monkeypatch.setattr(yaml, "load", lambda *_, **__: pytest.fail("it was composed"))
+
+    (error,) = errors_of("[" + "x," * 1_000_001 + "]")
+    assert error == "file: expected at most 1000000 values, aliases counted each time, got more"
+
+
 @pytest.mark.parametrize("text", ["segments: " + "[" * 100_000, '{"segments": ' + "[" * 100_000, "- " * 50_000])
 def test_a_document_nested_without_end_is_an_error_not_a_crash(text: str) -> None:
     """What composes YAML recurses in C: the process would be gone without a word."""
@@ -114,6 +122,15 @@ def test_a_key_without_end_is_shown_short_and_compared_with_nothing() -> None:
     (error,) = errors_of(f"segments: [{{id: s, when: {{? {'x' * 100_000} : 1}}}}]")
 
     assert len(error) < 500
+
+
+def test_what_is_close_is_looked_for_while_it_is_cheap() -> None:
+    """Fifty thousand ids misspelled would take minutes to find what is close to each."""
+    report = Report("file")
+    known = [f"segment-{n}" for n in range(30_000)]
+
+    hints = [report.close_to("segmnt-7", known) for _ in range(10)]
+    assert [bool(hint) for hint in hints] == [True] * 3 + [False] * 7
 
 
 def test_conditions_and_steps_are_counted_together() -> None:
