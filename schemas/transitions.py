@@ -152,10 +152,18 @@ def membership_key(contact: str, segment: str, key: str | None) -> bytes:
     return orjson.dumps([contact, segment] if key is None else [contact, segment, key])
 
 
-class ContactRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Value of a record of `contacts`: traits that are present, as of the last change; the Kafka key is the contact.
+class Consent(msgspec.Struct, frozen=True):
+    """Whether messages of a group are wanted, and since when that is known (event time)."""
 
-    `traits_cut` says that they would not fit into a record and are left out.
+    on: bool
+    at: str
+
+
+class ContactRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Value of a record of `contacts`: traits that are present and consent, as of the last change; its key is the contact.
+
+    `consent` is by message group, `""` meaning every one: the last word on each, and when it was given. `traits_cut` says
+    that the traits would not fit into a record and are left out.
     """
 
     contact: str
@@ -163,3 +171,4 @@ class ContactRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     changed_at: str
     revision: int
     traits_cut: bool = False
+    consent: dict[str, Consent] = {}

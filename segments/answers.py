@@ -129,6 +129,8 @@ def change(index: Index, state: ContactState, node: SegmentNode, work: Work) -> 
 def _ask_keyed(state: ContactState, node: KeyedNode, work: Work) -> None:
     asked = work.keys.pop(node.index, None)
     by_key = state.keyed.get(node.id, {})
+    first_ms = state.row(node.keyed_key).due_ms
+    moved = False  # whether the membership that the first due instant came from has another now
     for key in list(by_key) if asked is None else asked:
         keyed = by_key.get(key)
         if keyed is None:
@@ -141,7 +143,15 @@ def _ask_keyed(state: ContactState, node: KeyedNode, work: Work) -> None:
         if takes_effect(keyed, node, answer, inside, work.now_ms, born_ms) if node.holds else answer is not inside:
             change_keyed(state, node, key, keyed, work)
         keyed.find_due()
-    find_keyed_due(state, node)
+        if keyed.due_ms != keyed.counted_ms:
+            moved = moved or keyed.counted_ms == first_ms
+            keyed.counted_ms = keyed.due_ms
+            if keyed.due_ms is not None and (first_ms is None or keyed.due_ms < first_ms):
+                first_ms, moved = keyed.due_ms, False
+    if moved:
+        find_keyed_due(state, node)
+    else:
+        state.set_due(node.keyed_key, first_ms)
 
 
 def change_keyed(state: ContactState, node: KeyedNode, key: str, keyed: Keyed, work: Work) -> None:
@@ -155,6 +165,7 @@ def find_keyed_due(state: ContactState, node: KeyedNode) -> None:
     """Bring the first due instant of all values of a segment up to date among the contact's."""
     first_ms = None
     for keyed in state.keyed.get(node.id, {}).values():
+        keyed.counted_ms = keyed.due_ms
         if keyed.due_ms is not None and (first_ms is None or keyed.due_ms < first_ms):
             first_ms = keyed.due_ms
     state.set_due(node.keyed_key, first_ms)

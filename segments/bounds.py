@@ -15,21 +15,23 @@ def forget_empty(unit: Unit, leaf: AnyLeaf) -> None:
         row.kept = None
 
 
-def drop_traits(index: Index, state: ContactState, touched: dict[int, AnyLeaf]) -> None:
-    """Bring the traits down to their limit, the one seen longest ago first; `touched` takes what may answer otherwise."""
+def drop_traits(index: Index, state: ContactState) -> list[str]:
+    """Bring the traits down to their limit, the one seen longest ago first; those that were dropped, to be asked again."""
+    dropped = []
     while len(state.traits) > index.limits.traits:
-        _drop_trait(index, state, touched)
+        dropped.append(_drop_trait(index, state))
+    return dropped
 
 
-def _drop_trait(index: Index, state: ContactState, touched: dict[int, AnyLeaf]) -> None:
+def _drop_trait(index: Index, state: ContactState) -> str:
     key = next(iter(state.traits))
     del state.traits[key]
     state.limits_passed += 1
-    state.traits_changed = True
+    state.contact_changed = True
     for leaf in index.on_trait.get(key, ()):
         if is_told_of_writes(leaf):
             state.keep(leaf.key, None)
-        touched[leaf.key] = leaf
+    return key
 
 
 def drop_keys(index: Index, state: ContactState, node: KeyedNode, work: Work) -> None:
@@ -65,7 +67,7 @@ def bound(index: Index, state: ContactState, work: Work) -> None:
         state.known = state.known[half:]
         state.limits_passed += 1
     while len(codec.encode(state)) > limit and state.traits:
-        _drop_trait(index, state, {})
+        _drop_trait(index, state)
     _read_all(index, state, work)
     settle(index, state, work)
     state.find_due()

@@ -57,11 +57,11 @@ def merge(index: Index, survivor: ContactState, absorbed: ContactState, event: E
     survivor.traits = _joined(absorbed.traits, survivor.traits, 1)
     survivor.consent = _joined(absorbed.consent, survivor.consent, 0)
     survivor.lists = _joined(absorbed.lists, survivor.lists, 0)
-    survivor.traits_changed = True
+    survivor.contact_changed = True
     _merge_kept(survivor, absorbed, {**index.leaves, **index.scores}, survivor)
     keyed_ages = {node.id: _merge_keyed(node, survivor, absorbed) for node in index.keyed}
     take_event(index, survivor, event, t_ms, work)
-    drop_traits(index, survivor, {})
+    drop_traits(index, survivor)
     for node in index.keyed:
         if node.id in survivor.keyed:
             drop_keys(index, survivor, node, work)

@@ -42,13 +42,14 @@ _KNOWN_SHIFT = 1 << 47  # instants before 1970 are negative
 class Keyed(Unit):
     """One membership of a segment with `per`, by a value that was first seen at `born_ms`; never entered where `seq` is 0."""
 
-    __slots__ = ("at_ms", "born_ms", "seq")
+    __slots__ = ("at_ms", "born_ms", "counted_ms", "seq")
 
     def __init__(self, born_ms: int) -> None:
         super().__init__()
         self.born_ms = born_ms
         self.seq = 0
         self.at_ms = 0
+        self.counted_ms: int | None = None  # `due_ms` as the contact's due instant has it
 
 
 class ContactState(Unit):
@@ -58,7 +59,7 @@ class ContactState(Unit):
     `keyed`: by segment and value, the one seen longest ago first. `consent` and `lists`:
     `[at_ms, on]` by message group (`""` is every one) and by list, in order of arrival. `known`: message ids with the
     arrival of each, oldest first. `first_ms`: the earliest event. `born_ms`: the clock at its first step. `revision`
-    counts this contact's changes, `limits_passed` how often a limit made it drop something. `traits_changed` is for the
+    counts this contact's changes, `limits_passed` how often a limit made it drop something. `contact_changed` is for the
     caller, who clears it.
     """
 
@@ -69,6 +70,7 @@ class ContactState(Unit):
         "clock_ms",
         "consent",
         "contact",
+        "contact_changed",
         "first_ms",
         "keyed",
         "known",
@@ -78,7 +80,6 @@ class ContactState(Unit):
         "program_revision",
         "revision",
         "traits",
-        "traits_changed",
     )
 
     def __init__(self, contact: str, program_revision: int) -> None:
@@ -94,7 +95,7 @@ class ContactState(Unit):
         self.consent: dict[str, list[Any]] = {}
         self.lists: dict[str, list[Any]] = {}
         self.keyed: dict[str, dict[str, Keyed]] = {}
-        self.traits_changed = False
+        self.contact_changed = False
         self.bytes_estimated = 0
 
     def present_traits(self) -> dict[str, Any]:
@@ -134,8 +135,10 @@ class ContactState(Unit):
     def learn(self, digest: bytes, arrived_ms: int, since_ms: int) -> None:
         """Remember a message accepted at `arrived_ms`, and forget those accepted up to `since_ms`."""
         known, gone = self.known, 0
-        while gone < len(known) and _arrival_ms(known, gone) <= since_ms:
-            gone += KNOWN_BYTES
+        if known:
+            since = (since_ms + _KNOWN_SHIFT).to_bytes(6, "big")  # whole bytes are in the order of what they say
+            while gone < len(known) and known[gone + KNOWN_HASH_BYTES : gone + KNOWN_BYTES] <= since:
+                gone += KNOWN_BYTES
         self.known = known[gone:] + digest + (arrived_ms + _KNOWN_SHIFT).to_bytes(6, "big")
 
 
@@ -237,6 +240,7 @@ def _keyed(stored: layout.StoredKeyed) -> Keyed:
     keyed.answers = stored.answers
     keyed.due_stale = True
     keyed.find_due()
+    keyed.counted_ms = keyed.due_ms
     return keyed
 
 

@@ -109,29 +109,32 @@ def _take_keyed(
 
 def _take_traits(index: Index, state: ContactState, event: Event, t_ms: int, work: Work) -> None:
     assert event.traits is not None
+    changed = [key for key, value in event.traits.items() if _write_trait(state, key, value, t_ms)]
+    _tell_of_writes(index, state, event, t_ms, work)
+    if len(state.traits) > index.limits.traits:
+        changed += drop_traits(index, state)
     touched: dict[int, AnyLeaf] = {}
     touched_keyed: dict[tuple[int, int], tuple[KeyedNode, EventLike]] = {}
-    written: dict[int, AnyLeaf] = {}
-    for key, value in event.traits.items():
-        changes = _write_trait(state, key, value, t_ms)
+    for key in changed:
         for leaf in index.on_trait.get(key, ()):
-            if is_told_of_writes(leaf):
-                written[leaf.key] = leaf
-            elif changes:
-                touched[leaf.key] = leaf
-        if changes:
-            for node, leaf in index.on_trait_keyed.get(key, ()):
-                touched_keyed[node.index, leaf.key] = node, leaf
-    for leaf in written.values():
-        state.keep(leaf.key, leaf.write(state.row(leaf.key).kept, event.traits, t_ms, state))
-        state.bytes_estimated += encoded_bytes_max(event)
-    if len(state.traits) > index.limits.traits:
-        drop_traits(index, state, touched)
-    for leaf in (touched | written).values():
+            touched[leaf.key] = leaf
+        for node, leaf in index.on_trait_keyed.get(key, ()):
+            touched_keyed[node.index, leaf.key] = node, leaf
+    for leaf in touched.values():
         read(index, state, leaf, work)
     for node, leaf in touched_keyed.values():
         for key, keyed in state.keyed.get(node.id, {}).items():
             read_keyed(state, node, key, keyed, leaf, work)
+
+
+def _tell_of_writes(index: Index, state: ContactState, event: Event, t_ms: int, work: Work) -> None:
+    """Give what was written, changed or not, to the leaves that keep writes."""
+    assert event.traits is not None
+    told = {leaf.key: leaf for key in event.traits for leaf in index.on_trait.get(key, ()) if is_told_of_writes(leaf)}
+    for leaf in told.values():
+        state.keep(leaf.key, leaf.write(state.row(leaf.key).kept, event.traits, t_ms, state))
+        state.bytes_estimated += encoded_bytes_max(event)
+        read(index, state, leaf, work)
 
 
 def _write_trait(state: ContactState, key: str, value: Any, t_ms: int) -> bool:
@@ -148,7 +151,7 @@ def _write_trait(state: ContactState, key: str, value: Any, t_ms: int) -> bool:
     else:
         state.traits[key] = entry
         changes = False
-    state.traits_changed |= changes
+    state.contact_changed |= changes
     return changes
 
 
@@ -163,6 +166,7 @@ def _take_consent(index: Index, state: ContactState, event: Event, t_ms: int, wo
         return
     assert event.name is not None
     _note_word(state, state.consent, group, t_ms, CONSENT[event.name])
+    state.contact_changed = True
     for leaf in index.on_group(group):
         read(index, state, leaf, work)
 
@@ -175,7 +179,6 @@ def _note_word(state: ContactState, words: dict[str, list[Any]], name: str, t_ms
     words.pop(name, None)
     words[name] = [t_ms, on]
     state.bytes_estimated += 4 * len(name) + _LEAF_BYTES
-    state.traits_changed = True
     if len(words) > GROUPS_MAX:
         del words[next(iter(words))]
         state.limits_passed += 1

@@ -63,19 +63,18 @@ class Unit:
     def row(self, key: int) -> Row:
         """The row of a key; a new one is taken in by `put` or `note`, and forgotten if it isn't."""
         row = self._rows.get(key)
-        return row if row is not None else self._load(key)
-
-    def _load(self, key: int) -> Row:
-        at = self._find(key)
-        if at < 0:
+        if row is not None:
+            return row
+        keys = self._keys
+        at = bisect_left(keys, key)
+        if at == len(keys) or keys[at] != key:
             return Row(-1, None, None, False)
         kept, length = None, self._lengths[at]
         if length:
             start = sum(self._lengths[:at])
             kept = _decode(self._blob[start : start + length])
         due_ms = self._dues[at]
-        row = Row(at, kept, None if due_ms == _NEVER else due_ms, self._flags[at] == 1)
-        self._rows[key] = row
+        row = self._rows[key] = Row(at, kept, None if due_ms == _NEVER else due_ms, self._flags[at] == 1)
         return row
 
     def _find(self, key: int) -> int:
@@ -227,27 +226,27 @@ class Unit:
 
     def _store(self) -> None:
         """Bring what the unpacked rows keep into the blob, and leave out those that say nothing any more."""
-        for key in [key for key, row in self._rows.items() if row.kept is None and not row.true and row.due_ms is None]:
-            self.drop(key)
-        rows = sorted(self._rows.values(), key=_place)
+        rows, lengths = self._rows, self._lengths
         if not rows:
             return
-        lengths, blob = self._lengths, self._blob
-        pieces: list[bytes] = []
-        copied = end = 0  # bytes of the blob that are in `pieces` or replaced by them; those of the rows before `at`
-        at = 0
-        for row in rows:
-            start = end + sum(lengths[at : row.at])
+        blob, pieces, void = self._blob, [], []
+        copied = end = at = 0  # bytes that `pieces` stand for; those of the rows before `at`
+        for key, row in rows.items() if len(rows) == 1 else sorted(rows.items()):  # columns are in order of the keys
+            place = row.at
+            start = end if place == at else end + sum(lengths[at:place])
             if start > copied:
                 pieces.append(blob[copied:start])
-            pieces.append(b"" if row.kept is None else _encode(row.kept))
-            at = row.at + 1
-            copied = end = start + lengths[row.at]
-            lengths[row.at] = len(pieces[-1])
-        pieces.append(blob[copied:])
+            kept = row.kept
+            piece = b"" if kept is None else _encode(kept)
+            pieces.append(piece)
+            at = place + 1
+            copied = end = start + lengths[place]
+            lengths[place] = len(piece)
+            if kept is None and not row.true and row.due_ms is None:
+                void.append(key)
+        if copied < len(blob):
+            pieces.append(blob[copied:])
         self._blob = b"".join(pieces)
         self._rows = {}
-
-
-def _place(row: Row) -> int:
-    return row.at
+        for key in void:
+            self.drop(key)

@@ -138,9 +138,9 @@ class Freezing:
             self._states[key] = None if state is None else self._encode(state)
             if state is None:
                 self._contacts.append(Outgoing(key, None))
-            elif state.traits_changed:
+            elif state.contact_changed:
                 self._contacts.append(contact_record(state))
-                state.traits_changed = False
+                state.contact_changed = False
             if not len(self._left) % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
                 break
         return not self._left

@@ -229,7 +229,7 @@ class Partition:
             self.overlay.bytes += state.bytes_estimated
         if key in self.erased:
             self.erased.discard(key)
-            state.traits_changed = True  # `contacts` has a tombstone, and a contact anew is one with no traits
+            state.contact_changed = True  # `contacts` has a tombstone, and a contact anew is one with no traits
         self.states[key] = dirty[key] = state
         due_ms = state.due_ms
         if due_ms is not None:

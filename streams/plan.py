@@ -14,7 +14,7 @@ from actions import Rules, too_large
 from schemas.events import Event
 from schemas.instants import format_instant
 from schemas.topics import DELIVERIES, OUTCOMES, TRANSITIONS
-from schemas.transitions import ContactRecord, MembershipRecord, Transition, ce_headers, membership_key
+from schemas.transitions import Consent, ContactRecord, MembershipRecord, Transition, ce_headers, membership_key
 from segments import header
 from streams.log import Outgoing
 
@@ -32,7 +32,8 @@ class State(Protocol):
     revision: int
     clock_ms: int
     bytes_estimated: int
-    traits_changed: bool
+    contact_changed: bool
+    consent: dict[str, list[Any]]
     limits_passed: int
 
     def every_membership(self) -> Iterable[tuple[str, str | None]]:
@@ -150,11 +151,12 @@ class Plans(Protocol):
 
 
 def contact_record(state: State) -> Outgoing:
-    """The record of `contacts`: the traits as they are now."""
+    """The record of `contacts`: traits and consent as they are now."""
     changed_at = format_instant(state.clock_ms)
-    value = _encode(ContactRecord(state.contact, state.present_traits(), changed_at, state.revision))
+    consent = {group: Consent(on, format_instant(at_ms)) for group, (at_ms, on) in state.consent.items()}
+    value = _encode(ContactRecord(state.contact, state.present_traits(), changed_at, state.revision, consent=consent))
     if len(value) > VALUE_BYTES_MAX:  # six bytes of JSON for one of the state, where traits are control characters
-        value = _encode(ContactRecord(state.contact, {}, changed_at, state.revision, traits_cut=True))
+        value = _encode(ContactRecord(state.contact, {}, changed_at, state.revision, traits_cut=True, consent=consent))
     return Outgoing(state.contact.encode(), value)
 
 

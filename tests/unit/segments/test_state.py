@@ -46,7 +46,7 @@ def stepped(under: Program) -> ContactState:
 
 FIELDS = (
     "arrived_ms born_ms clock_ms consent contact first_ms known limits_passed lists members program_revision revision"
-    " traits traits_changed due_ms answers"
+    " traits contact_changed due_ms answers"
 ).split()
 
 
@@ -63,7 +63,7 @@ def test_what_was_written_is_read_again() -> None:
     under = program()
     state = stepped(under)
     again = under.decode("c", under.encode(state))
-    state.traits_changed = False
+    state.contact_changed = False
 
     assert fields(state) == fields(again)
 
