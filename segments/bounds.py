@@ -34,10 +34,10 @@ def _drop_trait(index: Index, state: ContactState) -> str:
     return key
 
 
-def drop_keys(index: Index, state: ContactState, node: KeyedNode, work: Work) -> None:
-    """Bring the values of a segment with `per` down to their limit, the one seen longest ago first; members leave."""
+def drop_keys(index: Index, state: ContactState, node: KeyedNode, work: Work, number: int) -> None:
+    """Bring the values of a segment with `per` down to that many, the one seen longest ago first; members leave."""
     by_key = state.keyed[node.id]
-    while len(by_key) > index.limits.keys:
+    while len(by_key) > number:
         key = next(iter(by_key))
         keyed = by_key.pop(key)
         state.limits_passed += 1
@@ -47,7 +47,7 @@ def drop_keys(index: Index, state: ContactState, node: KeyedNode, work: Work) ->
 
 
 def bound(index: Index, state: ContactState, work: Work) -> None:
-    """Keep the record within its limit: the oldest kept events go first, then known messages, then traits.
+    """Keep the record within its limit: the oldest kept events go first, then known messages, values of `per`, traits, words.
 
     The estimate counts every event at the most that it can take; the record is measured when that passes the limit,
     and brought down to three quarters of it where it is really over, so that a contact at its limit isn't cut at
@@ -66,8 +66,15 @@ def bound(index: Index, state: ContactState, work: Work) -> None:
         half = len(state.known) // KNOWN_BYTES // 2 * KNOWN_BYTES
         state.known = state.known[half:]
         state.limits_passed += 1
+    for node in index.keyed:
+        while len(state.keyed.get(node.id, ())) > 1 and len(codec.encode(state)) > goal:
+            drop_keys(index, state, node, work, len(state.keyed[node.id]) // 2)
     while len(codec.encode(state)) > limit and state.traits:
         _drop_trait(index, state)
+    for words in (state.consent, state.lists):
+        while len(codec.encode(state)) > limit and words:
+            del words[next(iter(words))]
+            state.limits_passed += 1
     _read_all(index, state, work)
     settle(index, state, work)
     state.find_due()

@@ -101,7 +101,7 @@ def _take_keyed(
             keyed.note(leaf.key, row, answer, due_ms)
     work.ask_key(node.index, key)
     if len(by_key) > index.limits.keys:
-        drop_keys(index, state, node, work)
+        drop_keys(index, state, node, work, index.limits.keys)
 
 
 # ---- traits ---------------------------------------------------------------------------------------------------------

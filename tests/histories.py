@@ -5,13 +5,13 @@ that suits it. Values are in `histories_values`, conditions in `histories_condit
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.histories_conditions import CONSTRUCTS, Condition, durations, scores, zones
-from tests.histories_values import DAY_MS, DAYS, SECONDS, START_MS, World, kind, mappings
+from tests.histories_values import DAY_MS, DAYS, KINDS, SECONDS, START_MS, World, kind, mappings
 
 __all__ = ["ALL", "CASES", "DAY_MS", "START_MS", "Case", "cases", "settled_cases"]
 
@@ -80,7 +80,7 @@ def definitions(
     old = {one["id"]: one for one in before["segments"]} if before else {}
     ids = ["s0", "s1k" if "per" in focus else "s1", "s2", "s3k" if "per" in focus else "s3"]
     chosen: dict[str, Condition] = {}
-    for name in ids[: draw(st.integers(1, 4))] if before is None else ids:
+    for name in ids[: draw(st.integers(2, 4))] if before is None else ids:
         if before is not None and draw(st.integers(0, 4)) == 0:
             continue
         named = [one for one in chosen if not one.endswith("k")]
@@ -124,7 +124,8 @@ def segments_named(tree: Any) -> set[str]:
 @st.composite
 def contents(draw: st.DrawFn, world: World, focus: tuple[str, ...]) -> Line:
     """An event without its times, contact and id."""
-    kinds = [*["track"] * 6, *["identify"] * 3, "page", "screen", "group"]
+    traits = bool({"trait", "unchanged_for", "reference", "calendar", "contact"} & set(focus))
+    kinds = [*["track"] * 6, *["identify"] * (9 if traits else 3), "page", "screen", "group"]
     kinds += ["list"] * 4 if "listed" in focus else []
     kinds += ["consent"] * 4 if "subscribed" in focus else []
     line = draw(content(world, draw(st.sampled_from(kinds)), zone=world.days))
@@ -212,12 +213,12 @@ def events(draw: st.DrawFn, world: World, focus: tuple[str, ...], number: int, r
 
 @st.composite
 def histories(
-    draw: st.DrawFn, world: World, focus: tuple[str, ...], first: Definitions, size_max: int = 15
+    draw: st.DrawFn, world: World, focus: tuple[str, ...], first: Definitions, size_max: int = 24
 ) -> list[Line]:
     """The lines of an events file: late, tied, duplicate and future events of a few contacts, some lines rejected."""
     lines: list[Line] = []
     now = first
-    for number, received in enumerate(draw(arrivals(world, draw(st.integers(1, 3)) * size_max // 3))):
+    for number, received in enumerate(draw(arrivals(world, draw(st.integers(1, 4)) * size_max // 4))):
         chance = draw(st.integers(0, 99))
         times = {"timestamp": received, "receivedAt": received}
         if "definitions" in focus and chance < 20:
@@ -264,9 +265,14 @@ def focus_of(construct: str, leave_out: tuple[str, ...] = ()) -> tuple[str, ...]
     return tuple(name for name in (CASES if construct == ALL else (construct,)) if name not in leave_out)
 
 
-def worlds(construct: str) -> st.SearchStrategy[World]:
-    days = st.sampled_from(DAYS)
-    return days if construct in OF_DAYS else st.one_of(st.just(SECONDS), st.just(SECONDS), days)
+@st.composite
+def worlds(draw: st.DrawFn, construct: str) -> World:
+    """A world that suits the construct, with a few keys that stand everywhere in it."""
+    days = construct in OF_DAYS or draw(st.integers(0, 2)) == 0
+    world = draw(st.sampled_from(DAYS)) if days else SECONDS
+    suited = {"calendar": "d", "contact": "d", "totals": "n", "distinct": "n", "by": "s", "per": "s", "sequence": "n"}
+    more = draw(st.lists(st.sampled_from(KINDS), min_size=2, max_size=2, unique=True))
+    return replace(world, keys=tuple(dict.fromkeys([suited.get(construct, more[0]), *more])))
 
 
 @st.composite

@@ -16,20 +16,29 @@ from tests.oracle_values import read_instant, shown
 START_MS = 1_772_409_600_000  # Monday 2026-03-02T00:00:00Z
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+KINDS = ("n", "s", "d", "l", "i", "o")
+"""Keys of traits and properties, each with values mostly of one kind: numbers, texts, dates, arrays, items, objects."""
 
 
 @dataclass(frozen=True)
 class World:
-    """When things happen, how long things last, and in which zones."""
+    """When things happen, how long things last, in which zones; and which keys traits and properties mostly have."""
 
     start_ms: int
     instants_ms: tuple[int, ...]
     durations: tuple[str, ...]
     zones: tuple[str, ...]
     days: bool = False
+    keys: tuple[str, ...] = KINDS
 
     def __repr__(self) -> str:
         return f"{'days' if self.days else 'seconds'} from {shown(self.start_ms)} in {' and '.join(self.zones)}"
+
+    @property
+    def paths(self) -> list[str]:
+        """What definitions mostly ask for."""
+        inner = ["o.n", "o.s", "o.s.n"] if "o" in self.keys else []
+        return [*self.keys * 4, *inner * 2, *KINDS]
 
     @property
     def unit_ms(self) -> int:
@@ -90,8 +99,6 @@ ODD: list[Any] = [None, "", True, False, [], {}, "x", 1, {"y": 1}, [1], "2026-03
 scalars = st.sampled_from([1, "1", 0.3, 100, "100", 0, "x", "X", "xy", "STRASSE", True, "true"])
 lists = st.lists(st.one_of(scalars, st.just([1])), max_size=3)
 objects = st.dictionaries(st.sampled_from(["n", "s", "s.n"]), st.sampled_from([*NUMBERS, {"n": 1}]), max_size=2)
-KINDS = ("n", "s", "d", "l", "i", "o")
-PATHS = [*KINDS, *KINDS, "d", "d", "o.n", "o.s", "o.s.n"]
 
 
 def dates(world: World) -> st.SearchStrategy[Any]:
@@ -131,9 +138,9 @@ def kind(world: World, key: str) -> st.SearchStrategy[Any]:
 @st.composite
 def mappings(draw: st.DrawFn, world: World, zone: bool = False) -> dict[str, Any]:
     """Traits, or the properties of an event; `zone` says whether they may hold a time zone."""
-    keys = [*KINDS, *KINDS, "d", "n", "o.n", *(["timezone"] * 3 if zone else [])]
-    chosen = draw(st.lists(st.sampled_from(keys), min_size=1, max_size=5, unique=True))
-    return {key: draw(kind(world, key) if draw(st.integers(0, 5)) else st.sampled_from(ODD)) for key in chosen}
+    keys = [*world.keys * 5, *KINDS, "o.n", *(["timezone"] * 5 if zone else [])]
+    chosen = draw(st.lists(st.sampled_from(keys), min_size=1, max_size=4, unique=True))
+    return {key: draw(kind(world, key) if draw(st.integers(0, 7)) else st.sampled_from(ODD)) for key in chosen}
 
 
 # ---- tests of values ----
@@ -174,7 +181,7 @@ def value_tests(draw: st.DrawFn, world: World, path: str, nested: bool = True, r
     name = draw(st.sampled_from(by_kind.get(path[-1], anything)) | st.sampled_from(anything))
     test = {name: draw(operands(world, name, nested))}
     if refer and name in REFERRING and draw(st.integers(0, 5)) == 0:
-        test = {name: {"trait": draw(st.sampled_from([path, *PATHS]))}}
+        test = {name: {"trait": draw(st.sampled_from([path, *world.paths]))}}
     if name in FOLDING and draw(st.booleans()):
         test["ignore_case"] = True
     return test

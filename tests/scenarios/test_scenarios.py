@@ -7,8 +7,8 @@ fields of its type; `id` is its messageId, `arrives` its receivedAt, `fields` re
 line), new `definitions` that arrive then, or no event, where something is due by time alone. `expect` lists what comes
 out there: `segment entered for KEY of CONTACT at TIME by CAUSE`, of which only `entered` or `left` is needed. Nothing
 else may come out. Time runs on to `until`, or to the last step. After a `delete` the `seq` of its contact and of those
-it `forgets` begins anew. `carries` has the traits of each transition in order. With `only` the other engine is left out:
-the oracle takes every definition for right.
+it `forgets` begins anew, as that of a key that a step `drops` does. `carries` has the traits of each transition in order.
+With `only` the other engine is left out: the oracle takes every definition for right, and knows no `limits`.
 
 A table has a `test`, and the values of which it `holds` and `fails`: each as a trait and as a property of an event.
 """
@@ -84,8 +84,10 @@ def expected(scenario: dict[str, Any]) -> Outcome:
             cause = match[6] or ("event" if is_event(step) else "timer")
             emitted[pair].append((counted[pair], match[2], at, cause))
         if step.get("type") == "delete":
-            forgotten = {step.get("contact", "c"), *step.get("forgets", [])}
-            counted = defaultdict(int, {pair: seq for pair, seq in counted.items() if pair[0] not in forgotten})
+            gone = {step.get("contact", "c"), *step.get("forgets", [])}
+            counted = defaultdict(int, {pair: seq for pair, seq in counted.items() if pair[0] not in gone})
+        if "drops" in step:
+            counted = defaultdict(int, {pair: seq for pair, seq in counted.items() if pair[2] != step["drops"]})
     lines = [step for step in scenario["steps"] if is_event(step)]
     return dict(emitted), [number for number, step in enumerate(lines, 1) if step.get("rejected")]
 
@@ -103,8 +105,14 @@ def by_oracle(definitions: dict[str, Any], lines: list[bytes], until_ms: int | N
     return by_pair(transitions), [int(reason.split(":")[0]) for reason in rejected]
 
 
-def by_core(definitions: dict[str, Any], lines: list[bytes], until_ms: int | None, grace_ms: int) -> Outcome:
-    out = list(segments.simulate(segments.load(json.dumps(definitions)), lines, until_ms, grace_ms))
+def by_core(
+    definitions: dict[str, Any],
+    lines: list[bytes],
+    until_ms: int | None,
+    grace_ms: int,
+    limits: segments.Limits | None = None,
+) -> Outcome:
+    out = list(segments.simulate(segments.load(json.dumps(definitions)), lines, until_ms, grace_ms, limits))
     transitions = [one.simulated() for one in out if not isinstance(one, segments.RejectedLine)]
     return by_pair(transitions), [one.line for one in out if isinstance(one, segments.RejectedLine)]
 
@@ -131,7 +139,11 @@ def arguments_of(scenario: dict[str, Any]) -> tuple[dict[str, Any], list[bytes],
 
 def outcome_by(engine: str, scenario: dict[str, Any]) -> Outcome:
     """What comes out when the engine runs the scenario's steps."""
-    return ENGINES[engine](*arguments_of(scenario))
+    definitions, lines, until_ms, grace_ms = arguments_of(scenario)
+    if "limits" not in scenario:
+        return ENGINES[engine](definitions, lines, until_ms, grace_ms)
+    limits = segments.Limits(grace_ms=grace_ms, **scenario["limits"])
+    return by_core(definitions, lines, until_ms, grace_ms, limits)
 
 
 def members_by(engine: str, test: dict[str, Any], values: list[Any]) -> set[int]:
