@@ -10,6 +10,7 @@ MS = datetime.timedelta(milliseconds=1)
 INSTANT_MS_MIN = -62_135_596_800_000
 INSTANT_MS_MAX = 253_402_300_799_999
 DAY_MS = 86_400_000
+_EPOCH_ORDINAL = EPOCH.toordinal()
 
 _UNIT_MS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
@@ -63,6 +64,11 @@ def parse_local(text: str) -> int | tuple[int, int] | None:
     if len(text) == 24 and (text[4] + text[7] + text[10] + text[13] + text[16] + text[19] + text[23]) == "--T::.Z":
         try:  # what nearly every SDK writes: four times as fast as the general way
             return (datetime.datetime.fromisoformat(text) - EPOCH) // MS
+        except ValueError:
+            return None
+    if len(text) == 10 and text[4] + text[7] == "--":
+        try:
+            return datetime.date.fromisoformat(text).toordinal() - _EPOCH_ORDINAL, 0
         except ValueError:
             return None
     found = _INSTANT.fullmatch(text)

@@ -9,16 +9,14 @@ clock goes back over a midnight that has gone by (St. John's until 2011, at 00:0
 import datetime
 import functools
 import importlib.resources
-import re
 import zoneinfo
 
 from schemas.instants import DAY_MS as DAY_MS  # part of the calendar as well: taken from here
-from schemas.instants import EPOCH, INSTANT_MS_MAX, INSTANT_MS_MIN, MS
+from schemas.instants import EPOCH, INSTANT_MS_MAX, INSTANT_MS_MIN, MS, parse_local
 from segments.conditions import Span
 
 # of each zone: contacts' events are of few days at a time, and there are 600 zones
 _DAYS_CACHED_MAX = 512
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def days_of(year: int, month: int, day: int) -> int:
@@ -42,12 +40,8 @@ def civil(day: int) -> tuple[int, int, int]:
 
 def parse_day(text: str) -> int | None:
     """The day that `YYYY-MM-DD` names, None where it is none."""
-    if _DAY.fullmatch(text) is None:
-        return None
-    try:
-        return datetime.date.fromisoformat(text).toordinal() - datetime.date(1970, 1, 1).toordinal()
-    except ValueError:
-        return None
+    said = parse_local(text) if len(text) == 10 else None
+    return said[0] if isinstance(said, tuple) else None
 
 
 def weekday(day: int) -> int:
