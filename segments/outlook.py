@@ -23,8 +23,8 @@ class Outlook:
     """A score as of `now_ms`, not clamped.
 
     `base`: the exact part, in units of which `scale` make a point. `ends`: what of it expires, `(at_ms, units)` by time;
-    `ending_below`, `ending_above`: the sums of all such units that are negative, and positive. `points`: what decays,
-    `(at_ms, points)`, and `older`, what of it is kept as one. `until_ms`: an instant up to which all this holds, None for
+    `ending_below`, `ending_above`: the sums of all such units that are negative, and positive. `weights`: what decays,
+    `(at_ms, weight)`, and `older`, what of it is kept as one. `until_ms`: an instant up to which all this holds, None for
     ever.
     """
 
@@ -36,7 +36,7 @@ class Outlook:
         self.ends: Iterable[tuple[int, int]] = ()
         self.ending_below: int = 0
         self.ending_above: int = 0
-        self.points: list[tuple[int, float]] = []
+        self.weights: list[tuple[int, float]] = []
         self.older: list[Any] = []
         self.until_ms: int | None = None
 
@@ -50,7 +50,8 @@ class Outlook:
 
     def value(self) -> Fraction:
         """What the score is."""
-        return Fraction(self.base, self.scale) + sum(map(Fraction, self._worths(self.now_ms)))
+        exponent = 0 if self.decay is None else self.decay.exponent
+        return (self.base + sum(map(Fraction, self._worths(self.now_ms))) * 2**exponent) / Fraction(self.scale)
 
     def read(self, thresholds: Sequence[Threshold]) -> tuple[bool, int | None]:
         """Whether the score passes all thresholds, and when that may change, None for never."""
@@ -61,7 +62,7 @@ class Outlook:
         return answer, self._turns_ms(thresholds, answer)
 
     def _worths(self, at_ms: int) -> list[float]:
-        return [] if self.decay is None else self.decay.worths(self.points, self.older, at_ms)
+        return [] if self.decay is None else self.decay.worths(self.weights, self.older, at_ms)
 
     def _is_settled(self, thresholds: Sequence[Threshold], worths: list[float]) -> bool:
         """Whether nothing that decays or expires, in whatever order, can change the answer."""
@@ -105,7 +106,7 @@ class Outlook:
 
     def _next_end_ms(self, at_ms: int, expires_ms: int | None) -> int | None:
         """The next instant at which something ends."""
-        fades_ms = None if self.decay is None else self.decay.ends_ms(self.points, self.older, at_ms)
+        fades_ms = None if self.decay is None else self.decay.ends_ms(self.weights, self.older, at_ms)
         if fades_ms is None or expires_ms is None:
             return expires_ms if fades_ms is None else fades_ms
         return min(fades_ms, expires_ms)
@@ -157,7 +158,7 @@ class Outlook:
         if not worths or self.decay is None:
             return None
         try:
-            worth, goal = fsum(worths), threshold.points_from(base)
+            worth, goal = fsum(worths), threshold.weight_from(base)
         except OverflowError:
             return from_ms  # sums beyond what a double can hold: the bracket is widened from here
         if worth == 0 or goal == 0 or (worth > 0) is not (goal > 0) or abs(worth) < abs(goal):

@@ -21,7 +21,6 @@ class PointsRule:
         self.name = name
         self.matcher = Matcher(rule.matching)
         self.units: int = units_of(rule.points, scale)
-        self.points: float = float(rule.points)
         self.expires_ms: int = rule.expires_ms or 0
         self.kind: str = LASTS if rule.lasting else DECAYS if rule.expires_ms is None else EXPIRES
 

@@ -6,7 +6,6 @@
 from bisect import bisect_right, insort
 from fractions import Fraction
 from heapq import merge as merged
-from math import frexp
 from typing import Any
 
 from schemas.events import Event
@@ -57,8 +56,8 @@ class ScoreLeaf:
         self._by_name: dict[str, PointsRule] = {rule.name: rule for rule in self.rules}
         self.decay: Decay | None = None
         if score.half_life_ms is not None:
-            largest = max([abs(rule.points) for rule in self.rules if rule.kind == DECAYS], default=0.0)
-            self.decay = Decay(score.half_life_ms, self.scale, frexp(largest)[1])
+            units_max = max([abs(rule.units) for rule in self.rules if rule.kind == DECAYS], default=0)
+            self.decay = Decay(score.half_life_ms, units_max)
         matchers: tuple[Matcher, ...] = tuple(rule.matcher for rule in self.rules)
         self.plain_names: tuple[str, ...] | None = joined_names(matchers)
         # traits whose change may change the score; and whether their writes are to be told, changed or not
@@ -182,7 +181,7 @@ class ScoreLeaf:
                 ends.append([(at_ms + rule.expires_ms, rule.units) for at_ms in times[:ENDS_MAX]])
         if self.decay is not None:
             newest, older = kept.get(_NEWEST), kept.get(_OLDER)
-            outlook.points = self.decay.points(newest) if newest else []
+            outlook.weights = self.decay.weights(newest) if newest else []
             outlook.older = older or []
         if _OPEN in kept:
             ends.append(self._read_open(kept[_OPEN], contact, outlook))
@@ -204,7 +203,8 @@ class ScoreLeaf:
                 if not rule.matcher.holds(properties, context, at_ms, now_ms, contact):
                     continue
                 if rule.kind == DECAYS:
-                    outlook.points.append((at_ms, rule.points))
+                    assert self.decay is not None
+                    outlook.weights.append((at_ms, self.decay.weight(rule.units)))
                 elif rule.kind == LASTS:
                     outlook.base += rule.units
                 else:
@@ -278,7 +278,8 @@ class ScoreTest:
         self.score = leaf
         self.traits: frozenset[str] = leaf.traits
         self.flipped: bool = holds_of_nothing(ScoreIs(score.id, test), {score.id: score})
-        self.thresholds = thresholds_of(test, score.minimum, score.maximum, leaf.scale)
+        exponent = 0 if leaf.decay is None else leaf.decay.exponent
+        self.thresholds = thresholds_of(test, score.minimum, score.maximum, leaf.scale, exponent)
 
     def read(self, kept: Any, contact: Contact, now_ms: int) -> Read:
         """The answer at `now_ms`, and the first instant at which it may change: of decay, to the millisecond."""

@@ -7,52 +7,43 @@ from typing import Any
 from segments.conditions import Test
 from segments.values import decimal
 
-_EXACT_MAX = 2**53
-
 
 class Threshold:
     """One threshold, that a score must be above or below; `operator` is `gt gte lt lte`.
 
-    `units`: where it lies, in units of which `scale` make a point; a score is a whole number of them (its base) and what
-    decays, in doubles.
+    `units`: where it lies, in units of which `scale` make a point. A score is a whole number of them, its base, and weights
+    (`decay.py`), each a double that stands for as many 2^`exponent` units.
     """
 
-    def __init__(self, operator: str, threshold: Fraction, scale: int) -> None:
+    def __init__(self, operator: str, threshold: Fraction, scale: int, exponent: int) -> None:
         units = threshold * scale
         self.above: bool = operator in ("gt", "gte")
         self.at: bool = operator in ("gte", "lte")
-        self.scale = scale
         self.units: int | Fraction = units.numerator if units.denominator == 1 else units
+        self._weight: int = 1 << exponent
 
     def passes(self, worths: list[float], base: int) -> bool:
-        """Whether a score of these parts passes; exact for these doubles."""
+        """Whether a score of these parts passes: exact for these doubles where the threshold is one of them."""
         rest = self.units - base
         side = (rest < 0) - (rest > 0) if not worths else self._side(worths, rest)
         return self.at if side == 0 else (side > 0) is self.above
 
-    def points_from(self, base: int) -> float:
-        """How far above the base it lies, in points; raises `OverflowError` where no double can hold that."""
-        return float((self.units - base) / self.scale)
+    def weight_from(self, base: int) -> float:
+        """How far above the base it lies, as a weight; raises `OverflowError` where no double can hold that."""
+        return float((self.units - base) / self._weight)
 
     def _side(self, worths: list[float], rest: int | Fraction) -> int:
         """The sign of the sum of `worths` less `rest` units."""
         try:
-            # rounded once, after adding without loss: its sign is that of the exact sum
-            gap = fsum([*worths, *self._minus(rest)])
+            # rounded once, after adding without loss: 40 and a part in 10^18 is more than 40
+            gap = fsum([*worths, -float(rest / self._weight)])
         except OverflowError:
-            exact = sum(map(Fraction, worths)) - Fraction(rest) / self.scale
+            exact = sum(map(Fraction, worths)) - Fraction(rest) / self._weight
             return (exact > 0) - (exact < 0)
         return (gap > 0) - (gap < 0)
 
-    def _minus(self, units: int | Fraction) -> tuple[float, ...]:
-        """Less so many units, in points: the nearest double, and what that leaves."""
-        nearest = float(-units / self.scale)
-        if self.scale == 1 and type(units) is int and -_EXACT_MAX <= units <= _EXACT_MAX:
-            return (nearest,)
-        return nearest, float(Fraction(-units) / self.scale - Fraction(nearest))
 
-
-def thresholds_of(test: Test, minimum: Any, maximum: Any, scale: int) -> list[Threshold] | None:
+def thresholds_of(test: Test, minimum: Any, maximum: Any, scale: int, exponent: int) -> list[Threshold] | None:
     """The thresholds that a score must pass, before it is clamped, for the number test to hold; None: it never does."""
     found: list[Threshold] = []
     low, high = _exact(minimum), _exact(maximum)
@@ -63,7 +54,7 @@ def thresholds_of(test: Test, minimum: Any, maximum: Any, scale: int) -> list[Th
         if most is not None and not _passes(operator, most, threshold):
             return None
         if least is None or not _passes(operator, least, threshold):
-            found.append(Threshold(operator, threshold, scale))
+            found.append(Threshold(operator, threshold, scale, exponent))
     return found
 
 

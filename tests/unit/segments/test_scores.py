@@ -286,7 +286,7 @@ def test_a_sum_of_many_decaying_events_is_good_to_a_part_in_a_billion(shape: str
     """However often the sum was moved on, and whatever came first."""
     times = [n * 977_777 for n in range(400)]
     if shape == "apart":
-        times = [n * 40 * DAY_MS + n for n in range(100)]
+        times = [n * 3 * DAY_MS + n for n in range(100)]
     defined = score(rule("A", 0.7), rule("B", -0.2))
     follower = Follower(defined, "gte", 1)
     events = [(at_ms, "B" if n % 4 == 0 else "A") for n, at_ms in enumerate(times)]
@@ -376,6 +376,45 @@ def test_points_of_any_size_are_counted_without_an_exception(points: float, more
             follower.take(event("A"), n)
         follower.take(event("B"), 20)
         follower.advance(80_000)
+
+
+def test_points_that_no_double_holds_meet_their_threshold_exactly() -> None:
+    """0.3 points are at least 0.3, and not more, at the instant they are given."""
+    for points in (0.1, 0.3, 0.7, 1.1):
+        for operator, turned in (("gte", [(5, True), (6, False)]), ("gt", []), ("between", [(5, True), (6, False)])):
+            argument = (points, points) if operator == "between" else points
+            follower = Follower(score(rule("A", points), rule("B", 0.25)), operator, argument)
+            follower.take(event("A"), 5)
+            follower.advance(DAY_MS)
+            assert turned == follower.turned
+
+
+def test_a_score_that_decays_through_a_range_is_in_it_from_its_upper_to_its_lower_end() -> None:
+    """Both ends are crossed by decay alone, the upper one first."""
+    follower = Follower(score(rule("A", 80)), "between", (20, 40))
+    follower.take(event("A"), 0)
+    follower.advance(100 * DAY_MS)
+
+    assert [(DAY_MS, True), (2 * DAY_MS + 1, False)] == follower.turned
+    assert 2 == len(follower.played)
+
+
+def test_what_is_kept_as_one_counts_until_its_last_event_ends_whatever_arrived_last() -> None:
+    """Forty events heard of backwards: those joined into one sum end with the latest of them, not the last to arrive."""
+    defined = score(rule("A", 1), half_life_ms=10)
+    follower = Follower(defined, "gt", 0)
+    follower.contact.clock_ms = 40
+    for at_ms in reversed(range(40)):
+        follower.take(event("A"), at_ms)
+    joined_ms = 40 - NEWEST_MAX - 1
+
+    follower.advance(joined_ms + 640 - 1)
+    one_by_one = naive(defined, [(at_ms, "A") for at_ms in range(joined_ms + 1, 40)], follower.contact.clock_ms)
+    assert follower.value > one_by_one * Fraction(11, 10)
+    follower.advance(joined_ms + 640)
+    assert abs(follower.value - naive(defined, [(t, "A") for t in range(40)], follower.contact.clock_ms)) < 2**-90
+    follower.advance(10_000)
+    assert (39 + 640, False) == follower.turned[-1]
 
 
 # ---- against fractions ----------------------------------------------------------------------------------------------

@@ -186,25 +186,33 @@ def test_events_that_no_window_reaches_any_more_are_dropped() -> None:
         assert by is None or len(follower.kept[3]) <= 12
 
 
-def test_an_event_that_completes_nothing_costs_no_reading_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A contact who does the first step a thousand times isn't matched a thousand times."""
-    leaf = SequenceLeaf(SequenceIs((step("A"), absent("X"), step("B", 10))))
-    follower = Follower(leaf)
+def test_a_late_event_at_the_very_end_of_a_window_undoes_what_had_completed_there() -> None:
+    """Nothing later was heard of, so it is the newest; and yet the clock, and the answer, had gone on without it."""
+    follower = Follower(SequenceLeaf(SequenceIs((step("A"), absent("B", 10)))))
     follower.take(event("A"), 0)
-    matched: list[int] = []
-    matches = leaf.chains.matches
-    monkeypatch.setattr(leaf.chains, "matches", lambda entries: matched.append(len(entries)) or matches(entries))
-
-    for at_ms in range(1, 1000):
-        follower.take(event("X" if at_ms % 3 else "A"), at_ms)
-    assert [] == matched
-    follower.take(event("B"), 5000)
-    assert [] == matched, "no A lies within 10 ms before it"
-    follower.take(event("A"), 5001)
-    follower.take(event("B"), 5002)
-
-    assert 1 == len(matched)
+    follower.advance(20)
     assert follower.answer
+
+    follower.take(event("B"), 10)
+
+    assert not follower.answer
+
+
+def test_an_event_that_completes_nothing_costs_no_reading_anew() -> None:
+    """A contact who does the first step a thousand times isn't matched a thousand times."""
+    chains = SequenceLeaf(SequenceIs((step("A"), absent("X"), step("B", 10), absent("Y", 5)))).chains
+    a, x, b, y = 0, 1, 2, 3
+    entries = [[at_ms, [x if at_ms % 3 else a]] for at_ms in range(1000)]
+
+    for n in range(1, 1000):
+        assert not chains.may_turn(entries[:n], answer=False)
+    assert not chains.may_turn([*entries, [5000, [b]]], answer=False), "no A lies within 10 ms before it"
+    assert not chains.may_turn([*entries, [1001, [b]]], answer=True), "one more match of what is true"
+    assert not chains.may_turn([*entries, [1001, [y]]], answer=True), "nothing has completed that it could undo"
+    entries.append([1001, [b]])
+    assert chains.may_turn(entries, answer=False)
+    assert chains.may_turn([*entries, [1006, [y]]], answer=True)
+    assert not chains.may_turn([*entries, [1007, [y]]], answer=True)
 
 
 def test_no_more_than_ten_thousand_events_are_kept_and_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
