@@ -1,10 +1,14 @@
 """Dates and writes at their edges."""
 
+import json
+from typing import Any
+
 import pytest
 
 from schemas.events import Event, event_of
+from schemas.instants import format_instant, parse_instant
 from schemas.rejected import Rejection
-from segments import compile_program, load_data
+from segments import RejectedLine, compile_program, load_data, simulate
 from segments.values import instant
 
 
@@ -47,6 +51,45 @@ def test_what_one_event_writes_to_two_traits_on_a_path_is_written_at_once() -> N
     assert state is not None
 
     assert [("entered", 11_000)] == [(t.transition, t.at_ms) for t in program.advance(state, 60_000)]
+
+
+def transitions(when: dict[str, Any], events: list[dict[str, Any]], until: str) -> list[tuple[str, str, str]]:
+    """`(transition, at, cause)` of one segment and one contact."""
+    lines = [json.dumps({"type": "identify", "userId": "c", **event}).encode() for event in events]
+    until_ms = parse_instant(until, offset_required=True)
+    definitions = load_data({"segments": [{"id": "s", "when": when}]})
+    emitted = [one for one in simulate(definitions, lines, until_ms=until_ms) if not isinstance(one, RejectedLine)]
+    return [(one.transition, format_instant(one.at_ms), one.cause) for one in emitted]
+
+
+def test_a_date_alone_is_a_day_of_the_zone_that_the_contact_is_in_now() -> None:
+    """It begins and ends by that zone's midnights; moving to another ends it there and then."""
+    when = {"trait": "d", "calendar": "today", "tz": "contact"}
+    told = {"timestamp": "2026-03-08T12:00:00Z", "traits": {"d": "2026-03-10", "timezone": "Asia/Tokyo"}}
+    moved = {"timestamp": "2026-03-10T14:00:00Z", "traits": {"timezone": "Pacific/Kiritimati"}}
+    stayed = [("entered", "2026-03-09T15:00:00.000Z", "timer"), ("left", "2026-03-10T15:00:00.000Z", "timer")]
+
+    assert stayed == transitions(when, [told], "2026-03-20T00:00:00Z")
+    assert [stayed[0], ("left", "2026-03-10T14:00:00.000Z", "event")] == transitions(
+        when, [told, moved], "2026-03-20T00:00:00Z"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tz", "at"),
+    [
+        ({}, "2026-03-29T02:30:00.000Z"),
+        ({"tz": "Europe/Berlin"}, "2026-03-29T01:00:00.000Z"),  # skipped: the first instant after the gap
+        ({"tz": "America/New_York"}, "2026-03-29T06:30:00.000Z"),
+    ],
+)
+def test_a_time_without_offset_is_local_in_the_zone_of_the_condition(tz: dict[str, str], at: str) -> None:
+    """Rolling operators ask for instants, so they too depend on where the clock hangs."""
+    told = {"timestamp": "2026-03-28T00:00:00Z", "traits": {"d": "2026-03-29T02:30"}}
+
+    assert [("entered", at, "timer")] == transitions(
+        {"trait": "d", "within_last": "3d", **tz}, [told], "2026-04-01T00:00:00Z"
+    )
 
 
 def test_an_identify_uses_its_anonymous_id_so_it_must_be_text() -> None:
