@@ -1,8 +1,8 @@
 """Data of a definitions file to `Definitions`: every error of the file found at once, each with its path."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from segments.check_conditions import CONDITIONS_MAX, ConditionChecker
 from segments.check_references import Reference, check_references
@@ -16,6 +16,7 @@ from segments.report import Report, TooManyErrors
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _FILE_KEYS = ("segments", "scores", "rules")
+Check = Callable[[str, dict[str, Any]], Any]
 _SEGMENT_KEYS = ("id", *PROSE_KEYS, "tz", "when", "hold", "per", "carry", "backfill")
 
 
@@ -39,6 +40,13 @@ def load_data(data: Any, name: str = "segments") -> Definitions:
     return definitions
 
 
+class _Listed(NamedTuple):
+    """What was right in a list, and all bodies in it by id, so that a reference to one that is wrong is none to nothing."""
+
+    checked: list[Any]
+    bodies: dict[str, Any]
+
+
 class _FileChecker:
     """Checks one file; what is wrong gathers in `report`, what refers to something else in two lists."""
 
@@ -55,50 +63,47 @@ class _FileChecker:
             return Definitions(())
         report.only(data, _FILE_KEYS)
         optional = "rules" in data
-        scores, score_ids = [], dict[str, Any]()
+        scores = segments = _Listed([], {})
         if "scores" in data:
-            with report.at("scores"):
-                score_ids = self._bodies(data["scores"], "score", optional)
-                scores = list(self._each(score_ids, "score", self._score))
-        segments, segment_ids = [], dict[str, Any]()
+            scores = self._listed(data["scores"], "scores", "score", optional, self._score)
         if "segments" in data or not (optional or "scores" in data):
-            with report.at("segments"):
-                segment_ids = self._bodies(data.get("segments"), "segment", optional)
-                segments = list(self._each(segment_ids, "segment", self._segment))
-        check_references(report, self._named, segment_ids, self._scores, score_ids)
-        return Definitions(tuple(segments), tuple(scores))
+            segments = self._listed(data.get("segments"), "segments", "segment", optional, self._segment)
+        check_references(report, self._named, segments.bodies, self._scores, scores.bodies)
+        return Definitions(tuple(segments.checked), tuple(scores.checked))
 
-    def _bodies(self, listed: Any, kind: str, optional: bool) -> dict[str, Any]:
-        """The bodies in a list, by id."""
+    def _listed(self, found: Any, key: str, kind: str, optional: bool, check: Check) -> "_Listed":
+        """What `check` makes of each in the list under `key`."""
         report = self.report
-        if not isinstance(listed, list):
-            report.expected(f"a list of {kind}s", listed)
-            return {}
-        if not listed and not optional:
-            report.expected(f"at least one {kind}", listed)
-        bodies: dict[str, Any] = {}
-        for at, body in enumerate(listed):
-            with report.at(at):
-                if not isinstance(body, dict):
-                    report.expected(f"a mapping with `id` and `{'when' if kind == 'segment' else 'rules'}`", body)
-                    continue
-                with report.at("id"):
-                    id = body.get("id")
-                    if not isinstance(id, str) or not _ID.fullmatch(id):
-                        report.expected("an id of 1 to 64 of a-z 0-9 . _ -, a letter or digit first", id)
-                    elif id in bodies:
-                        report.say(f"expected each id once, got {id!r} again")
+        listed = _Listed([], {})
+        with report.at(key):
+            if not isinstance(found, list):
+                report.expected(f"a list of {key}", found)
+                return listed
+            if not found and not optional:
+                report.expected(f"at least one {kind}", found)
+            for at, body in enumerate(found):
+                with report.at(at):
+                    if isinstance(body, dict):
+                        checked = self._one(body, kind, listed.bodies, check)
+                        listed.checked.extend([] if checked is None else [checked])
                     else:
-                        bodies[id] = body
-        return bodies
+                        report.expected(f"a mapping with `id` and `{'when' if kind == 'segment' else 'rules'}`", body)
+        return listed
 
-    def _each(self, bodies: dict[str, Any], kind: str, check: Callable[[str, dict[str, Any]], Any]) -> Iterable[Any]:
-        """What `check` makes of each body, but for those in which it finds something wrong."""
-        for id, body in bodies.items():
-            with self.report.about(f"{kind} {id!r}"):
-                checked = check(id, body)
-            if checked is not None:
-                yield checked
+    def _one(self, body: dict[str, Any], kind: str, bodies: dict[str, Any], check: Check) -> Any:
+        """What `check` makes of one of them; its path starts at itself where its id is known."""
+        report = self.report
+        id = body.get("id")
+        if not isinstance(id, str) or not _ID.fullmatch(id):
+            with report.at("id"):
+                report.expected("an id of 1 to 64 of a-z 0-9 . _ -, a letter or digit first", id)
+            return check("?", body)
+        if id in bodies:
+            with report.at("id"):
+                report.say(f"expected each id once, got {id!r} again")
+        bodies.setdefault(id, body)
+        with report.about(f"{kind} {id!r}"):
+            return check(id, body)
 
     def _score(self, id: str, body: dict[str, Any]) -> Score | None:
         return check_score(self.report, id, body)

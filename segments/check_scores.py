@@ -43,8 +43,8 @@ def check_prose(report: Report, body: dict[str, Any]) -> None:
         if key in body and not isinstance(body[key], str):
             with report.at(key):
                 report.expected("text", body[key])
-    tags = body.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+    tags = body.get("tags", [""])
+    if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) for tag in tags):
         with report.at("tags"):
             report.expected("a list of text", tags)
 

@@ -5,6 +5,7 @@ checked value.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from segments.values import Number, number
 TEXT_MAX = 10_000
 # a path is tried at each of its dots
 PATH_MAX = 1_000
+_SHORT = 64
+_MONTHS = re.compile(r"[0-9] ?(mo|mon|months?|y|yrs?|years?)(?![a-z])", re.IGNORECASE)
 
 
 def check_text(report: Report, found: Any) -> str | None:
@@ -113,7 +116,7 @@ def check_duration(report: Report, found: Any, *, zero: bool = False) -> int | N
     duration_ms = parse_duration(found) if isinstance(found, str) else None
     if duration_ms is None:
         hint = "a duration such as 90s, 12h or 1d12h"
-        if isinstance(found, str) and found[:1].isdigit() and found.rstrip("s").endswith(("mo", "y", "month", "year")):
+        if isinstance(found, str) and _MONTHS.search(found[:_SHORT]):
             hint += " (months and years have no fixed length: see `calendar`)"
         report.expected(hint, found)
         return None

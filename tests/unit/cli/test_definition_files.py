@@ -181,8 +181,8 @@ def test_a_score_that_is_nowhere_is_told_with_the_file() -> None:
 
     assert _refused(READS)[0].startswith("segment 'hot': expected the id of a score in `score`, got 'lead'")
     lines = _refused(READS, bad)
-    assert lines[0].startswith("bad.yaml: expected an id") and lines[0].endswith(" - at $.scores[1].id")
-    assert lines[1] == "bad.yaml: score 'lead': expected a number, got none - at $.rules[0].points"
+    assert lines[0] == "bad.yaml: score 'lead': expected a number, got none - at $.rules[0].points"
+    assert lines[1].startswith("bad.yaml: expected an id") and lines[1].endswith(" - at $.scores[1].id")
 
 
 def test_a_score_in_two_files_is_refused_and_one_with_a_segments_id_is_not() -> None:
