@@ -3,7 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from segments.check_tests import DATE_OPERATORS, NUMBER_OPERATORS, Scope, check_one_test, check_tests, check_where
+from segments.check_tests import (
+    DATE_OPERATORS,
+    NUMBER_OPERATORS,
+    NUMBER_SCOPE,
+    Scope,
+    check_one_test,
+    check_tests,
+    check_where,
+)
 from segments.check_values import check_duration, check_integer, check_number, check_path
 from segments.conditions import Measure, Test, Tz
 from segments.report import Report
@@ -30,7 +38,7 @@ def check_measure(report: Report, found: dict[str, Any], tz: Tz) -> Measure | No
 def _check_count(report: Report, kind: str, found: Any, tz: Tz) -> Measure | None:
     tests: tuple[Test, ...] | None
     if isinstance(found, dict):
-        tests = check_tests(report, found, Scope(traits=False), NUMBER_OPERATORS)
+        tests = check_tests(report, found, NUMBER_SCOPE, NUMBER_OPERATORS)
     else:
         exact = check_number(report, found)
         tests = None if exact is None else (Test("eq", exact),)
@@ -60,7 +68,7 @@ def _check_value(report: Report, kind: str, found: Any, tz: Tz) -> Measure | Non
     if not asked:
         report.say(f"expected a number test beside `of` (one or more of {', '.join(NUMBER_OPERATORS)}), got none")
         return None
-    tests = check_tests(report, asked, Scope(traits=False), NUMBER_OPERATORS)
+    tests = check_tests(report, asked, NUMBER_SCOPE, NUMBER_OPERATORS)
     if path is None or tests is None or (kind == "distinct" and not _thresholds_small(report, tests)):
         return None
     return Measure(kind, tests, path)

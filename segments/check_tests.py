@@ -37,16 +37,23 @@ _TRAIT_TAKING = (
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """What surrounds a test: the zone of its condition, how deep in a `where`, and whether it may name a trait."""
+    """What surrounds a test: the zone of its condition, how deep in a `where`, and whether it may name a trait.
+
+    `numbers`: what is tested is a number, whatever its operator.
+    """
 
     tz: Tz = UTC
     traits: bool = True
     depth: int = 0
+    numbers: bool = False
+
+
+NUMBER_SCOPE = Scope(traits=False, numbers=True)
 
 
 def check_age(report: Report, found: Any) -> tuple[Test, ...] | None:
     """The number tests of an age in whole years."""
-    return check_tests(report, found, Scope(traits=False), NUMBER_OPERATORS)
+    return check_tests(report, found, NUMBER_SCOPE, NUMBER_OPERATORS)
 
 
 _ARGUMENTS: Mapping[str, Callable[[Report, Any], Any]] = {
@@ -92,6 +99,8 @@ def _check_argument(report: Report, operator: str, found: Any, scope: Scope) -> 
         return _check_reference(report, operator, found, scope)
     if operator in INSTANT_OPERATORS:
         return check_instant(report, found, scope.tz)
+    if scope.numbers and operator in ("eq", "ne"):
+        return check_number(report, found)
     return _ARGUMENTS[operator](report, found)
 
 

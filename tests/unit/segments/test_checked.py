@@ -157,6 +157,7 @@ def test_a_range_is_what_was_written(text: str, expected: object) -> None:
     [
         ("", Measure("count", (Asked("gte", 1),))),
         (", count: 0", Measure("count", (Asked("eq", 0),))),
+        (", count: {ne: '5'}", Measure("count", (Asked("ne", 5),))),
         (", count: {gt: 1, lte: '5'}", Measure("count", (Asked("gt", 1), Asked("lte", 5)))),
         (", max: {of: total, between: [1, 2.5]}", Measure("max", (Asked("between", (1, 2.5)),), "total")),
         (", distinct: {of: sku, gte: 10000}", Measure("distinct", (Asked("gte", 10_000),), "sku")),
