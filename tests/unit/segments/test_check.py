@@ -5,10 +5,12 @@ import random
 from typing import Any
 
 import hypothesis.strategies as st
+import jsonschema
 import pytest
 import yaml
 from hypothesis import example, given, settings
 
+from schemas.definition_file import definition_file
 from segments import DefinitionErrors, load, load_data
 from segments.check_conditions import CONDITIONS_MAX, HEADS
 from segments.check_measures import MEASURES
@@ -17,7 +19,9 @@ from segments.check_times import WORDS
 from segments.conditions import walk
 from segments.read import read_text
 from segments.report import ERRORS_MAX, Report
+from segments.warn import warnings
 
+SCHEMA = jsonschema.Draft202012Validator(definition_file())
 EVERYTHING = (pathlib.Path(__file__).parent / "everything.yaml").read_text()
 GOLDEN = yaml.safe_load((pathlib.Path(__file__).parent / "bad_definitions.yaml").read_text())
 
@@ -207,15 +211,17 @@ ANYTHING = st.recursive(
 )
 
 
-def taken_or_refused(data: Any) -> None:
-    """Fails where the data gives anything but definitions or a list of errors."""
+def taken_or_refused(data: Any) -> bool:
+    """Whether the data is taken; fails where it gives anything but definitions, with warnings, or a list of errors."""
     try:
         definitions = load_data(data)
     except DefinitionErrors as error:
         assert error.errors and all(line.count(" - at $") >= 1 for line in error.errors)
-    else:
-        for segment in definitions.segments:
-            assert sum(1 for _ in walk(segment.when)) <= CONDITIONS_MAX
+        return False
+    for segment in definitions.segments:
+        assert sum(1 for _ in walk(segment.when)) <= CONDITIONS_MAX
+    warnings(definitions, events=())
+    return True
 
 
 @given(ANYTHING)
@@ -268,4 +274,5 @@ def test_a_slip_anywhere_in_a_good_file_gives_definitions_or_errors(seed: int, s
     data = read_text(EVERYTHING, "everything")
     for _ in range(slips):
         data = mutated(data, choose)
-    taken_or_refused(data)
+    if taken_or_refused(data) and "rules" not in data:
+        assert SCHEMA.is_valid(data), "an editor would refuse what is taken"
