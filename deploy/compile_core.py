@@ -13,10 +13,11 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ("events", "instants")
-SELDOM_RUN = ("__init__", "check", "errors", "explain", "read", "report", "warn")
+SELDOM_RUN = ("__init__", "check", "errors", "explain", "read", "report", "verdicts", "warn")
 STRUCT = "msgspec.Struct"
 
 
@@ -57,11 +58,20 @@ def compile_core(folder: Path, cache: Path) -> None:
         os.chdir(ROOT)  # tracebacks name the sources as they are given here
         # types are checked elsewhere, with all that is known of other packages: here they only have to be of use
         options = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={cache}"]
-        extensions = mypycify([*options, *sources()], opt_level="2", debug_level="0", target_dir=str(waste / "c"))
-        arguments = ["-q", "build_ext", "--build-lib", str(made), "--build-temp", str(waste)]
+        # one C file a module, at -O1: a third of the compiling, and no slower when it runs
+        settings: dict[str, Any] = {"opt_level": "1", "debug_level": "0", "multi_file": True}
+        extensions = mypycify([*options, *sources()], target_dir=str(waste / "c"), **settings)
+        os.chdir(scratch)  # where there is no pyproject.toml for setuptools to have opinions on
+        arguments = ["-q", "build_ext", "--build-lib", str(made), "--build-temp", str(waste), "-j", str(cpus())]
         setup(name="core", packages=[], ext_modules=extensions, script_args=arguments)
+        os.chdir(ROOT)
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
+
+
+def cpus() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 if __name__ == "__main__":

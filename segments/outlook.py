@@ -51,7 +51,8 @@ class Outlook:
     def value(self) -> Fraction:
         """What the score is."""
         exponent = 0 if self.decay is None else self.decay.exponent
-        return (self.base + sum(map(Fraction, self._worths(self.now_ms))) * 2**exponent) / Fraction(self.scale)
+        decaying = sum(map(Fraction, self._worths(self.now_ms)), Fraction(0))
+        return (self.base + decaying * (1 << exponent)) / self.scale
 
     def read(self, thresholds: Sequence[Threshold]) -> tuple[bool, int | None]:
         """Whether the score passes all thresholds, and when that may change, None for never."""

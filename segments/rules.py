@@ -49,7 +49,7 @@ class TraitPoints:
 def scale_of(score: Score) -> int:
     """How many units make a point, the least power of ten with which all points are whole numbers of them."""
     places = [_exponent(decimal(rule.points)) for rule in score.rules]
-    return 10 ** max([0, *(-place for place in places)])
+    return _power_of_ten(max([0, *(-place for place in places)]))
 
 
 def units_of(points: Any, scale: int) -> int:
@@ -58,7 +58,14 @@ def units_of(points: Any, scale: int) -> int:
     sign, digits, _ = exact.as_tuple()
     whole = int("".join(map(str, digits))) * (-1 if sign else 1)
     exponent = _exponent(exact)
-    return whole * scale * 10**exponent if exponent >= 0 else whole * scale // 10**-exponent
+    if exponent >= 0:
+        return whole * scale * _power_of_ten(exponent)
+    return whole * scale // _power_of_ten(-exponent)
+
+
+def _power_of_ten(exponent: int) -> int:
+    power: int = 10**exponent
+    return power
 
 
 def _exponent(number: Decimal) -> int:

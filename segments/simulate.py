@@ -1,7 +1,7 @@
 """The deterministic run (language page, section 11): definitions and lines of events in, transitions out, no broker."""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -95,6 +95,10 @@ class Run:
             return
         end_ms = self._greatest_ms - self.program.limits.grace_ms
         yield from self._play(end_ms if until_ms is None else max(end_ms, until_ms))
+
+    def past_of(self, contact: str) -> Sequence[Past]:
+        """The events of a contact that were accepted, in order of arrival; none where no past is kept."""
+        return () if self._pasts is None else self._pasts.get(contact, ())
 
     def _apply(self, event: Event, received_ms: int) -> list[Transition]:
         program, names = self.program, self.names

@@ -21,7 +21,7 @@ from tests.oracle_contact import WHEN, Contact, Here, Membership
 from tests.oracle_definitions import Plan, Unsupported, plan
 from tests.oracle_input import Definitions, Event, Rejected, load, parse
 from tests.oracle_instants import crossing, moments
-from tests.oracle_scores import score_of
+from tests.oracle_scores import parts_of
 from tests.oracle_values import duration, read_instant, shown
 
 __all__ = ["Run", "Unsupported", "duration", "simulate"]
@@ -121,10 +121,9 @@ class Run:
                 yield membership.answers[name_of(held)][1] + duration(held["for"])
 
     def crossing(self, contact: Contact, after: int, before: int) -> int | None:
-        def score_at(score: dict[str, Any], now: int) -> Any:
-            return score_of(score, Here(contact, now, self.plan.scores, "", {}), trait_holds)
-
-        return crossing(self.plan, score_at, after, before)
+        here = Here(contact, after, self.plan.scores, "", {})
+        parts = {name: parts_of(score, here, trait_holds) for name, score in self.plan.scores.items()}
+        return crossing(self.plan, parts, after, before)
 
     # ---- answers and transitions (sections 2, 4, 9) ----
 

@@ -9,7 +9,8 @@ from typing import Any
 from tests.oracle_contact import Contact, Here, key_of
 from tests.oracle_events import event_holds, named, sequence_holds
 from tests.oracle_operators import COMBINE, date_passes, number_passes, passes
-from tests.oracle_scores import score_of
+from tests.oracle_scores import parts_of as parts_of_score
+from tests.oracle_scores import total_of
 from tests.oracle_values import duration, equal, look_up, number_of, plain, present
 
 Condition = dict[str, Any]
@@ -56,7 +57,8 @@ def known_holds(condition: Condition, here: Here) -> bool:
 
 
 def score_holds(condition: Condition, here: Here) -> bool:
-    total = score_of(here.scores[condition["score"]], here, trait_holds)
+    score = here.scores[condition["score"]]
+    total = total_of(score, parts_of_score(score, here, trait_holds), here.now)
     return number_passes(total, without(condition, "score"))
 
 

@@ -5,15 +5,15 @@ the local midnights of every zone in play, where there are calendar words; and t
 two such instants only rise or only fall.
 """
 
-from collections.abc import Callable
 from datetime import UTC, timedelta, tzinfo
+from fractions import Fraction
 from typing import Any
 
 from tests import oracle_calendar as calendar
 from tests.oracle_conditions import conditions_in
 from tests.oracle_contact import Contact
 from tests.oracle_definitions import Plan, durations_in, has_calendar_words, mappings_in, scalars_in, zones_named
-from tests.oracle_scores import HALF_LIVES
+from tests.oracle_scores import HALF_LIVES, Parts, total_of
 from tests.oracle_values import duration, instant, look_up, number_of
 
 DAY = timedelta(days=1)
@@ -75,16 +75,17 @@ def midnights(zones: set[tzinfo], after: int, last: int) -> set[int]:
     return {at for at in found if after < at <= last}
 
 
-def crossing(plan: Plan, score_at: Callable[[dict[str, Any], int], Any], after: int, before: int) -> int | None:
+def crossing(plan: Plan, parts: dict[str, Parts], after: int, before: int) -> int | None:
     """The first instant between the two, both left out, at which a score has passed or left a threshold it is read by.
 
-    Nothing else may change between them: there the score decays towards what doesn't, and goes one way only.
+    Nothing else may change between them: the parts of the scores are those that they have from the first instant on,
+    and each score decays towards what stays of it, so it goes one way only.
     """
     found = []
-    for score, limit in thresholds(plan):
+    for name, limit in thresholds(plan):
 
-        def side(now: int, score: dict[str, Any] = score, limit: Any = limit) -> int:
-            total = score_at(score, now)
+        def side(now: int, name: str = name, limit: Fraction = limit) -> int:
+            total = total_of(plan.scores[name], parts[name], now)
             return (total > limit) - (total < limit)
 
         first, end = after, before - 1
@@ -97,14 +98,14 @@ def crossing(plan: Plan, score_at: Callable[[dict[str, Any], int], Any], after: 
     return min(found, default=None)
 
 
-def thresholds(plan: Plan) -> list[tuple[dict[str, Any], Any]]:
+def thresholds(plan: Plan) -> set[tuple[str, Fraction]]:
     """Each score with each number that it is compared with."""
     read = [one for segment in plan.segments.values() for one in conditions_in(segment["when"]) if "score" in one]
-    pairs = {
-        (one["score"], number_of(limit))
+    return {
+        (one["score"], number)
         for one in read
         for name, operand in one.items()
         if name != "score"
         for limit in (operand if isinstance(operand, list) else [operand])
+        if (number := number_of(limit)) is not None
     }
-    return [(plan.scores[name], limit) for name, limit in pairs]

@@ -13,31 +13,39 @@ PRECISE = Context(prec=50)
 HALF_LIVES = 64
 
 
-def score_of(score: dict[str, Any], here: Here, trait_holds: Callable[[dict[str, Any], Here], bool]) -> Fraction:
-    """The score of the contact now; its zones are its own, never those of the segment that reads it."""
+Parts = tuple[Fraction, list[tuple[Fraction, int]]]
+"""The points that stay as they are, and those that decay, each with the time of its event."""
+
+
+def parts_of(score: dict[str, Any], here: Here, trait_holds: Callable[[dict[str, Any], Here], bool]) -> Parts:
+    """What the score is made of now; its zones are its own, never those of the segment that reads it."""
     there = Here(here.contact, here.now, here.scores, here.segment, here.answers).inside(score)
-    total = Fraction(0)
+    staying, decaying = Fraction(0), []
     for rule in score["rules"]:
+        points = Fraction(rule["points"])
         if "trait" in rule:
             condition = {key: part for key, part in rule.items() if key != "points"}
-            total += Fraction(rule["points"]) * trait_holds(condition, there)
-        else:
-            matching = [e for e in there.events if event_matches(rule, rule["event"], e, there.inside(rule))]
-            total += sum(points(rule, score, here.now - event.t) for event in matching)
+            staying += points * trait_holds(condition, there)
+            continue
+        for event in there.events:
+            if not event_matches(rule, rule["event"], event, there.inside(rule)):
+                continue
+            if "expires" in rule:
+                staying += points * (here.now < event.t + duration(rule["expires"]))
+            elif rule.get("lasting") or "half_life" not in score:
+                staying += points
+            elif here.now - event.t < HALF_LIVES * duration(score["half_life"]):
+                decaying.append((points, event.t))
+    return staying, decaying
+
+
+def total_of(score: dict[str, Any], parts: Parts, now: int) -> Fraction:
+    """What the parts come to at `now`, clamped."""
+    staying, decaying = parts
+    total = staying + sum(points * decayed(Fraction(now - t, duration(score["half_life"]))) for points, t in decaying)
     lowest, highest = number_of(score.get("min")), number_of(score.get("max"))
     total = total if lowest is None else max(total, lowest)
     return total if highest is None else min(total, highest)
-
-
-def points(rule: dict[str, Any], score: dict[str, Any], age: int) -> Fraction:
-    """What an event of that age in ms adds."""
-    full = Fraction(rule["points"])
-    if "expires" in rule:
-        return full * (age < duration(rule["expires"]))
-    if rule.get("lasting") or "half_life" not in score:
-        return full
-    half_life = duration(score["half_life"])
-    return full * decayed(Fraction(age, half_life)) if age < HALF_LIVES * half_life else Fraction(0)
 
 
 def decayed(half_lives: Fraction) -> Fraction:

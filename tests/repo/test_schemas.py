@@ -20,7 +20,8 @@ from segments.read import read_text
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = ROOT / "tests/unit/segments/everything.yaml"
-DEFINITIONS = sorted([*ROOT.glob("deploy/**/*.yaml"), *ROOT.glob("tests/**/segments.yaml"), EVERYTHING])
+EXAMPLES = ROOT.glob("segments/examples/**/*.yaml")
+DEFINITIONS = sorted([*ROOT.glob("deploy/**/*.yaml"), *ROOT.glob("tests/**/segments.yaml"), EVERYTHING, *EXAMPLES])
 
 BASE: dict[str, Any] = {"type": "track", "userId": "c-1", "event": "Order Completed"}
 TAKEN: list[dict[str, Any]] = [

@@ -286,7 +286,7 @@ def test_a_sum_of_many_decaying_events_is_good_to_a_part_in_a_billion(shape: str
     """However often the sum was moved on, and whatever came first."""
     times = [n * 977_777 for n in range(400)]
     if shape == "apart":
-        times = [n * 3 * DAY_MS + n for n in range(100)]
+        times = [n * DAY_MS + n for n in range(100)]
     defined = score(rule("A", 0.7), rule("B", -0.2))
     follower = Follower(defined, "gte", 1)
     events = [(at_ms, "B" if n % 4 == 0 else "A") for n, at_ms in enumerate(times)]
@@ -387,6 +387,28 @@ def test_points_that_no_double_holds_meet_their_threshold_exactly() -> None:
             follower.take(event("A"), 5)
             follower.advance(DAY_MS)
             assert turned == follower.turned
+
+
+def test_what_is_left_of_an_old_event_lifts_a_newer_one_above_its_threshold() -> None:
+    """A part in 10^18 is more than nothing, though a double of the sum wouldn't show it."""
+    follower = Follower(score(rule("A", 1), rule("B", 40), half_life_ms=10), "gt", 40)
+    follower.take(event("A"), 0)
+    follower.take(event("B"), 600)
+    follower.advance(10_000)
+
+    assert [(600, True), (601, False)] == follower.turned
+
+
+def test_points_that_expire_do_so_in_order_of_their_events_and_not_of_their_arrival() -> None:
+    """A late event ends before one that was heard of first."""
+    follower = Follower(score(rule("A", 1, expires_ms=100)), "gte", 1)
+    for at_ms in (50, 20, 30, 90, 10):
+        follower.take(event("A"), at_ms)
+
+    for now_ms, value in ((109, 5), (110, 4), (120, 3), (130, 2), (150, 1), (189, 1), (190, 0)):
+        follower.advance(now_ms)
+        assert value == follower.value
+    assert [(50, True), (190, False)] == follower.turned
 
 
 def test_a_score_that_decays_through_a_range_is_in_it_from_its_upper_to_its_lower_end() -> None:
