@@ -22,11 +22,12 @@ DAY = timedelta(days=1)
 def moments(plan: Plan, contact: Contact, after: int, last: int) -> list[int]:
     """The instants after the one and by the other, in order."""
     zones = zones_in_play(plan, contact)
+    instants = instants_in(contact, zones)
     moved = {
         at + sign * length
         for tree in plan.trees()
         for lengths in [{0, *lengths_in(tree)}]
-        for at in instants_in(contact, zones)
+        for at in instants
         for length in lengths
         for sign in (1, -1)
         if after < at + sign * length <= last

@@ -1,15 +1,16 @@
-"""Scores as the oracle has them (page section 8), to fifty digits."""
+"""Scores as the oracle has them (page section 8), to thirty digits."""
 
 from collections.abc import Callable
 from decimal import Context, Decimal
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from tests.oracle_contact import Here
 from tests.oracle_events import event_matches
 from tests.oracle_values import duration, number_of
 
-PRECISE = Context(prec=50)
+PRECISE = Context(prec=30)
 HALF_LIVES = 64
 
 
@@ -48,6 +49,7 @@ def total_of(score: dict[str, Any], parts: Parts, now: int) -> Fraction:
     return total if highest is None else min(total, highest)
 
 
+@cache
 def decayed(half_lives: Fraction) -> Fraction:
     """2^-half_lives."""
     exponent = PRECISE.divide(Decimal(-half_lives.numerator), Decimal(half_lives.denominator))
