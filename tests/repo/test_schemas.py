@@ -41,6 +41,7 @@ TAKEN: list[dict[str, Any]] = [
     {"type": "identify", "userId": "c-1", "traits": {"email": "a@shop.example", "plan": None}},
     {"type": "identify", "userId": "c-1", "traits": ""},
     {"type": "group", "userId": "c-1", "groupId": "g-1", "traits": {"seats": 3}},
+    {**BASE, "type": "delete"},
 ]
 REFUSED: list[Any] = [
     [],
@@ -58,7 +59,6 @@ REFUSED: list[Any] = [
     {**BASE, "event": 5},
     {**BASE, "type": "tracks"},
     {**BASE, "type": None},
-    {**BASE, "type": "delete"},
     {**BASE, "properties": []},
     {**BASE, "context": 1},
     {**BASE, "context": {"traits": []}},
