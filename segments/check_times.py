@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from schemas.instants import parse_instant
-from segments.calendar import DAY_MS, parse_day, zone
+from segments.calendar import DAY_MS, parse_day, zone, zone_names
 from segments.check_values import check_integer, check_word
 from segments.conditions import Local, Span, Tz
 from segments.report import Report, shown
@@ -14,6 +14,7 @@ from segments.report import Report, shown
 SPAN_MAX = {"day": 36_525, "week": 5_217, "month": 1_200, "year": 100}
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
+_ABBREVIATED = 5
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
 _WORDS = {"today": Span("day", 0, 0), "yesterday": Span("day", -1, -1), "tomorrow": Span("day", 1, 1)} | {
     f"{which}_{unit}": Span(unit, at, at)
@@ -36,7 +37,10 @@ def check_tz(report: Report, body: dict[str, Any], enclosing: Tz) -> Tz:
     if isinstance(found, str) and zone(found) is not None:
         return Tz(found)
     with report.at("tz"):
-        report.expected("UTC, an IANA time zone such as Europe/Paris, or contact", found)
+        # of abbreviations, another is near that means another zone
+        near = isinstance(found, str) and len(found) >= _ABBREVIATED
+        hint = report.close_to(found, ("contact", *zone_names())) if near else ""
+        report.say(f"expected UTC, an IANA time zone such as Europe/Paris, or contact, got {shown(found)}{hint}")
     return enclosing
 
 

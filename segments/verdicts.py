@@ -105,7 +105,7 @@ def _no_literal(tests: Sequence[Test]) -> bool:
     if listed is None:
         return False
     literals = listed.argument if isinstance(listed.argument, tuple) else (listed.argument,)
-    values = [value for literal in literals for value in _alike(literal)]
+    values = (value for literal in literals for value in _alike(literal))
     passes = [fixed for test in tests if (fixed := _fixed(test)) is not None]
     return not any(all(holds(value) for holds in passes) for value in values)
 
