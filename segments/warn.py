@@ -110,6 +110,9 @@ def _warn_windows(report: Report, leaf: Condition, retention_ms: int) -> None:
             _warn_window(report, "ago", asked.far_ms or asked.near_ms, retention_ms)
         elif isinstance(asked, Span):
             _warn_window(report, "calendar", -asked.first * _UNIT_DAYS[asked.unit] * DAY_MS, retention_ms)
+        for test in measure.tests:
+            if test.operator in ("within_last", "older_than"):
+                _warn_window(report, measure.kind, test.argument, retention_ms)
         if measure.kind == "regularly":
             _warn_window(report, "regularly", measure.every_ms * measure.periods, retention_ms)
     elif isinstance(leaf, SequenceIs):

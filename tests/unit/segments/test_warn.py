@@ -200,6 +200,8 @@ def test_a_rule_of_a_score_that_can_never_count_is_told() -> None:
         ("{event: X, ago: [401d, 1d]}", "ago"),
         ("{event: X, calendar: {last_years: 3}}", "calendar"),
         ("{event: X, calendar: {days_ago: 401}}", "calendar"),
+        ("{event: X, last_at: {older_than: 401d}}", "last_at"),
+        ("{event: X, first_at: {within_last: 401d}}", "first_at"),
         ("{event: X, regularly: {every: 30d, periods: 14, at_least: 3}}", "regularly"),
         ("{sequence: [{event: X}], completed: {within: 401d}}", "completed"),
         ("{sequence: [{event: X}], started: {within: 401d}}", "started"),
