@@ -26,9 +26,10 @@ class Stretch:
     `within: W`, which leaves on the hot path reckon with themselves, else 0.
     """
 
-    moves: bool = False
-    traits: frozenset[str] = NO_TRAITS
-    rolling_ms: int = 0
+    def __init__(self) -> None:
+        self.moves: bool = False
+        self.traits: frozenset[str] = NO_TRAITS
+        self.rolling_ms: int = 0
 
     def bounds(self, now_ms: int, contact: Contact) -> tuple[int, int]:
         """`[start, end)` at `now_ms`."""
@@ -47,6 +48,7 @@ class Rolling(Stretch):
     """`within` and `ago`: (now - far, now - near]; without `far_ms`, all that is at or before now - near."""
 
     def __init__(self, near_ms: int, far_ms: int | None) -> None:
+        super().__init__()
         self.moves = True
         self.near_ms = near_ms
         self.far_ms = far_ms
@@ -73,6 +75,7 @@ class Between(Stretch):
     """
 
     def __init__(self, since: int | Local | None, until: int | Local | None, tz: Tz) -> None:
+        super().__init__()
         if isinstance(since, Local) or isinstance(until, Local):
             self.traits = ZONE_TRAITS
         self.since = since
@@ -97,6 +100,7 @@ class Periods(Stretch):
     """A calendar word: the periods of a `Span`, by the clock of `tz`."""
 
     def __init__(self, span: Span, tz: Tz) -> None:
+        super().__init__()
         self.moves = True
         if tz.contact:
             self.traits = ZONE_TRAITS

@@ -664,3 +664,36 @@ def test_a_count_by_value_and_its_opposite_share_no_state() -> None:
     events = [(START, {"item": item}) for item in "aaab"]
     assert few.read(fed(few, events)[0], Person(), START) == (True, None)
     assert many.read(fed(many, events)[0], Person(), START) == (True, None)
+
+
+MEASURES = [
+    Measure("count", AT_LEAST_3),
+    Measure("count", (Operator("between", (2, 5)),)),
+    Measure("sum", (Operator("gte", 9),), "total"),
+    Measure("avg", (Operator("gt", 3),), "total"),
+    Measure("min", (Operator("gte", 1),), "total"),
+    Measure("max", (Operator("gte", 6),), "total"),
+    Measure("distinct", (Operator("gte", 4),), "total"),
+    Measure("first_at", (Operator("older_than", 12 * H),)),
+    Measure("last_at", (Operator("within_last", 12 * H),)),
+    Measure("earliest", where=path("total", "gte", 3)),
+    Measure("latest", where=path("total", "gte", 3)),
+    Measure("regularly", every_ms=5 * H, periods=3, at_least=2, times=2),
+]
+
+
+@pytest.mark.parametrize("range", RANGES)
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_history_in_two_halves_is_the_same_once_they_are_merged(range: Range | None, measure: Measure) -> None:
+    """Every leaf there is, with and without `by`: what the halves answer, and when, is what the whole does."""
+    for by in (None, "item"):
+        leaf = leaf_of(range, measure, by)
+        whole, person = fed(leaf, THOUSAND[:60])
+        ours, _ = fed(leaf, THOUSAND[0:60:2], Person(person.clock_ms))
+        theirs, _ = fed(leaf, THOUSAND[1:60:2], Person(person.clock_ms))
+        merged = leaf.merge(ours, theirs, person)
+
+        for hours in (0, 7, 24, 60, 120):
+            now = person.clock_ms + hours * H
+            assert leaf.read(merged, person, now)[0] is leaf.read(whole, person, now)[0]
+        assert leaf.merge(None, None, person) is None
