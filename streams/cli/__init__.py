@@ -18,6 +18,7 @@ import click
 COMMANDS = {
     "check": ("streams.cli.check", "Check files of segments, scores and rules"),
     "simulate": ("streams.cli.simulate", "Run segments over a file of events, with no broker"),
+    "explain": ("streams.cli.explain", "Explain why a contact is in a segment, or isn't"),
     "topics": ("streams.cli.topics", "Make the Kafka topics, and compare those that are there"),
     "segments": ("streams.cli.segments", "Apply, list, show and remove segments, scores and rules"),
     "publish": ("streams.cli.publish", "Put a file of events into the source topics"),
@@ -35,6 +36,7 @@ _EPILOG = """\b
 Start here:
   tidegate check segments.yaml                     are the definitions sound?
   tidegate simulate segments.yaml events.jsonl     what would they say of these events?
+  tidegate explain segments.yaml events.jsonl --contact c-17    why is c-17 there?
   tidegate topics create                           make the topics on TIDEGATE_BROKER
   tidegate segments apply segments.yaml            put the definitions in force
   tidegate worker                                  run them
