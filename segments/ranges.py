@@ -16,6 +16,7 @@ BEFORE_ALL_MS = -(2**53)
 AFTER_ALL_MS = 2**53
 # no zone is further from UTC than 15 h 57 min (Manila's local mean time until 1844)
 OFFSET_MS_MAX = 16 * 3_600_000
+_DAYS_CACHED_MAX = 512
 ZONE_TRAITS = frozenset((TIMEZONE,))
 
 
@@ -107,8 +108,8 @@ class Periods(Stretch):
         self.span = span
         self.tz = tz
         self._zone = fixed_zone(tz)
-        # of a fixed zone, the period that was asked for last, [from, until), and its bounds: most events are of one day
-        self._last: tuple[int, int, tuple[int, int]] = (0, 0, (0, 0))
+        # of a fixed zone, the bounds by day: most events are of a few
+        self._by_day: dict[int, tuple[int, int]] = {}
 
     def bounds(self, now_ms: int, contact: Contact) -> tuple[int, int]:
         return (
@@ -116,12 +117,13 @@ class Periods(Stretch):
         )
 
     def _fixed_bounds(self, now_ms: int) -> tuple[int, int]:
-        from_ms, until_ms, bounds = self._last
-        if not from_ms <= now_ms < until_ms:
-            assert self._zone is not None
-            from_ms, until_ms = self._zone.span_ms(Span(self.span.unit, 0, 0), now_ms)
-            bounds = self._zone.span_ms(self.span, now_ms)
-            self._last = (from_ms, until_ms, bounds)
+        assert self._zone is not None
+        day = self._zone.day(now_ms)
+        bounds = self._by_day.get(day)
+        if bounds is None:
+            if len(self._by_day) >= _DAYS_CACHED_MAX:
+                self._by_day.clear()
+            bounds = self._by_day[day] = self._zone.span_ms(self.span, now_ms)
         return bounds
 
     def next_ms(self, at_ms: int, now_ms: int, contact: Contact) -> int | None:

@@ -80,22 +80,28 @@ def average_tests(tests: Iterable[Test]) -> Callable[[Total, int], bool]:
     ordered = [_ordered(test) for test in tests]
 
     def passes(total: Total, count: int) -> bool:
-        average = Fraction(total, _SCALE * count) if type(total) is int else Fraction(Decimal(total)) / count
-        return all(test(average) for test in ordered)
+        if type(total) is int:
+            above, below = total, _SCALE * count
+        else:
+            exact = Fraction(Decimal(total))
+            above, below = exact.numerator, exact.denominator * count
+        return all(test(above, below) for test in ordered)
 
     return passes
 
 
-def _ordered(test: Test) -> Callable[[Fraction], bool]:
-    """One number test of a fraction, which Python compares with fractions only exactly."""
+def _ordered(test: Test) -> Callable[[int, int], bool]:
+    """One number test of a fraction, given as what stands above and below its line; below is more than zero."""
     if test.operator == "between":
         low, high = (Fraction(decimal(end)) for end in test.argument)
-        return lambda x: low <= x <= high
+        return lambda above, below: (
+            low.numerator * below <= above * low.denominator and above * high.denominator <= high.numerator * below
+        )
     compare, threshold = _COMPARE[test.operator], Fraction(decimal(test.argument))
-    return lambda x: bool(compare(x, threshold))
+    return lambda above, below: compare(above * threshold.denominator, threshold.numerator * below)
 
 
-_COMPARE: dict[str, Callable[[Fraction, Fraction], bool]] = {
+_COMPARE: dict[str, Callable[[int, int], bool]] = {
     "eq": operators.eq,
     "ne": operators.ne,
     "gt": operators.gt,
