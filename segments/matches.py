@@ -9,7 +9,7 @@ from segments.conditions import EventIs
 from segments.contact import EVENTS_KEPT_MAX, Contact
 from segments.leaf import EventLeaf, Read, Taken, encoded_bytes_max, put, time_of
 from segments.measures import summary
-from segments.moments import Regularly
+from segments.moments import Regularly, Then, TimeOf
 from segments.predicate import earlier
 
 # events gone through to find the instant at which the answer turns, before it is simply asked again at the next change
@@ -33,6 +33,9 @@ class Matches(EventLeaf):
         self.summary = summary(condition.measure, self.flipped)
         self.valued: bool = condition.measure.kind not in ("count", "first_at", "last_at", "regularly")
         self.fixed: bool = self.matcher.fixed
+        # of these, the first that holds from either end is all that is asked
+        self.one: bool = isinstance(self.summary, TimeOf | Then)
+        self.from_end: bool = condition.measure.kind in ("last_at", "latest")
         self.traits |= self.summary.traits | self.stretch.traits
         # `regularly` looks back no further than this
         self.back_ms: int | None = None
@@ -109,10 +112,12 @@ class Matches(EventLeaf):
         if self.fixed and isinstance(self.summary, Counted):
             return self.summary.read(max(end - first, 0), contact, now_ms)
         summed: Any = None
-        for at in range(first, end):
+        for at in range(end - 1, first - 1, -1) if self.from_end else range(first, end):
             entry = entries[at]
             if self.fixed or self.matcher.holds(entry[2], entry[3], entry[0], now_ms, contact):
                 summed = self.summary.add(summed, entry[0], entry[1] if len(entry) > 1 else True)
+                if self.one:
+                    break
         return self.summary.read(summed, contact, now_ms)
 
     def _forget(self, entries: list[Any], now_ms: int) -> None:
