@@ -4,6 +4,7 @@
 """
 
 from bisect import bisect_right, insort
+from collections.abc import Mapping
 from fractions import Fraction
 from heapq import merge as merged
 from typing import Any
@@ -133,14 +134,22 @@ class ScoreLeaf:
         put(entries, [at_ms, [rule.name for rule in rules], properties, context])
         _bound(entries, contact)
 
-    def write(self, kept: Any, written: dict[str, Any], at_ms: int, contact: Contact) -> Any:
-        """What is kept once an event of `at_ms` has written these traits, where `is_told_of_writes`."""
-        kept = kept if kept is not None else {}
+    def write(self, kept: Any, written: Mapping[str, Any], at_ms: int, contact: Contact) -> Any:
+        """What is kept once an event of `at_ms` has written these traits, of whatever names; for `is_told_of_writes`."""
         for rule in self.trait_rules:
             if isinstance(rule.leaf, UnchangedFor):
-                writes = kept.setdefault(_WRITES, {})
-                writes[rule.name] = rule.leaf.write(writes.get(rule.name), written, at_ms, contact)
+                before = kept.get(_WRITES, {}).get(rule.name) if kept else None
+                after = rule.leaf.write(before, written, at_ms, contact)
+                if after is not None:
+                    kept = kept if kept is not None else {}
+                    kept.setdefault(_WRITES, {})[rule.name] = after
         return kept
+
+    def forget_writes(self, kept: Any) -> Any:
+        """What is kept without what was written to traits, where one of them was dropped."""
+        if kept:
+            kept.pop(_WRITES, None)
+        return kept or None
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 

@@ -247,6 +247,8 @@ def test_a_trait_rule_with_unchanged_for_is_told_of_writes() -> None:
     follower.advance(10 * DAY_MS)
 
     assert [(DAY_MS + 5, True)] == follower.turned
+    assert follower.leaf.write(None, {"other": 1}, 5, follower.contact) is None
+    assert follower.leaf.forget_writes(follower.kept) is None
 
 
 @pytest.mark.parametrize("more", [{}, {"expires_ms": 5 * HOUR_MS}, {"lasting": True}])
