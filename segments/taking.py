@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 from schemas.events import CONSENT, Event
 from segments.answers import Work, read, read_keyed
 from segments.bounds import drop_keys, drop_traits, forget_empty
@@ -147,12 +149,21 @@ def _write_trait(state: ContactState, key: str, value: Any, t_ms: int) -> bool:
         changes = value is not None
     elif t_ms >= entry[1]:
         state.traits[key] = [value, t_ms]
-        changes = value != entry[0] or type(value) is not type(entry[0])
+        changes = not _same(value, entry[0])
     else:
         state.traits[key] = entry
         changes = False
     state.contact_changed |= changes
     return changes
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values are one and the same, also to those that tell `true` from 1; where in doubt they aren't."""
+    if type(value) is not type(other):
+        return False
+    if type(value) is dict or type(value) is list:
+        return orjson.dumps(value) == orjson.dumps(other)
+    return bool(value == other)
 
 
 # ---- consent and lists ----------------------------------------------------------------------------------------------
