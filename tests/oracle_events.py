@@ -54,8 +54,8 @@ def in_range(condition: dict[str, Any], t: int, here: Here) -> bool:
     if "calendar" in condition:
         today = calendar.local_day(now, here.zone)
         return calendar.lies_in(t, calendar.period_of(condition["calendar"], today), here.zone)
-    since, until = (instant(condition.get(key), here.zone) for key in ("since", "until"))
-    return (since is None or since <= t) and (until is None or t < until)
+    edges = {key: instant(condition[key], here.zone) for key in ("since", "until") if key in condition}
+    return edges.get("since", t) <= t < edges.get("until", t + 1)
 
 
 def event_holds(condition: dict[str, Any], here: Here) -> bool:

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from math import floor
 from typing import Any
 
@@ -110,9 +111,10 @@ def read_instant(text: str, needs_offset: bool = False, zone: tzinfo = UTC) -> i
     return ms - (off_h * 60 + off_m) * (60_000 if match[8][0] == "+" else -60_000)
 
 
+@cache
 def duration(text: str) -> int:
     """The duration that `text` writes, in ms."""
-    match = DURATION.fullmatch(text) if isinstance(text, str) and text else None
+    match = DURATION.fullmatch(text) if text else None
     if not match:
         raise ValueError(f"expected a duration, got {text!r}")
     return sum(int(part or 0) * unit for part, unit in zip(match.groups(), UNITS_MS, strict=True))
