@@ -697,3 +697,12 @@ def test_a_history_in_two_halves_is_the_same_once_they_are_merged(range: Range |
             now = person.clock_ms + hours * H
             assert leaf.read(merged, person, now)[0] is leaf.read(whole, person, now)[0]
         assert leaf.merge(None, None, person) is None
+
+
+def test_a_sum_too_small_grows_as_a_value_below_zero_leaves_the_window() -> None:
+    """A refund leaves the window a day after it was made, an hour before the order does that stays."""
+    leaf = leaf_of(Within(D), Measure("sum", (Operator("gte", 3),), "total"))
+    kept, person = fed(leaf, [(START, {"total": -1}), (START + H, {"total": 3})])
+
+    assert leaf.read(kept, person, person.clock_ms) == (False, START + D)
+    assert dues_played(leaf, kept, person) == [(START + D, True), (START + H + D, False)]
