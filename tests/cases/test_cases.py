@@ -1,7 +1,4 @@
-"""What other products' tests agree on (see README.md beside this), by the oracle and by the core.
-
-`NOT_YET` names the cases that need a part of the language that is refused today, and that part. The list shrinks.
-"""
+"""What other products' tests agree on (see README.md beside this), by the oracle and by the core."""
 
 import json
 from collections.abc import Callable
@@ -15,20 +12,6 @@ from tests import oracle, oracle_input
 
 FOLDER = Path(__file__).parent
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/expect.json"))
-NOT_YET = {
-    "dittofeed__last-performed-eq-number": "latest",
-    "dittofeed__last-performed-not-exists": "latest",
-    "dittofeed__last-performed-prefix": "latest",
-    "dittofeed__random-bucket-deterministic": "sample",
-    "dittofeed__subscription-opt-out-group": "subscribed",
-    "dittofeed__trait-has-been-less-than-7d": "held",
-    "posthog__calendar-day-window-uses-team-timezone": "tz",
-    "posthog__fixed-date-range-inclusive-days": "since",
-    "posthog__merge-chain-sums-three": "alias",
-    "posthog__merge-keeps-survivor-trait": "alias",
-    "unomi__fixed-date-range-in": "since",
-    "unomi__operators-date": "on_day",
-}
 
 Run = tuple[list[dict[str, Any]], list[str]]
 
@@ -71,7 +54,7 @@ def checks(case: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("case", [case for case in CASES if case not in NOT_YET])
+@pytest.mark.parametrize("case", CASES)
 def test_the_members_are_those_that_the_other_product_expects(case: str, engine: str) -> None:
     """What several products agree on, a newcomer takes for granted."""
     for check in checks(case):
@@ -86,21 +69,6 @@ def test_the_members_are_those_that_the_other_product_expects(case: str, engine:
             for segment, contact, transition, *_ in check["transitions"]:
                 wanted.setdefault((segment, contact), []).append(transition)
             assert pairs == wanted, check["until"]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("case", NOT_YET)
-def test_a_case_beyond_the_language_of_today_is_refused_and_says_so(case: str, engine: str) -> None:
-    """Ignoring what it does not know would answer with the wrong members, without a word."""
-    refusals = []
-    for check in checks(case):
-        try:
-            refusals += run(engine, case, check)[1]
-        except oracle.Unsupported as why:
-            refusals.append(str(why))
-        except segments.DefinitionErrors as why:
-            refusals += why.errors
-    assert any("not supported yet" in refusal and NOT_YET[case] in refusal for refusal in refusals), refusals
 
 
 def test_every_case_names_its_source() -> None:
