@@ -1,7 +1,7 @@
 """What is behind the answer of an event condition.
 
 Evidence: `events` (how many match, in the range), `newest` (the newest few of them: `at`, `messageId`, `event`, the
-`properties` asked for), `measured` (what the measure comes to, null where there is none), `outside` where events
+`properties` asked for), `measure` (its kind), `measured` (what it comes to, null where there is none), `outside` where events
 match and lie outside of the range, `failed` where events had the name and failed `where`: `count`, the newest, and
 `because` of what. With `by`: `values`, each with `value`, `answer`, `events`, `measured`, and `more`, how many aren't shown.
 """
@@ -48,7 +48,7 @@ def explain_event(scene: Scene, condition: EventIs) -> tuple[Evidence, list[str]
     measure = condition.measure
     then = paths_of(measure.where) if measure.where is not None else ()
     paths = asked_paths(scene, condition.matching, measure.path, condition.by, *then)
-    evidence: Evidence = {"events": len(inside), "newest": newest_shown(inside, paths)}
+    evidence: Evidence = {"events": len(inside), "newest": newest_shown(inside, paths), "measure": measure.kind}
     if condition.by is None:
         evidence["measured"] = measured(scene, measure, inside)[0]
     else:

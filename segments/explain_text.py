@@ -38,9 +38,7 @@ class _Writer:
         for note in explanation.notes:
             yield from self._note(note, "")
         if explanation.rejections:
-            yield from self._note(
-                f"{explanation.rejections} lines that mention it are no events and changed nothing", ""
-            )
+            yield from self._note(f"{_count(explanation.rejections, 'line')} that mention it changed nothing", "")
             for line, reason in explanation.rejected:
                 yield from self._wrapped(f"line {line}: {reason}", _INDENT, "dim")
         if explanation.looked_ahead_to_ms is not None:
@@ -171,8 +169,8 @@ def _valued(evidence: Evidence) -> str:
 
 def _events(evidence: Evidence) -> Iterator[str]:
     count = evidence["events"]
-    measured = evidence.get("measured")
-    comes_to = "" if measured is None or measured == count else f", measured as {_measured(measured)}"
+    measured, kind = evidence.get("measured"), evidence["measure"].replace("_", " ")
+    comes_to = "" if measured is None or evidence["measure"] == "count" else f", {kind} {_measured(measured)}"
     yield f"{_count(count, 'matching event')}{comes_to}"
     for one in evidence["newest"]:
         yield _event(one)
@@ -180,8 +178,8 @@ def _events(evidence: Evidence) -> Iterator[str]:
     if hidden > 0:
         yield f"and {hidden} more before"
     for one in evidence.get("values", ()):
-        answer = "yes" if one["answer"] else "no"
-        yield f"{evidence['by']} {value_words(one['value'])}: {answer}, {_measured(one['measured'])} of {_count(one['events'], 'event')}"
+        answer, of = "yes" if one["answer"] else "no", _count(one["events"], "event")
+        yield f"{evidence['by']} {value_words(one['value'])}: {answer}, {_measured(one['measured'])} of {of}"
     if evidence.get("more"):
         yield f"and {evidence['more']} more values"
     if "outside" in evidence:

@@ -1,19 +1,23 @@
 """`tidegate simulate`: the deterministic run (language page, section 11)."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from schemas.instants import format_instant
 from streams.cli.parameters import DurationType, InstantType
-from streams.cli.terminal import progress, say, settings
+from streams.cli.terminal import print_json, print_table, progress, say, settings
 
 if TYPE_CHECKING:
+    from segments.stats import Period, Stats
     from streams.event_lines import EventLines
 
 PROGRESS_LINES = 1024
+_GAP = len("  ")
 
 
 @click.command()
@@ -23,37 +27,88 @@ PROGRESS_LINES = 1024
 @click.option(
     "--grace", "grace_ms", type=DurationType(), help="Wait so long for late events (default: TIDEGATE_GRACE)."
 )
-def simulate(segments: str, events: str, until_ms: int | None, grace_ms: int | None) -> None:
+@click.option("--stats", "with_stats", is_flag=True, help="In place of transitions, a table of sizes over time.")
+@click.option("--json", "as_json", is_flag=True, help="With --stats: JSON in place of a table.")
+def simulate(
+    segments: str, events: str, until_ms: int | None, grace_ms: int | None, with_stats: bool, as_json: bool
+) -> None:
     """Run the definitions in SEGMENTS over EVENTS, with no broker, and print each transition as a JSON line.
 
     SEGMENTS is YAML or JSON; EVENTS is JSON, one event a line, in order of arrival (`.gz`; `-` is standard input).
     Lines that are no event go to standard error as `EVENTS:LINE: reason`, and the run goes on. An error in SEGMENTS
     ends it before the first event, with exit status 2.
 
+    With --stats, of each segment: how often it was entered and left, memberships at the end, contacts that were ever in
+    it, and its sizes over time: memberships at the end of an hour or, where the transitions span more than three days, of
+    a day (of UTC). The table has as many columns of sizes as fit; --json has all of them:
+    {period, segments [{segment, entries, exits, members, contacts, sizes [{from, entries, exits, size}]}]}.
+
     \b
-    Example:
+    Examples:
       tidegate simulate segments.yaml events.jsonl.gz --until 2026-03-01 | jq -r .segment | sort | uniq -c
+      tidegate simulate segments.yaml events.jsonl.gz --stats
     """
     from segments import Limits, RejectedLine, line_of, load
     from segments import simulate as run_through
+    from segments.stats import Stats
     from streams.definition_files import open_files
     from streams.event_lines import open_lines
 
     if segments == events == "-":
         raise click.UsageError("expected one of SEGMENTS and EVENTS on standard input, got both")
+    if as_json and not with_stats:
+        raise click.UsageError("expected --stats beside --json, got --json alone: transitions are JSON lines anyway")
     given = settings()
     (file,) = open_files([segments])
     definitions = load(file.text, file.name)
     grace_ms = given.grace_ms if grace_ms is None else grace_ms
     limits = Limits(grace_ms=grace_ms, dedup_horizon_ms=given.dedup_horizon_ms)
+    stats = Stats(segment.id for segment in definitions.segments) if with_stats else None
     write = sys.stdout.buffer.write
     with open_lines(events) as lines:
         for emitted in run_through(definitions, _numbered(lines), until_ms, grace_ms, limits):
             if isinstance(emitted, RejectedLine):
                 say(f"{events}:{emitted.line}: {emitted.reason}")
+            elif stats is not None:
+                stats.add(emitted)
             else:
                 write(line_of(emitted))
-    sys.stdout.buffer.flush()
+    if stats is None:
+        sys.stdout.buffer.flush()
+    elif as_json:
+        print_json(stats.json())
+    else:
+        _print_stats(stats)
+
+
+def _print_stats(stats: "Stats") -> None:
+    """The table, with sizes at the ends of as many periods as the terminal is wide enough for, the last among them."""
+    from segments.stats import HOUR_MS
+
+    own = ("segment", "entries", "exits", "members", "contacts")
+    by_id = sorted(stats.by_segment.items())
+    rows: list[list[str | int]] = [[id, one.entries, one.exits, one.members, len(one.contacts)] for id, one in by_id]
+    periods = {id: stats.periods(id) for id, _ in by_id}
+    starts = next(iter(periods.values()), [])
+    labels = [_label(period, stats.unit_ms() == HOUR_MS) for period in starts]
+    widths = [max(map(len, map(str, column))) for column in zip(own, *rows, strict=True)]
+    room = shutil.get_terminal_size((120, 24)).columns - sum(widths) - _GAP * (len(own) - 1)
+    chosen = _evenly(len(labels), max(room // (len(labels[0]) + _GAP), 1) if labels else 0)
+    for row, sizes in zip(rows, periods.values(), strict=True):
+        row.extend(sizes[at].size for at in chosen)
+    print_table((*own, *(labels[at] for at in chosen)), rows, False)
+
+
+def _label(period: "Period", by_hour: bool) -> str:
+    text = format_instant(period.start_ms)
+    return text[5:13] if by_hour else text[:10]
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below `count`, evenly apart, the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [count - 1 - (count - 1) * at // max(most - 1, 1) for at in range(most - 1, -1, -1)]
 
 
 def _numbered(lines: "EventLines") -> Iterator[bytes]:
