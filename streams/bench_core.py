@@ -104,9 +104,11 @@ def table(builds: dict[str, Figures]) -> list[str]:
 
 def _load_rows(load: str, builds: list[Figures]) -> list[str]:
     """What the events of one load cost in each build."""
-    lines = [f"{load}: {builds[0]['events']:,} events of {builds[0]['contacts']:,} contacts"]
+    first = builds[0]
+    often = first["transitions"][0] / first["events"]
+    lines = [f"{load}: {first['events']:,} events of {first['contacts']:,} contacts, {often:.2f} transitions an event"]
     lines += [
-        _row(f"  {size} segments", [figures["sizes"][size]["us"] for figures in builds]) for size in builds[0]["sizes"]
+        _row(f"  {size} segments", [figures["sizes"][size]["us"] for figures in builds]) for size in first["sizes"]
     ]
     ratios = "".join(f"{figures['ratio']:>20.2f} ×" for figures in builds)
     lines.append(f"{f'  cost with {SIZES[-1]:,} against {SIZES[0]}':46}{ratios}")

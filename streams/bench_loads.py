@@ -58,7 +58,7 @@ def generated(events: int) -> Load:
             "when": {
                 "event": [f"Event {(index * 2 + name) % NAMES}" for name in range(NAMES // 2)],
                 "within": f"{1 + 3 * index}d",
-                "count": {"gte": 2 + index % 5},
+                "count": {"gte": 3 + index},
             },
         }
         for index in range(10)

@@ -34,7 +34,7 @@ def stream(as_json: bool) -> None:
     show_default=True,
     help="How many events of each load.",
 )
-@click.option("--full", is_flag=True, help="`simulate` on a million events, too: a minute more, and some memory.")
+@click.option("--full", is_flag=True, help="`simulate` on a million events, too: some minutes more, and gigabytes of memory.")
 @json_option
 def core(events: int, full: bool, as_json: bool) -> None:
     """Events a second through the core alone with 10 to 10,000 segments, compiled and in pure Python, with no broker.
