@@ -7,8 +7,9 @@ fields of its type; `id` is its messageId, `arrives` its receivedAt, `fields` re
 line), new `definitions` that arrive then, or no event, where something is due by time alone. `expect` lists what comes
 out there: `segment entered for KEY of CONTACT at TIME by CAUSE`, of which only `entered` or `left` is needed. Nothing
 else may come out. Time runs on to `until`, or to the last step. After a `delete` the `seq` of its contact and of those
-it `forgets` begins anew, as that of a key that a step `drops` does. `carries` has the traits of each transition in order.
-With `only` the other engine is left out: the oracle takes every definition for right, and knows no `limits`.
+it `forgets` begins anew, as that of a key that a step `drops` does. `carries` has the traits of each transition in order,
+`silent` whether it is marked as of a silent backfill. With `only` the other engine is left out: the oracle takes every
+definition for right, and knows no `limits`.
 
 A table has a `test`, and the values of which it `holds` and `fails`: each as a trait and as a property of an event.
 """
@@ -185,13 +186,23 @@ def test_the_scenario_comes_out_as_it_says(scenario: dict[str, Any], engine: str
         assert [values[n] for n in sorted(members ^ right)] == [], "the test is wrong of these"
 
 
+def of_core(scenario: dict[str, Any]) -> list[Any]:
+    """The core's transitions in full."""
+    definitions, lines, until_ms, grace_ms = arguments_of(scenario)
+    out = segments.simulate(segments.load(json.dumps(definitions)), lines, until_ms, grace_ms)
+    return [one for one in out if not isinstance(one, segments.RejectedLine)]
+
+
 @pytest.mark.parametrize("scenario", [one for one in scenarios() if "carries" in one.values[0]])
 def test_transitions_carry_the_traits_they_are_asked_for(scenario: dict[str, Any]) -> None:
     """Whoever is told of a transition knows the contact as of its instant, with no look-up of his own."""
-    definitions, lines, until_ms, grace_ms = arguments_of(scenario)
-    out = segments.simulate(segments.load(json.dumps(definitions)), lines, until_ms, grace_ms)
-    carried = [one.traits for one in out if not isinstance(one, segments.RejectedLine)]
-    assert carried == scenario["carries"]
+    assert scenario["carries"] == [one.traits for one in of_core(scenario)]
+
+
+@pytest.mark.parametrize("scenario", [one for one in scenarios() if "silent" in one.values[0]])
+def test_what_a_silent_backfill_changes_is_marked(scenario: dict[str, Any]) -> None:
+    """Else everybody who has belonged for years would be written to as if they had come today."""
+    assert scenario["silent"] == [one.silent for one in of_core(scenario)]
 
 
 def test_names_are_told_apart() -> None:
