@@ -39,8 +39,15 @@ segments:
   - {id: pro, when: {trait: plan, eq: pro}}
   - {id: held, when: {segment: three-a}, hold: {enter: 2s, leave: 3s}}
   - {id: last-a, when: {event: A, last_at: {older_than: 11s}}}
+  - {id: cart, per: cart, hold: {leave: 1s}, when: {all: [{event: A, last_at: {older_than: 3s}}, {event: B, count: 0}]}}
+  - {id: b-after-a, when: {sequence: [{event: A}, {absent: Subscribed, within: 4s}, {event: B}], completed: {within: 9s}}}
+  - {id: keen, when: {score: keen, gte: 2}}
+  - {id: steady, when: {held: {event: A, within: 6s}, for: 8s}}
+  - {id: told, when: {all: [{subscribed: news}, {not: {listed: vip}}]}}
+scores:
+  - {id: keen, half_life: 5s, rules: [{event: A, points: 1.3}, {trait: plan, eq: pro, points: 1}]}
 """
-FIELDS = ("segment", "transition", "seq", "at", "cause")
+FIELDS = ("segment", "key", "transition", "seq", "at", "cause")
 Told = dict[str, list[tuple[Any, ...]]]
 
 
@@ -129,14 +136,25 @@ class World:
         else:
             late_ms = self.rng.choice([0, 0, 0, 1, 500, 2_500, 9_000])
             event = {"messageId": f"m{next(self._numbers)}", "userId": contact, "timestamp": now_ms - late_ms}
-            if self.rng.random() < 0.2:
-                event |= {"type": "identify", "traits": {"plan": self.rng.choice(["pro", "free", None])}}
-            else:
-                event |= {"type": "track", "event": self.rng.choice("AAB")}
+            event |= self._content()
         event["receivedAt"] = now_ms
         line, key = orjson.dumps(event), contact.encode()
         self.broker.publish(TOPICS[topic], partition_of(key, PARTITIONS), key, line)
         self.published.append((now_ms, topic, len(self.published), line))
+
+    def _content(self) -> dict[str, Any]:
+        """What happened, to whoever it was."""
+        drawn = self.rng.random()
+        if drawn < 0.2:
+            return {"type": "identify", "traits": {"plan": self.rng.choice(["pro", "free", None])}}
+        if drawn < 0.23:
+            return {"type": "delete"}
+        if drawn < 0.28:
+            return {"type": "list", "list": "vip", "action": self.rng.choice(["added", "removed"])}
+        if drawn < 0.34:
+            return {"type": "track", "event": self.rng.choice(["Subscribed", "Unsubscribed"])}
+        cart = self.rng.choice([None, "c1", "c2", 3])
+        return {"type": "track", "event": self.rng.choice("AAB"), "properties": {"cart": cart}}
 
     def _pass_time(self) -> None:
         self.clock.at_ms += self.rng.choice([1, 20, 100, 240, 1_000, 5_000])
@@ -310,7 +328,7 @@ class World:
         for number in range(PARTITIONS):
             for record in self.broker.committed("transitions", number):
                 fields = orjson.loads(record.value or b"")
-                told[fields["contact"]].append(tuple(fields[field] for field in FIELDS))
+                told[fields["contact"]].append(tuple(fields.get(field) for field in FIELDS))
         return told
 
     def expected(self) -> Told:
@@ -321,21 +339,44 @@ class World:
         for each in simulate(self.definitions, ordered, until_ms=end_ms, grace_ms=GRACE_MS):
             assert isinstance(each, Transition), each
             shown = each.simulated()
-            told[each.contact].append(tuple(shown[field] for field in FIELDS))
+            told[each.contact].append(tuple(shown.get(field) for field in FIELDS))
         return told
 
     def _check_alternation(self) -> None:
         for contact, rows in self.told().items():
-            seqs: dict[str, int] = {}
-            for segment, transition, seq, _, _ in rows:
-                assert seq == seqs.get(segment, 0) + 1, (contact, segment, seq, self.trace[-30:])
+            seqs: dict[tuple[str, str | None], int] = {}
+            for segment, key, transition, seq, _, cause in rows:
+                last = seqs.get((segment, key), 0)
+                anew = seq == 1 and not last % 2 and self._was_deleted(contact)
+                assert anew or seq == last + 1, (contact, segment, key, seq, self.trace[-30:])
                 assert transition == ("entered" if seq % 2 else "left")
-                seqs[segment] = seq
+                assert cause != "erasure" or transition == "left"
+                seqs[segment, key] = seq
+
+    def _was_deleted(self, contact: str) -> bool:
+        return any(b'"delete"' in line and contact.encode() in line for _, _, _, line in self.published)
+
+    def _check_memberships(self) -> None:
+        """The compacted topic says of each membership what the last transition said, and nothing of who was erased."""
+        inside = {}
+        for contact, rows in self.told().items():
+            for segment, key, transition, *_ in rows:
+                inside[contact, segment, key] = transition == "entered"
+        found = {}
+        for number in range(PARTITIONS):
+            for record in self.broker.committed("memberships", number):
+                named = tuple(orjson.loads(record.key or b""))
+                contact, segment, key = named if len(named) == 3 else (*named, None)
+                found[contact, segment, key] = record.value is not None and orjson.loads(record.value)["member"]
+        assert {named for named, member in inside.items() if member} == {
+            named for named, member in found.items() if member
+        }
 
     def _check_all(self) -> None:
         told, expected = self.told(), self.expected()
         for contact in expected.keys() | told.keys():
             differing = [pair for pair in itertools.zip_longest(told[contact], expected[contact]) if pair[0] != pair[1]]
             assert not differing, (contact, differing[:3], self.trace[-40:])
+        self._check_memberships()
         rejected = sum(len(self.broker.committed("rejected", number)) for number in range(PARTITIONS))
         assert rejected == self.bad
