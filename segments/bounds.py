@@ -3,7 +3,8 @@
 from segments import state as codec
 from segments.answers import Work, emit, find_keyed_due, read, read_keyed, settle
 from segments.nodes import KeyedNode
-from segments.program import AnyLeaf, Index, is_told_of_writes
+from segments.program import AnyLeaf, Index, writer_of
+from segments.scores import ScoreLeaf
 from segments.state import KNOWN_BYTES, ContactState
 from segments.unit import Unit
 
@@ -29,8 +30,10 @@ def _drop_trait(index: Index, state: ContactState) -> str:
     state.limits_passed += 1
     state.contact_changed = True
     for leaf in index.on_trait.get(key, ()):
-        if is_told_of_writes(leaf):
-            state.keep(leaf.key, None)
+        writer = writer_of(leaf)
+        if writer is not None:
+            kept = state.row(writer.key).kept
+            state.keep(writer.key, writer.forget_writes(kept) if isinstance(writer, ScoreLeaf) else None)
     return key
 
 

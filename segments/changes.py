@@ -20,7 +20,7 @@ from segments.answers import (
 from segments.bounds import drop_keys
 from segments.conditions import Definitions, ScoreIs, Segment, walk
 from segments.nodes import HeldNode, KeyedNode, SegmentNode
-from segments.program import Index, is_told_of_writes
+from segments.program import Index
 from segments.refresh import refresh
 from segments.state import ContactState, Keyed
 from segments.unit import Unit
@@ -141,8 +141,8 @@ def _remove(index: Index, state: ContactState, work: Work) -> None:
 
 def _seed(index: Index, state: ContactState) -> None:
     """Without a past, a new `unchanged_for` knows the last write of each trait, and nothing before."""
-    for leaf in index.leaves.values():
-        if is_told_of_writes(leaf) and state.row(leaf.key).kept is None:
+    for leaf in index.writers():
+        if state.row(leaf.key).kept is None:
             for key in sorted(leaf.traits):
                 if key in state.traits:
                     value, at_ms = state.traits[key]
@@ -158,7 +158,7 @@ def _replay(index: Index, state: ContactState, change_: Change, past: Past, work
     before = {node.id: state.keyed.pop(node.id, {}) for node in keyed_nodes}
     if not new and not keyed_nodes:
         return
-    written = [leaf for key, leaf in index.leaves.items() if key in new and is_told_of_writes(leaf)]
+    written = [leaf for leaf in index.writers() if leaf.key in new]
     for event, t_ms in past:
         if event.traits is not None:
             for leaf in written:

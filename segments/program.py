@@ -248,6 +248,11 @@ class Index:
         keyed = [(node, own) for node in self.keyed if (own := node.asked(name))]
         return Listeners(leaves, scores, keyed)
 
+    def writers(self) -> list[UnchangedFor | ScoreLeaf]:
+        """What keeps the writes of traits."""
+        found = {writer.key: writer for leaf in self.leaves.values() if (writer := writer_of(leaf)) is not None}
+        return list(found.values())
+
     def on_group(self, group: str) -> list[AnyLeaf]:
         """The leaves over consent that news of this message group may change."""
         if group == EVERY_GROUP:
@@ -259,6 +264,8 @@ def _leaf_on_events(condition: EventIs | SequenceIs) -> EventLike:
     return event_leaf(condition) if isinstance(condition, EventIs) else SequenceLeaf(condition)
 
 
-def is_told_of_writes(leaf: AnyLeaf) -> bool:
-    """Whether a leaf keeps the writes of its traits, and not only what they are."""
-    return isinstance(leaf, UnchangedFor)
+def writer_of(leaf: AnyLeaf) -> UnchangedFor | ScoreLeaf | None:
+    """What keeps the writes of a leaf's traits, and not only what they are: itself, or the score that it tests."""
+    if isinstance(leaf, UnchangedFor):
+        return leaf
+    return leaf.score if isinstance(leaf, ScoreTest) and leaf.score.is_told_of_writes else None

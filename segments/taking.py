@@ -9,7 +9,7 @@ from segments.answers import Work, read, read_keyed
 from segments.bounds import drop_keys, drop_traits, forget_empty
 from segments.leaf import encoded_bytes_max
 from segments.nodes import EventLike, KeyedNode
-from segments.program import AnyLeaf, Index, Listeners, is_told_of_writes
+from segments.program import AnyLeaf, Index, Listeners, writer_of
 from segments.state import ContactState, Keyed
 from segments.values import plain
 
@@ -132,10 +132,14 @@ def _take_traits(index: Index, state: ContactState, event: Event, t_ms: int, wor
 def _tell_of_writes(index: Index, state: ContactState, event: Event, t_ms: int, work: Work) -> None:
     """Give what was written, changed or not, to the leaves that keep writes."""
     assert event.traits is not None
-    told = {leaf.key: leaf for key in event.traits for leaf in index.on_trait.get(key, ()) if is_told_of_writes(leaf)}
-    for leaf in told.values():
-        state.keep(leaf.key, leaf.write(state.row(leaf.key).kept, event.traits, t_ms, state))
+    told = {
+        leaf.key: leaf for key in event.traits for leaf in index.on_trait.get(key, ()) if writer_of(leaf) is not None
+    }
+    writers = {writer.key: writer for leaf in told.values() if (writer := writer_of(leaf)) is not None}
+    for writer in writers.values():
+        state.keep(writer.key, writer.write(state.row(writer.key).kept, event.traits, t_ms, state))
         state.bytes_estimated += encoded_bytes_max(event)
+    for leaf in told.values():
         read(index, state, leaf, work)
 
 
