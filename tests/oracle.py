@@ -198,9 +198,10 @@ class Run:
         return list({id(contact): contact for contact in self.names.values()}.values())
 
     def change_over(self, contact: Contact, old: Plan) -> None:
-        """Ends the memberships of removed segments, and takes the answers of all others."""
+        """Ends the memberships of removed segments and of keys no longer asked for, and takes all other answers."""
+        asked = {(name, key) for name, one in self.plan.segments.items() for key in keys_asked(one, contact)}
         for (name, key), membership in contact.memberships.items():
-            if name not in self.plan.segments:
+            if (name, key) not in asked:
                 membership.answers = {}
                 if membership.inside:
                     self.move(contact, name, key, "edit")
