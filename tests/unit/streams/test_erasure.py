@@ -1,0 +1,125 @@
+"""Erasure, consent and links as the worker takes them, on a log in memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+from test_worker import Bench
+
+TEXT = """
+segments:
+  - {id: pro, when: {trait: plan, eq: pro}}
+  - {id: cart, per: cart, when: {event: A}}
+"""
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    made = Bench(text=TEXT)
+    await made.worker.take_over({0})
+    return made
+
+
+def compacted(bench: Bench, topic: str) -> dict[bytes | None, bytes | None]:
+    """The last value of each key."""
+    return {record.key: record.value for record in bench.broker.committed(topic, 0)}
+
+
+async def test_an_erased_contact_leaves_tombstones_everywhere_and_is_new_afterwards(bench: Bench) -> None:
+    """Whoever asks to be forgotten may not be found again in what the next owner of the partition reads."""
+    bench.publish(type="identify", traits={"plan": "pro"})
+    bench.publish(properties={"cart": "c1"})
+    await bench.commit()
+    bench.publish(type="delete")
+    await bench.commit()
+
+    assert bench.transitions()[2:] == [("c", "pro", "left", "erasure"), ("c", "cart", "left", "erasure")]
+    assert compacted(bench, "state")[b"c"] is None
+    assert compacted(bench, "contacts") == {b"c": None}
+    assert compacted(bench, "memberships") == {b'["c","pro"]': None, b'["c","cart","c1"]': None}
+
+    await bench.restart()
+    bench.publish(properties={"cart": "c1"})
+    await bench.commit()
+
+    (last,) = bench.broker.committed("transitions", 0)[-1:]
+    assert 1 == orjson.loads(last.value or b"")["seq"]
+
+
+async def test_erased_and_back_within_one_checkpoint_is_as_new(bench: Bench) -> None:
+    """The committed record of before must not come back through the door of the overlay."""
+    bench.publish(type="identify", traits={"plan": "pro"})
+    await bench.commit()
+    bench.publish(type="delete")
+    await bench.apply()
+    bench.publish(properties={"cart": "c1"})
+    await bench.commit()
+
+    assert [each[1:] for each in bench.transitions()] == [
+        ("pro", "entered", "event"),
+        ("pro", "left", "erasure"),
+        ("cart", "entered", "event"),
+    ]
+    contact = compacted(bench, "contacts")[b"c"]
+    assert contact is not None
+    assert orjson.loads(contact)["traits"] == {}
+    assert compacted(bench, "memberships")[b'["c","pro"]'] is None
+
+
+async def test_erased_while_a_checkpoint_runs_stays_erased(bench: Bench) -> None:
+    """Between the freezing of an overlay and its commit, the committed record is an older one."""
+    bench.publish(type="identify", traits={"plan": "pro"})
+    await bench.apply()
+    running = asyncio.ensure_future(bench.worker.checkpoint(bench.worker.partitions[0]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not running.done()
+    bench.publish(type="delete")
+    bench.publish(properties={"cart": "c1"})
+    await bench.apply()
+    await running
+    bench.publish(type="delete")
+    await bench.commit()
+
+    assert [each[1:] for each in bench.transitions()] == [
+        ("pro", "entered", "event"),
+        ("pro", "left", "erasure"),
+        ("cart", "entered", "event"),
+        ("cart", "left", "erasure"),
+    ]
+    assert compacted(bench, "state")[b"c"] is None
+
+
+async def test_nobody_is_erased_by_a_delete_of_a_stranger(bench: Bench) -> None:
+    """It changes nothing, so it writes nothing but how far the worker has read."""
+    bench.publish(type="delete")
+    await bench.commit()
+
+    assert bench.transitions() == []
+    assert bench.broker.committed("contacts", 0) == []
+
+
+async def test_consent_goes_into_the_record_of_the_contact(bench: Bench) -> None:
+    """Whoever sends asks that record whether a message is wanted."""
+    bench.publish(event="Subscribed", properties={"group": "news"})
+    bench.publish(event="Unsubscribed")
+    await bench.commit()
+
+    record = compacted(bench, "contacts")[b"c"]
+    assert record is not None
+    consent = orjson.loads(record)["consent"]
+    assert {group: each["on"] for group, each in consent.items()} == {"news": True, "": False}
+
+
+async def test_an_alias_is_rejected_and_an_unlinked_id_is_counted(bench: Bench) -> None:
+    """Links between partitions are to come; what is left out until then leaves a trace."""
+    bench.publish(type="alias", previousId="anonymous")
+    bench.publish(type="identify", anonymousId="anonymous", traits={"plan": "pro"})
+    await bench.commit()
+
+    (rejected,) = bench.broker.committed("rejected", 0)
+    assert ("reason", b"not_supported") in rejected.headers
+    assert b"tidegate_links_left_total 1.0" in bench.worker.metrics.text()
+    assert bench.transitions() == [("c", "pro", "entered", "event")]
