@@ -26,7 +26,6 @@ from segments.explain_tree import Place, explain_place, places, unit_of, watched
 from segments.explain_words import close_to
 from segments.nodes import KeyedNode, SegmentNode
 from segments.program import Limits
-from segments.simulate import Past
 from segments.state import ContactState, Keyed
 
 KEYS_SHOWN_MAX = 3
@@ -97,6 +96,8 @@ class _Explained:
     def __init__(self, story: Story, asked: list[Segment], key: str | None) -> None:
         self.story = story
         self.index = story.run.program
+        past = story.run.past_of(story.contact)
+        self.scene = Scene(self.index, story.state, story.at_ms, past, story.survey.event_names)
         self.roots: dict[str, Place] = {each.id: places(each, self.index.scores_by_id) for each in asked}
         self.keys: dict[str, Sequence[str | None]] = {each.id: self._keys(each, key) for each in asked}
         self.watched: list[tuple[tuple[str, str | None, str], Watched]] = []
@@ -141,10 +142,9 @@ class _Explained:
     def _membership(
         self, segment: Segment, node: SegmentNode, key: str | None, changes: dict[str, Change | None]
     ) -> Membership:
-        story, root = self.story, self.roots[segment.id]
-        past: list[Past] = list(story.run.past_of(story.contact))
-        keyed = (node, key, segment.per or "") if isinstance(node, KeyedNode) and key is not None else None
-        scene = Scene(self.index, story.state, story.at_ms, past, story.survey.event_names, keyed)
+        story, root, scene = self.story, self.roots[segment.id], self.scene
+        if isinstance(node, KeyedNode) and key is not None:
+            scene = scene.of_value(node, key, segment.per or "")
         change = changes.get("")
         condition = explain_place(scene, segment, root, changes)
         why = () if change is None else _turning(condition, change)

@@ -94,7 +94,7 @@ def _unchanged_since_ms(scene: Scene, path: str) -> int | None:
     traits: dict[str, list[Any]] = {}
     current: str | None = None
     since_ms: int | None = None
-    for one in scene.whole_past:
+    for one in scene.past:
         for key, value in (one.event.traits or {}).items():
             traits[key] = [None if value == "" else value, one.at_ms]
         value = find_trait(traits, ways)

@@ -35,31 +35,47 @@ def seen_of(event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
 class Scene:
     """A contact's `state` at `now_ms`; `unit`: that of one value of `per`, else the state itself.
 
-    `whole_past`: all accepted events, by event time and then by arrival; `past`: those with a name, and with `per` with
-    that value alone. `names`: of all events that anybody had. `keyed`: the segment's node, the value, the path of `per`.
+    `past`: all accepted events, by event time and then by arrival. `named`: those that have a name, by it; with `per`, only
+    those with that value. `names`: of all events that anybody had. `per`: its path, None without.
     """
 
-    def __init__(
-        self,
-        index: Index,
-        state: ContactState,
-        now_ms: int,
-        past: Sequence[Past],
-        names: set[str],
-        keyed: tuple[KeyedNode, str, str] | None = None,
-    ) -> None:
+    def __init__(self, index: Index, state: ContactState, now_ms: int, past: Sequence[Past], names: set[str]) -> None:
         self.index = index
         self.state = state
         self.now_ms = now_ms
         self.names = names
-        self.whole_past = sorted(past, key=lambda one: one.at_ms)
-        self.past = [one for one in self.whole_past if one.event.name is not None]
+        self.past = sorted(past, key=_at)
         self.unit: Unit = state
         self.per: str | None = None
-        if keyed is not None:
-            node, key, self.per = keyed
-            self.unit = state.keyed.get(node.id, {}).get(key) or Unit()
-            self.past = [one for one in self.past if node.key_of(seen_of(one.event)) == key]
+        self.named: dict[str, list[Past]] = {}
+        for one in self.past:
+            if one.event.name is not None:
+                self.named.setdefault(one.event.name, []).append(one)
+
+    def of_value(self, node: KeyedNode, key: str, per: str) -> "Scene":
+        """The same, of one value of a segment's `per`."""
+        scene = Scene(self.index, self.state, self.now_ms, (), self.names)
+        scene.past = self.past
+        scene.per = per
+        scene.unit = self.state.keyed.get(node.id, {}).get(key) or Unit()
+        for name, events in self.named.items():
+            own = [one for one in events if node.key_of(seen_of(one.event)) == key]
+            if own:
+                scene.named[name] = own
+        return scene
+
+    def events_of(self, matcher: Matcher) -> list[Past]:
+        """The events of the names that a matcher asks for."""
+        found = [events for name, events in self.named.items() if matcher.asks(name)]
+        return found[0] if len(found) == 1 else sorted((one for events in found for one in events), key=_place)
+
+
+def _at(one: Past) -> int:
+    return one.at_ms
+
+
+def _place(one: Past) -> tuple[int, int]:
+    return one.at_ms, one.order
 
 
 class Found:
@@ -71,9 +87,8 @@ class Found:
         self.matcher = Matcher(matching)
         self.events: list[Past] = []
         self.others: list[Past] = []
-        for one in scene.past:
-            if self.matcher.asks(one.event.name or ""):
-                (self.events if self.matches(one) else self.others).append(one)
+        for one in scene.events_of(self.matcher):
+            (self.events if self.matches(one) else self.others).append(one)
 
     def matches(self, one: Past) -> bool:
         """Whether an event of these names matches, as of now."""
@@ -116,9 +131,10 @@ class Found:
         return notes + zone_notes(self.scene.state, self.matching.tz.contact)
 
     def _never(self, name: str, is_prefix: bool) -> str:
-        known, whole = self.scene.names, self.scene.whole_past
+        known = self.scene.names
         what = f"no event whose name begins with {name!r}" if is_prefix else f"no event named {name!r}"
-        own = [one for one in whole if self.matcher.asks(one.event.name or "")] if self.scene.per is not None else []
+        whole = self.scene.past if self.scene.per is not None else []
+        own = [one for one in whole if one.event.name is not None and self.matcher.asks(one.event.name)]
         if own:
             return f"{what} came with this {self.scene.per!r}, and {len(own)} without it or with another"
         if any(one.startswith(name) for one in known) if is_prefix else name in known:

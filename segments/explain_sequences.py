@@ -19,8 +19,8 @@ from segments.predicates import finder
 from segments.simulate import Past
 from segments.values import eq_key
 
-# events that are looked at, of each value, to find how they make up a match
-LOOKED_AT_MAX = 500
+# events that are looked at, of each value, to find which of them make up a match
+LOOKED_AT_MAX = 1_000
 
 
 class Chain(NamedTuple):
@@ -40,15 +40,28 @@ class Chain(NamedTuple):
 
 
 class Group:
-    """The events of one value, and the steps that each matches."""
+    """The events of one value, and the steps that each matches: those of the match that tells most, or the newest.
 
-    def __init__(self, condition: SequenceIs, entries: list[tuple[Past, list[int]]]) -> None:
+    `times`: of each step, when its events happened, of all. `cut`: there are more events than are looked at.
+    """
+
+    def __init__(self, condition: SequenceIs, entries: list[tuple[Past, list[int]]], now_ms: int) -> None:
         self.chains = Chains(condition.steps)
-        self.entries = entries[-LOOKED_AT_MAX:]
         self.times: list[list[int]] = [[] for _ in condition.steps]
-        for one, steps in self.entries:
+        for one, steps in entries:
             for step in steps:
                 self.times[step].append(one.at_ms)
+        matches = self.chains.matches([[one.at_ms, steps] for one, steps in entries])
+        ranked = [
+            (*_standing(condition, completes_ms, start_ms, now_ms), completes_ms, start_ms)
+            for completes_ms, start_ms in matches
+        ]
+        if ranked:
+            *_, completes_ms, start_ms = max(ranked)
+            end_ms = completes_ms - self.chains.trailing_ms
+            entries = [(one, steps) for one, steps in entries if start_ms <= one.at_ms <= end_ms]
+        self.cut = len(entries) > LOOKED_AT_MAX
+        self.entries = entries[-LOOKED_AT_MAX:]
 
     def ends(self) -> list[list[Chain]]:
         """Of each event step, the chains that end there, each with the latest start, by when they end."""
@@ -78,7 +91,11 @@ def explain_sequence(scene: Scene, condition: SequenceIs) -> tuple[Evidence, lis
     groups = _groups(scene, condition, found)
     best: tuple[tuple[Any, ...], Any, Group, Chain] | None = None
     for value, entries in groups:
-        group = Group(condition, entries)
+        group = Group(condition, entries, scene.now_ms)
+        if group.cut:
+            notes.append(
+                f"only the newest {LOOKED_AT_MAX} events were looked at: what is shown may not be the best match"
+            )
         for place, chains in enumerate(group.ends()):
             for chain in chains:
                 rank = _rank(condition, group, chain, place, scene.now_ms)
@@ -104,7 +121,8 @@ def _groups(
     matched = [{one.order for one in each.events} for each in found]
     find = None if condition.by is None else finder(condition.by, in_context=True)
     groups: dict[str, tuple[Any, list[tuple[Past, list[int]]]]] = {}
-    for one in scene.past:
+    events = {one.order: one for each in found for one in each.events}
+    for one in sorted(events.values(), key=lambda one: (one.at_ms, one.order)):
         steps = [step for step, orders in enumerate(matched) if one.order in orders]
         value = None if find is None else find(seen_of(one.event))
         if steps and (find is None or value is not None):
@@ -121,17 +139,25 @@ def _completes_ms(group: Group, chain: Chain) -> int | None:
     return chain.end_ms + chains.trailing_ms
 
 
-def _counts_until_ms(condition: SequenceIs, chain: Chain, completes_ms: int) -> int:
+def _counts_until_ms(condition: SequenceIs, completes_ms: int, start_ms: int) -> int:
     """When a match leaves its windows."""
     until_ms = FOREVER_MS if condition.completed_ms is None else completes_ms + condition.completed_ms
-    return until_ms if condition.started_ms is None else min(until_ms, chain.start_ms + condition.started_ms)
+    return until_ms if condition.started_ms is None else min(until_ms, start_ms + condition.started_ms)
+
+
+def _standing(condition: SequenceIs, completes_ms: int, start_ms: int, now_ms: int) -> tuple[bool, bool]:
+    """Whether a match is complete and counts, and whether it does or will."""
+    until_ms = _counts_until_ms(condition, completes_ms, start_ms)
+    counts = until_ms > now_ms and until_ms > completes_ms
+    return counts and completes_ms <= now_ms, counts
 
 
 def _rank(condition: SequenceIs, group: Group, chain: Chain, place: int, now_ms: int) -> tuple[Any, ...]:
     """What makes one chain tell more than another: it is complete and counts, is to be, may go on; is long; is new."""
     completes_ms = _completes_ms(group, chain)
-    counts = completes_ms is not None and _counts_until_ms(condition, chain, completes_ms) > now_ms
-    done = counts and completes_ms is not None and completes_ms <= now_ms
+    done = counts = False
+    if completes_ms is not None:
+        done, counts = _standing(condition, completes_ms, chain.start_ms, now_ms)
     gaps = group.chains.gaps
     open_ = place < len(gaps) and gaps[place].limit_ms(chain.end_ms, group.times) > now_ms
     return done, counts, open_, len(chain.events), chain.end_ms
@@ -156,9 +182,9 @@ def _outcome(condition: SequenceIs, group: Group, chain: Chain, now_ms: int) -> 
     completes_ms = _completes_ms(group, chain)
     if completes_ms is not None:
         outcome: Evidence = {"completes": format_instant(completes_ms), "completed": completes_ms <= now_ms}
-        until_ms = _counts_until_ms(condition, chain, completes_ms)
-        if until_ms <= now_ms:
-            outcome["because"] = f"it counted until {format_instant(until_ms)}"
+        until_ms = _counts_until_ms(condition, completes_ms, chain.start_ms)
+        if until_ms <= now_ms or until_ms <= completes_ms:
+            outcome["because"] = f"it left its window at {format_instant(until_ms)}"
         elif until_ms < FOREVER_MS:
             outcome["counts_until"] = format_instant(until_ms)
         return outcome

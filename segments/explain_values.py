@@ -13,7 +13,7 @@ from segments.conditions import Local, Span, Test, TraitRef, Where
 from segments.contact import Contact, find_trait, trait_ways, zone_of
 from segments.dates import DATE_OPERATORS, ORDER, ROLLING
 from segments.explain_words import value_words
-from segments.predicates import finder, predicate, where_predicate
+from segments.predicates import finder, where_predicate
 from segments.values import instant, number, splits
 
 _NUMBERS = ("gt", "gte", "lt", "lte", "between")
@@ -156,9 +156,4 @@ def _failure_at(where: Where, seen: tuple[dict[str, Any], dict[str, Any]], conta
 def _shape(where: Where) -> str:
     if where.kind == "path" and where.test is not None:
         return f"{where.path} {words(where.test)}"
-    return f"{where.kind} of {len(where.parts)}"
-
-
-def holds_now(test: Test, value: Any, now_ms: int, contact: Contact) -> bool:
-    """Whether a value passes a test."""
-    return predicate(test).holds(value, now_ms, contact)
+    return _shape(where.parts[0]) if len(where.parts) == 1 else f"{where.kind} of {len(where.parts)}"

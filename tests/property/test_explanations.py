@@ -160,9 +160,11 @@ def test_what_is_behind_an_answer_gives_that_answer(construct: str, data: st.Dat
 
 def scene_of(story: Story, id: str, per: str | None, key: str | None) -> Scene:
     node = story.run.program.by_id[id]
-    keyed = (node, key, per) if isinstance(node, KeyedNode) and key is not None and per is not None else None
     past = story.run.past_of(story.contact)
-    return Scene(story.run.program, story.state, story.at_ms, past, story.survey.event_names, keyed)
+    scene = Scene(story.run.program, story.state, story.at_ms, past, story.survey.event_names)
+    return (
+        scene.of_value(node, key, per) if isinstance(node, KeyedNode) and key is not None and per is not None else scene
+    )
 
 
 def assert_evidence(scene: Scene, place: Place, answer: bool) -> None:
