@@ -38,7 +38,7 @@ class _Writer:
         for note in explanation.notes:
             yield from self._note(note, "")
         if explanation.rejections:
-            yield from self._note(f"{_count(explanation.rejections, 'line')} that mention it changed nothing", "")
+            yield from self._note(f"mentioned, but no events: {_count(explanation.rejections, 'line')}", "")
             for line, reason in explanation.rejected:
                 yield from self._wrapped(f"line {line}: {reason}", _INDENT, "dim")
         if explanation.looked_ahead_to_ms is not None:

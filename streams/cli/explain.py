@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from streams.cli.parameters import DurationType, InstantType
-from streams.cli.terminal import json_option, print_json, settings
+from streams.cli.terminal import print_json, settings
 
 _STYLES = {
     "yes": {"fg": "green", "bold": True},
@@ -28,7 +28,7 @@ _STYLES = {
 @click.option(
     "--grace", "grace_ms", type=DurationType(), help="Wait so long for late events (default: TIDEGATE_GRACE)."
 )
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="JSON in place of text.")
 def explain(
     segments: str,
     events: str,
