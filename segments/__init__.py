@@ -17,7 +17,7 @@ For notebooks and tests, all of it typed, with no broker and nothing of Kafka im
         b'{"type": "page", "userId": "c-18", "timestamp": "2026-03-04T18:00:00Z"}',
     ]
     stats = Stats()
-    for one in simulate(definitions, lines, until_ms=1_772_720_000_000):
+    for one in simulate(definitions, lines):
         if isinstance(one, RejectedLine):
             print(one.line, one.reason)
         else:
