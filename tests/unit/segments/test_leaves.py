@@ -706,3 +706,15 @@ def test_a_sum_too_small_grows_as_a_value_below_zero_leaves_the_window() -> None
 
     assert leaf.read(kept, person, person.clock_ms) == (False, START + D)
     assert dues_played(leaf, kept, person) == [(START + D, True), (START + H + D, False)]
+
+
+def test_where_the_value_that_would_last_longest_turns_false_the_next_one_decides() -> None:
+    """Bought once of two, then one of them again: the other is the only one left, and leaves earlier."""
+    leaf = leaf_of(Within(D), Measure("count", (Operator("eq", 1),)), by="item")
+    kept, person = fed(leaf, [(START, {"item": "a"}), (START + H, {"item": "b"})])
+
+    person.clock_ms = START + 2 * H
+    taken = leaf.take(kept, Event("track", "c", "A", {"item": "b"}), person.clock_ms, person)
+
+    assert taken is not None
+    assert taken[1:] == (True, START + D)
