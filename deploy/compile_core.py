@@ -22,13 +22,17 @@ STRUCT = "msgspec.Struct"
 
 
 def missing() -> str:
-    """What this machine lacks for compiling, in the words of Debian; empty where it lacks nothing."""
+    """What this machine lacks for compiling, as Debian's packages; empty where it lacks nothing."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    if shutil.which(compiler) is None:
-        return compiler if compiler == "clang" else "gcc"
-    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
-        return f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
-    return ""
+    lacks = {
+        "clang" if "clang" in compiler else "gcc": shutil.which(compiler) is None,
+        f"python{sys.version_info.major}.{sys.version_info.minor}-dev": not _has_headers(),
+    }
+    return " ".join(package for package, lacking in lacks.items() if lacking)
+
+
+def _has_headers() -> bool:
+    return (Path(sysconfig.get_path("include")) / "Python.h").exists()
 
 
 def sources(root: Path = ROOT) -> list[str]:
