@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compile_core
 import compiled_core
+import install
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,3 +101,24 @@ def test_a_python_of_this_checkout_runs_the_build_that_it_is_asked_for(pure: str
         argv = [sys.executable, "-c", WHERE]
         said = subprocess.run(argv, cwd=directory, env=environment, capture_output=True, text=True, check=True).stdout
         assert all(line.endswith(expected) for line in said.splitlines()), said
+
+
+@pytest.mark.parametrize(("lacking", "said"), [("gcc", "install gcc"), ("", "could not be compiled")])
+def test_where_the_core_cannot_be_compiled_the_set_up_says_so_in_a_line_and_goes_on(
+    lacking: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no compiler, or it fails; pure Python gives the same answers."""
+
+    def fails(stamp: str) -> None:
+        raise install.SetupError("no space left")
+
+    monkeypatch.delenv(compiled_core.PURE, raising=False)
+    monkeypatch.setattr(install, "COMPILED", tmp_path)
+    monkeypatch.setattr(install, "core_plan", lambda: ("0" * 16, lacking))
+    monkeypatch.setattr(install, "compile_core", fails)
+    monkeypatch.setattr(install, "have_core_found", lambda: pytest.fail("expected no compiled core to be found"))
+
+    install.install_core()
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and "pure Python" in line
