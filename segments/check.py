@@ -11,7 +11,7 @@ from segments.check_times import check_tz
 from segments.check_values import check_duration, check_path
 from segments.conditions import UTC, Definitions, Score, Segment
 from segments.errors import DefinitionErrors
-from segments.read import read_text
+from segments.read import check_data, read_text
 from segments.report import Report, TooManyErrors
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -30,6 +30,7 @@ def load_data(data: Any, name: str = "segments") -> Definitions:
 
     Where there are `rules`, be it an empty list, no segments and scores at all are fine.
     """
+    check_data(data, name)
     checker = _FileChecker(name)
     try:
         definitions = checker.check(data)

@@ -89,6 +89,8 @@ def check_test(report: Report, operator: str, found: Any, scope: Scope, ignore_c
     """One operator and its right side."""
     with report.at(operator):
         checked = _check_argument(report, operator, found, scope)
+        if operator == "matches" and ignore_case and checked is not None:
+            checked = check_pattern(report, checked, ignore_case=True)
     return None if checked is None else Test(operator, checked, ignore_case and operator in FOLDING_OPERATORS, scope.tz)
 
 

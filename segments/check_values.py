@@ -12,6 +12,7 @@ from typing import Any
 import re2
 
 from schemas.instants import DURATION_MS_MAX, parse_duration
+from segments.literals import compiled
 from segments.report import Report, shown
 from segments.values import Number, number
 
@@ -156,24 +157,17 @@ def check_literals(report: Report, found: Any) -> tuple[Any, ...] | None:
     return None if any(item is None for item in checked) else tuple(checked)
 
 
-def check_pattern(report: Report, found: Any) -> str | None:
-    """An RE2 expression, which is matched in linear time whatever it is."""
+def check_pattern(report: Report, found: Any, *, ignore_case: bool = False) -> str | None:
+    """An RE2 expression, which is matched in linear time whatever it is; with `ignore_case`, once it is folded as well."""
     text = check_text(report, found)
     if text is None:
         return None
     try:
-        re2.compile(text, pattern_options())
+        compiled(text, ignore_case)
     except re2.error as error:
         reason = error.args[0] if error.args else ""
         said = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        report.say(f"expected an RE2 expression, got {shown(text)}: {said[:200]}")
+        folded = ", its case folded" if ignore_case else ""
+        report.say(f"expected an RE2 expression, got {shown(text)}{folded}: {said[:200]}")
         return None
     return text
-
-
-def pattern_options() -> Any:
-    """How expressions are compiled: errors are raised, not printed, and one may take 1 MiB."""
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 1 << 20
-    return options

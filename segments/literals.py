@@ -161,13 +161,8 @@ def _text(compare: Callable[[str, str], bool]) -> Make:
 
 
 def _matches(expression: Any, ignore_case: bool) -> Fixed:
-    """RE2 search. With `ignore_case` the text is folded, ASCII letters of the expression match either case, and its
-    other letters are folded too: an escape such as `\\S` must stay what it is."""
-    options = pattern_options()
-    if ignore_case:
-        options.case_sensitive = False
-        expression = "".join([char if char.isascii() else char.casefold() for char in expression])
-    search = re2.compile(expression, options).search
+    """RE2 search; with `ignore_case` the text is folded."""
+    search = compiled(expression, ignore_case).search
 
     def one(text: Any) -> bool:
         return type(text) is str and text != "" and search(text.casefold() if ignore_case else text) is not None
@@ -175,12 +170,19 @@ def _matches(expression: Any, ignore_case: bool) -> Fixed:
     return some(one)
 
 
-def pattern_options() -> Any:
-    """How expressions are compiled: errors are raised, not printed, and one may take 1 MiB."""
+def compiled(expression: str, ignore_case: bool) -> Any:
+    """An RE2 expression ready to search; raises `re2.error` where it is none, or takes more than 1 MiB.
+
+    With `ignore_case`, its ASCII letters match either case, and its other letters are folded, as the text is: an escape
+    such as `\\S` must stay what it is. The range `[À-ß]` ends with two letters then, and is none.
+    """
     options = re2.Options()
-    options.log_errors = False
+    options.log_errors = False  # they are raised
     options.max_mem = 1 << 20
-    return options
+    if ignore_case:
+        options.case_sensitive = False
+        expression = "".join([char if char.isascii() else char.casefold() for char in expression])
+    return re2.compile(expression, options)
 
 
 def _has(literal: Any, ignore_case: bool) -> Fixed:

@@ -6,6 +6,7 @@ The core schema has null, booleans `true false`, integers (decimal, 0o, 0x) and 
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import yaml
@@ -28,11 +29,18 @@ _Base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _CoreLoader(_Base):  # type: ignore[valid-type,misc]
-    """PyYAML's safe loader with the resolvers of YAML 1.2's core schema alone."""
+    """PyYAML's safe loader with the resolvers and tags of YAML 1.2's core schema alone."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_constructors: ClassVar[dict[Any, Any]] = {
+        tag: construct
+        for tag, construct in _Base.yaml_constructors.items()
+        if tag in (None, *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq")))
+    }
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):  # `!!map` before something else
+            raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
         made: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -49,7 +57,7 @@ class _Unreadable(Exception):
     pass
 
 
-def _mapping(loader: _CoreLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: _CoreLoader, node: yaml.Node) -> dict[Any, Any]:
     return loader.construct_mapping(node)
 
 
@@ -65,14 +73,6 @@ class Unheld(float):
 
     def __repr__(self) -> str:
         return self.text
-
-
-def _integer(loader: _CoreLoader, node: yaml.ScalarNode) -> int | float:
-    return _integer_of(node.value)
-
-
-def _float(loader: _CoreLoader, node: yaml.ScalarNode) -> float:
-    return _float_of(node.value)
 
 
 def _integer_of(text: str) -> int | float:
@@ -96,21 +96,27 @@ def _float_of(text: str) -> float:
     return Unheld(text) if nearest in (_INFINITY, -_INFINITY) or (nearest == 0 and digits) else nearest
 
 
-_RESOLVERS = (
-    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    (
-        "tag:yaml.org,2002:float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-    ("tag:yaml.org,2002:null", r"null|Null|NULL|~|", ["n", "N", "~", ""]),
-)
-for _tag, _pattern, _first in _RESOLVERS:
-    _CoreLoader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
+def _add_scalar(kind: str, pattern: str, first: list[str], read: Callable[[str], Any]) -> None:
+    """Have plain text of that pattern read so, and hold to it what a tag such as `!!int` stands before."""
+    tag, expected = f"tag:yaml.org,2002:{kind}", re.compile(rf"^(?:{pattern})$")
+
+    def construct(loader: _CoreLoader, node: yaml.Node) -> Any:
+        text = loader.construct_scalar(node)
+        if not expected.fullmatch(text):
+            problem = f"expected what `!!{kind}` says, got {shown(text)}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return read(text)
+
+    _CoreLoader.add_implicit_resolver(tag, expected, first)
+    _CoreLoader.add_constructor(tag, construct)
+
+
+_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_add_scalar("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF"), lambda text: text.lower() == "true")
+_add_scalar("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789"), _integer_of)
+_add_scalar("float", _FLOAT, list("-+.0123456789"), _float_of)
+_add_scalar("null", r"null|Null|NULL|~|", ["n", "N", "~", ""], lambda text: None)
 _CoreLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_CoreLoader.add_constructor("tag:yaml.org,2002:int", _integer)
-_CoreLoader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
 def read_text(text: str, name: str) -> Any:
@@ -129,10 +135,15 @@ def read_text(text: str, name: str) -> Any:
         raise DefinitionErrors([f"{name}: expected YAML, got {_yaml_problem(error)}"]) from None
     except RecursionError:
         raise DefinitionErrors([f"{name}: expected at most {DEPTH_MAX} levels of nesting, got more"]) from None
+    check_data(data, name)
+    return data
+
+
+def check_data(data: Any, name: str) -> None:
+    """Raises `DefinitionErrors` with one line where the data is nothing that JSON could say, or too much of it."""
     problem = _walk(data)
     if problem is not None:
         raise DefinitionErrors([f"{name}: {problem}"])
-    return data
 
 
 def _check_size(text: str) -> None:
@@ -183,7 +194,7 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 def _walk(data: Any) -> str | None:
-    """What is wrong with the data as a whole: too many values, or text that is none; None where nothing is."""
+    """What is wrong with the data as a whole: too many values, or keys or text that are none; None where nothing is."""
     seen, todo = 0, [data]
     while todo:
         item = todo.pop()
@@ -191,6 +202,9 @@ def _walk(data: Any) -> str | None:
         if seen > NODES_MAX:
             return _TOO_MANY
         if type(item) is dict:
+            odd = [key for key in item if type(key) is not str]
+            if odd:
+                return f"expected keys that are text, got {shown(odd[0])}"
             todo.extend(item.keys())
             todo.extend(item.values())
         elif type(item) is list:

@@ -1,0 +1,82 @@
+"""Definitions, events and histories that mean harm: each an error or a rejected event, never an exception or a hang."""
+
+from typing import Any
+
+import pytest
+
+import segments
+from segments import DefinitionErrors, load, load_data
+
+TAGGED = [
+    *("!!int abc", '!!int ""', "!!int [1]", "!!int {a: b}", "!!int 0o9", "!!int 0x", "!!int -", "!!int 1_000"),
+    *("!!float abc", "!!float [1]", "!!float 1e", "!!bool maybe", "!!bool [x]", "!!null abc", "!!null [a]"),
+    *("!!map [a]", "!!map abc", "!!seq abc", "!!seq {a: b}", "!!str [a]", "!!set {a, b}", "!!omap [a: 1]"),
+    *("!!binary aGVsbG8=", "!!timestamp abc", "!!timestamp 2020-01-01", "!!timestamp 2020-99-99", "!foo a"),
+    *("!!python/object/apply:os.system [id]", "!!python/name:os.system", "&a [*a]", "&a {b: *a}", "*nope"),
+]
+PLACES = [
+    "%s",
+    "? %s\n: 1",
+    "segments: %s",
+    "segments:\n  - id: %s\n    when: {everyone: true}",
+    "segments:\n  - id: a\n    tags: [%s]\n    when: {everyone: true}",
+    "segments:\n  - id: a\n    when: {trait: x, in: [%s]}",
+    "segments:\n  - id: a\n    when: {event: x, where: %s}",
+]
+ODD_KEYS: list[Any] = [1, 1.5, None, True, b"x", (1,), frozenset((1,))]
+
+
+def everyone(**more: Any) -> dict[str, Any]:
+    return {"id": "a", "when": {"everyone": True}, **more}
+
+
+@pytest.mark.parametrize("tagged", TAGGED)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_tag_that_lies_is_an_error_of_the_file(place: str, tagged: str) -> None:
+    """YAML's tags make PyYAML read what follows as what it isn't, and it takes them at their word."""
+    with pytest.raises(DefinitionErrors):
+        load(place.replace("%s", tagged))
+
+
+def test_tags_of_the_core_schema_mean_what_they_say() -> None:
+    when = '{trait: !!str x, in: [!!int 5, !!int "6", !!float 7, !!bool "true", !!str 8]}'
+    text = f"!!map {{segments: !!seq [{{id: a, name: !!null ~, when: {when}}}]}}"
+
+    with pytest.raises(DefinitionErrors) as caught:
+        load(text)
+
+    assert caught.value.errors == ["segment 'a': expected text, got null - at $.name"]
+    assert load(text.replace("!!null ~", "b")) == load(
+        "segments: [{id: a, name: b, when: {trait: x, in: [5, 6, 7.0, true, '8']}}]"
+    )
+
+
+@pytest.mark.parametrize("key", ODD_KEYS, ids=repr)
+def test_a_key_that_is_no_text_is_an_error_wherever_it_stands(key: Any) -> None:
+    """Text can't say one, but whoever calls from Python can."""
+    wheres: list[dict[Any, Any]] = [{"p": {key: 1}}, {key: 1}]
+    for data in (
+        {key: 1, "segments": [everyone()]},
+        {"segments": [{**everyone(), key: 1}]},
+        *({"segments": [everyone(when={"event": "x", "where": where})]} for where in wheres),
+        {"segments": [everyone(hold={key: "1d"})]},
+    ):
+        with pytest.raises(DefinitionErrors, match="expected keys that are text"):
+            load_data(data)
+
+
+def test_half_a_surrogate_pair_is_an_error_wherever_it_stands() -> None:
+    for data in ({"segments": [everyone(name="\ud800")]}, {"segments": [everyone(**{"\ud800": 1})]}):
+        with pytest.raises(DefinitionErrors, match="half a surrogate pair"):
+            load_data(data)
+
+
+def test_an_expression_that_folding_breaks_is_an_error() -> None:
+    """`ß` folds to two letters, the first of which comes before `à`: RE2 has no such range."""
+    when = {"trait": "x", "matches": "[À-ß]"}
+    segments.compile_program(load_data({"segments": [everyone(when=when)]}))
+
+    for wrong in ({**when, "ignore_case": True}, {"event": "x", "where": {"p": {**when, "ignore_case": True}}}):
+        wrong.get("where", {}).get("p", {}).pop("trait", None)
+        with pytest.raises(DefinitionErrors, match="case folded: invalid character class range"):
+            load_data({"segments": [everyone(when=wrong)]})
