@@ -82,21 +82,31 @@ class ContactState(Unit):
         "traits",
     )
 
-    def __init__(self, contact: str, program_revision: int) -> None:
+    def __init__(self, contact: str, program_revision: int, stored: layout.Stored2 | None = None) -> None:
         super().__init__()
         self.contact = contact
         self.program_revision = program_revision
-        self.clock_ms = self.arrived_ms = self.first_ms = self.born_ms = -(2**53)
-        self.revision = 0
-        self.limits_passed = 0
-        self.known = b""
-        self.traits: dict[str, list[Any]] = {}
-        self.members: dict[str, list[int]] = {}
-        self.consent: dict[str, list[Any]] = {}
-        self.lists: dict[str, list[Any]] = {}
-        self.keyed: dict[str, dict[str, Keyed]] = {}
         self.contact_changed = False
         self.bytes_estimated = 0
+        self.keyed: dict[str, dict[str, Keyed]] = {}
+        if stored is None:
+            stored = layout.unknown()
+        self.clock_ms = stored.clock_ms
+        self.arrived_ms = stored.arrived_ms
+        self.first_ms = stored.first_ms
+        self.born_ms = stored.born_ms
+        self.revision = stored.revision
+        self.limits_passed = stored.limits_passed
+        self.known = stored.known
+        self.traits = stored.traits
+        self.members = stored.members
+        self.answers = stored.answers
+        self.consent = stored.consent
+        self.lists = stored.lists
+        self.unpack(stored.rows)
+        if stored.keyed:
+            for segment, by_key in stored.keyed.items():
+                self.keyed[segment] = {key: _keyed(one) for key, one in by_key.items()}
 
     def present_traits(self) -> dict[str, Any]:
         """The traits that are there: cleared ones left out."""
@@ -202,35 +212,17 @@ def _stored_keys(by_key: dict[str, Keyed]) -> dict[str, layout.StoredKeyed]:
 def decode(contact: str, record: bytes) -> ContactState:
     """The state of `contact` in a record; raises `StateError` when it can't be read."""
     due_ms, program_revision = header(record)
-    state = ContactState(contact, program_revision)
     try:
         if record[0] == FORMAT:
-            _take_2(state, layout.decode_2(memoryview(record)[_HEADER.size :]))
+            state = ContactState(contact, program_revision, layout.decode_2(memoryview(record)[_HEADER.size :]))
         else:
+            state = ContactState(contact, program_revision)
             _take_1(state, layout.decode_1(memoryview(record)[_HEADER.size :]))
     except (msgspec.DecodeError, ValueError) as error:
         raise StateError(f"expected the state of {contact!r}, got bytes that can't be read: {error}") from None
     state.due_ms = due_ms
     state.bytes_estimated = len(record)
     return state
-
-
-def _take_2(state: ContactState, stored: layout.Stored2) -> None:
-    state.clock_ms = stored.clock_ms
-    state.arrived_ms = stored.arrived_ms
-    state.first_ms = stored.first_ms
-    state.born_ms = stored.born_ms
-    state.revision = stored.revision
-    state.limits_passed = stored.limits_passed
-    state.known = stored.known
-    state.traits = stored.traits
-    state.members = stored.members
-    state.unpack(stored.rows)
-    state.answers = stored.answers
-    state.consent = stored.consent
-    state.lists = stored.lists
-    for segment, by_key in stored.keyed.items():
-        state.keyed[segment] = {key: _keyed(one) for key, one in by_key.items()}
 
 
 def _keyed(stored: layout.StoredKeyed) -> Keyed:

@@ -5,9 +5,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segments.unit import Unit
+from segments.unit import ROWS_OPEN_MAX, Unit
 
 KEYS = st.sampled_from([0, 1, 5, 2**40, 2**62, 2**63 - 1])
+OTHERS = range(100, 100 + 2 * ROWS_OPEN_MAX)  # so that some units have their rows in columns
 KEPT = st.none() | st.integers(-(2**62), 2**62) | st.lists(st.integers(0, 9), max_size=3) | st.text(max_size=5)
 DUES = st.none() | st.integers(-(2**45), 2**45)
 STEPS = st.lists(
@@ -24,10 +25,15 @@ STEPS = st.lists(
 )
 
 
-@given(STEPS)
-def test_rows_are_what_was_last_said_of_them_however_often_they_are_packed(steps: list[tuple[str, int, Any]]) -> None:
+@given(STEPS, st.sampled_from([0, ROWS_OPEN_MAX - 3, ROWS_OPEN_MAX, 2 * ROWS_OPEN_MAX]))
+def test_rows_are_what_was_last_said_of_them_however_often_they_are_packed(
+    steps: list[tuple[str, int, Any]], others: int
+) -> None:
     """A row that moves in the columns and takes another's bytes along would be another contact's answer."""
     unit, model = Unit(), dict[int, list[Any]]()
+    for key in OTHERS[:others]:
+        unit.keep(key, [key])
+        model[key] = [[key], None, False]
     for verb, key, value in steps:
         said = model.setdefault(key, [None, None, False])
         if verb == "keep":
@@ -73,4 +79,7 @@ def test_what_is_packed_is_no_longer_than_its_columns_and_what_is_kept() -> None
     for key in range(1000):
         unit.keep(key, 1)
 
-    assert 1000 * (8 + 8 + 1 + 4 + 1) == sum(map(len, unit.pack()))
+    packed = unit.pack()
+
+    assert isinstance(packed, tuple)
+    assert 1000 * (8 + 8 + 1 + 4 + 1) == sum(map(len, packed))
