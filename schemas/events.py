@@ -23,8 +23,10 @@ NAMED = {"page": "Page Viewed", "screen": "Screen Viewed"}
 # consent to message groups, as the Segment spec's e-mail events say it
 CONSENT = {"Subscribed": True, "Unsubscribed": False}
 _ACTIONS = {"added": True, "removed": False}
-# what a double may not hold: numbers below 10^-300; they are looked for where a raw event has such an exponent
-_TINY = re.compile(rb"[0-9.][eE]-0*(?:[3-9][0-9][0-9]|[1-9][0-9]{3,})")
+# what a double may not hold: numbers below 10^-300; they are looked for where a raw event has half of that as an exponent,
+# or as zeros in a row
+_TINY = re.compile(rb"[0-9.][eE]-0*(?:1[5-9][0-9]|[2-9][0-9][0-9]|[1-9][0-9]{3,})")
+_ZEROS = b"0" * 150
 _MISSING = (None, "")
 
 
@@ -98,7 +100,7 @@ def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
     # counting brackets costs 50 ns and settles it for nearly every event, those in strings notwithstanding
     if raw.count(b"{") + raw.count(b"[") > EVENT_DEPTH_MAX and _depth(fields) > EVENT_DEPTH_MAX:
         raise Rejection(Reason.TOO_DEEP, f"expected at most {EVENT_DEPTH_MAX} levels of nesting, got more")
-    if (b"e-" in raw or b"E-" in raw) and _TINY.search(raw) is not None:
+    if ((b"e-" in raw or b"E-" in raw) and _TINY.search(raw) is not None) or _ZEROS in raw:
         _check_tiny(raw)
     event = event_of(fields, ticks=ticks)
     event.size = len(raw)
@@ -114,7 +116,10 @@ def _check_tiny(raw: bytes) -> None:
             raise Rejection(Reason.NOT_JSON, f"expected numbers that a double can hold, got {_short(text)}")
         return value
 
-    json.loads(raw, parse_float=read)
+    try:
+        json.loads(raw, parse_float=read)
+    except RecursionError:  # below a key that stands twice, of which the second counts
+        raise Rejection(Reason.TOO_DEEP, f"expected at most {EVENT_DEPTH_MAX} levels of nesting, got more") from None
 
 
 def event_of(fields: dict[str, Any], *, ticks: bool = False) -> Event:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 import segments
+from schemas.events import parse_event
+from schemas.rejected import Rejection
 from segments import DefinitionErrors, load, load_data
 
 TAGGED = [
@@ -80,3 +82,30 @@ def test_an_expression_that_folding_breaks_is_an_error() -> None:
         wrong.get("where", {}).get("p", {}).pop("trait", None)
         with pytest.raises(DefinitionErrors, match="case folded: invalid character class range"):
             load_data({"segments": [everyone(when=wrong)]})
+
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+def track(properties: str) -> bytes:
+    return f'{{"type":"track","userId":"u","event":"E","timestamp":1,"properties":{properties}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1e-400", "0." + "0" * 400 + "1", "0." + "0" * 200 + "1e-200", "1E-0000400", "-0." + "0" * 330 + "9", "1e-99999"],
+)
+def test_a_number_too_small_for_a_double_makes_an_event_rejected_however_it_is_written(number: str) -> None:
+    with pytest.raises(Rejection, match="expected numbers that a double can hold"):
+        parse_event(track(f'{{"a": {number}}}'))
+
+
+@pytest.mark.parametrize("number", ["0." + "0" * 400, "0e-400", "0." + "0" * 200 + "1", "1e-300", "5e-324"])
+def test_a_number_that_a_double_holds_is_taken_however_many_zeros_it_has(number: str) -> None:
+    assert parse_event(track(f'{{"a": {number}}}')).properties == {"a": float(number)}
+
+
+def test_nesting_that_a_second_key_hides_is_rejected_where_it_has_to_be_gone_through() -> None:
+    """The last of two equal keys counts, so what is too deep isn't there once the event is read."""
+    with pytest.raises(Rejection, match="levels of nesting"):
+        parse_event(track('{"a": ' + "[" * 1000 + "]" * 1000 + ', "a": 1, "b": 1e-308}'))
