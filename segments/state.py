@@ -37,6 +37,8 @@ _NEVER = 2**63 - 1
 KNOWN_HASH_BYTES = 12
 KNOWN_BYTES = KNOWN_HASH_BYTES + 6
 _KNOWN_SHIFT = 1 << 47  # instants before 1970 are negative
+# from the year 6429 on, where six bytes end, all arrivals count as one, and within any horizon of each other
+_KNOWN_MS_MAX = (1 << 47) - 1
 
 
 class Keyed(Unit):
@@ -132,7 +134,7 @@ class ContactState(Unit):
 
     def knows(self, digest: bytes, since_ms: int) -> bool:
         """Whether a message of this digest was accepted later than `since_ms` (by arrival)."""
-        known = self.known
+        known, since_ms = self.known, min(since_ms, _KNOWN_MS_MAX - 1)
         at = known.find(digest)
         while at != -1:
             if at % KNOWN_BYTES == 0:
@@ -146,10 +148,11 @@ class ContactState(Unit):
         """Remember a message accepted at `arrived_ms`, and forget those accepted up to `since_ms`."""
         known, gone = self.known, 0
         if known:
+            since_ms = min(since_ms, _KNOWN_MS_MAX - 1)
             since = (since_ms + _KNOWN_SHIFT).to_bytes(6, "big")  # whole bytes are in the order of what they say
             while gone < len(known) and known[gone + KNOWN_HASH_BYTES : gone + KNOWN_BYTES] <= since:
                 gone += KNOWN_BYTES
-        self.known = known[gone:] + digest + (arrived_ms + _KNOWN_SHIFT).to_bytes(6, "big")
+        self.known = known[gone:] + digest + (min(arrived_ms, _KNOWN_MS_MAX) + _KNOWN_SHIFT).to_bytes(6, "big")
 
 
 def _arrival_ms(known: bytes, at: int) -> int:

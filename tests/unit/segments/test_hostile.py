@@ -1,5 +1,6 @@
 """Definitions, events and histories that mean harm: each an error or a rejected event, never an exception or a hang."""
 
+import json
 from typing import Any
 
 import pytest
@@ -109,3 +110,26 @@ def test_nesting_that_a_second_key_hides_is_rejected_where_it_has_to_be_gone_thr
     """The last of two equal keys counts, so what is too deep isn't there once the event is read."""
     with pytest.raises(Rejection, match="levels of nesting"):
         parse_event(track('{"a": ' + "[" * 1000 + "]" * 1000 + ', "a": 1, "b": 1e-308}'))
+
+
+# ---- times ----------------------------------------------------------------------------------------------------------
+
+FIRST, LAST = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"
+
+
+def transitions(defined: dict[str, Any], *events: dict[str, Any]) -> list[tuple[str, str, int, str]]:
+    lines = [json.dumps({"type": "track", "userId": "u", "event": "E"} | event).encode() for event in events]
+    out = list(segments.simulate(load_data(defined), lines))
+    assert not [one for one in out if isinstance(one, segments.RejectedLine)]
+    shown = [one.simulated() for one in out if not isinstance(one, segments.RejectedLine)]
+    return [(one["segment"], one["transition"], one["seq"], one["at"]) for one in shown]
+
+
+@pytest.mark.parametrize("arrival", [FIRST, "1969-12-31T23:59:59Z", "6429-10-17T02:45:55.327Z", LAST])
+def test_a_message_is_known_again_in_any_year(arrival: str) -> None:
+    """Arrivals are kept in six bytes, in which the years up to 9999 have no room."""
+    defined = {"segments": [everyone(when={"event": "E", "count": {"gte": 2}})]}
+    event = {"timestamp": arrival, "receivedAt": arrival, "messageId": "m"}
+
+    assert transitions(defined, event, event) == []
+    assert len(transitions(defined, event, event, {**event, "messageId": "n"})) == 1
