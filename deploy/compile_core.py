@@ -2,7 +2,7 @@
 
 What is compiled are the modules that events go through. The others stay with Python: those that read, check and explain
 definitions are seldom run, and one inherits from a class written in C, which mypyc can't do; nor can it compile the
-Structs of msgspec, which are C already.
+Structs of msgspec, which are C already. What people call from notebooks stays, too, as mypyc drops docstrings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ("events", "instants")
-SELDOM_RUN = ("__init__", "check", "errors", "explain", "read", "report", "verdicts", "warn")
+SELDOM_RUN = ("__init__", "check", "compile", "conditions", "errors", "explain", "read", "report", "verdicts", "warn")
+FOR_PEOPLE = ("simulate", "stats")
 STRUCT = "msgspec.Struct"
 
 
@@ -37,7 +38,9 @@ def _has_headers() -> bool:
 
 def sources(root: Path = ROOT) -> list[str]:
     """The modules to compile, as paths from `root`."""
-    core = [path for path in sorted((root / "segments").glob("*.py")) if not path.stem.startswith(SELDOM_RUN)]
+    core = [
+        path for path in sorted((root / "segments").glob("*.py")) if not path.stem.startswith(SELDOM_RUN + FOR_PEOPLE)
+    ]
     written_in_c = [path for path in core if STRUCT in path.read_text()]
     found = [
         *(root / "schemas" / f"{name}.py" for name in SCHEMAS),
