@@ -41,7 +41,7 @@ from segments.evaluate import Program, Step
 from segments.explain import explain
 from segments.explain_nodes import Explanation, UnknownName
 from segments.explain_text import text_of
-from segments.program import Limits
+from segments.limits import Limits
 from segments.simulate import RejectedLine, line_of, simulate
 from segments.state import ContactState, header
 from segments.stats import Stats

@@ -18,6 +18,14 @@ from segments.values import Number, decimal, eq_key, number
 KEY_BYTES_MAX = 176
 
 
+def kept_max(flips: tuple[int, ...], limit: int) -> int:
+    """How many are kept for a number that matters only where it flips the answer.
+
+    One more than the limit are, so that a count of just so many, which is a legal threshold, is told from a higher one.
+    """
+    return min(flips[-1], limit + 1) if flips else 0
+
+
 class Counted(Summary):
     """`count`: a number. Order and time make no difference to it."""
 
@@ -119,14 +127,18 @@ class Extreme(Summary):
 class Distinct(Summary):
     """`distinct`: the values, each as its key with the time it was last seen, up to the highest count that matters.
 
-    From there on the answer is what it is, whatever else comes in.
+    From there on the answer is what it is, whatever else comes in. With a limit below that, it is the values seen last.
     """
 
     def __init__(self, measure: Measure, flipped: bool) -> None:
         super().__init__(measure, flipped)
         self.find = finder(measure.path, in_context=True)
         self.flips = count_flips(measure.tests)
-        self.values_max = min(self.flips[-1] if self.flips else 0, VALUES_KEPT_MAX)
+        self.count_max: int = self.flips[-1] if self.flips else 0
+        self.values_max: int = kept_max(self.flips, VALUES_KEPT_MAX)
+
+    def limit(self, values_max: int) -> None:
+        self.values_max = kept_max(self.flips, values_max)
 
     def value(self, event: Event) -> str | None:
         found = self.find((event.properties, event.context))
@@ -136,11 +148,18 @@ class Distinct(Summary):
         seen = {} if kept is None else kept
         before_ms = seen.get(value)
         if before_ms is None:
-            if len(seen) < self.values_max:
+            if len(seen) < self.count_max:
                 seen[value] = at_ms
         elif before_ms < at_ms:
             seen[value] = at_ms
         return seen
+
+    def bound(self, kept: dict[str, int], contact: Contact) -> None:
+        over = len(kept) - self.values_max
+        if over > 0:
+            contact.limits_passed += over
+            for value in sorted(kept, key=lambda value: kept[value])[:over]:
+                del kept[value]
 
     def read(self, kept: dict[str, int] | None, contact: Contact, now_ms: int) -> Read:
         return bisect_right(self.flips, len(kept) if kept else 0) & 1 == 1, None

@@ -9,7 +9,7 @@ from schemas.events import Event
 from segments.amounts import KEY_BYTES_MAX
 from segments.canonical import holds_of_nothing
 from segments.conditions import EventIs, Measure, Test
-from segments.contact import EVENTS_KEPT_MAX, VALUES_KEPT_MAX, Contact
+from segments.contact import Contact
 from segments.leaf import EventLeaf, Read, Taken
 from segments.predicate import earlier
 from segments.predicates import finder
@@ -49,6 +49,12 @@ class By(EventLeaf):
             self.occurs = leaf(dataclasses.replace(single, measure=_ONCE))
         self.find = finder(condition.by, in_context=True)
         self.traits |= self.inner.traits
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        super().limit(events_max, values_max)
+        self.inner.limit(events_max, values_max)
+        if self.occurs is not None:
+            self.occurs.limit(events_max, values_max)
 
     def take(self, kept: list[Any] | None, event: Event, at_ms: int, contact: Contact) -> Taken | None:
         if self.gate is not None and not self.gate(event, at_ms):
@@ -152,7 +158,7 @@ class By(EventLeaf):
         values, forgotten_ms = all_[_VALUES], self.stretch.forgotten_ms(contact.clock_ms)
         for key in list(itertools.takewhile(lambda key: values[key][_SEEN] < forgotten_ms, values)):
             all_[_TRUE] -= int(values.pop(key)[_ANSWER])  # one that hasn't been asked since
-        over = len(values) - VALUES_KEPT_MAX
+        over = len(values) - self.values_max
         if over > 0:
             contact.limits_passed += over
             for key in list(itertools.islice(values, over)):
@@ -161,16 +167,16 @@ class By(EventLeaf):
 
     def _bound(self, all_: list[Any], contact: Contact) -> None:
         """Drop the oldest of too many events that are kept one by one, over all values."""
-        if all_[_ONE_BY_ONE] <= EVENTS_KEPT_MAX:
+        if all_[_ONE_BY_ONE] <= self.events_max:
             return
         times = sorted(at_ms for value in all_[_VALUES].values() for at_ms in self._times_of(value))
-        over = len(times) - EVENTS_KEPT_MAX
+        over = len(times) - self.events_max
         if over > 0:
             contact.limits_passed += over
             for value in all_[_VALUES].values():
                 self._shed_one(value, times[over - 1])
             self._refresh(all_, contact, contact.clock_ms, everything=True)
-        all_[_ONE_BY_ONE] = min(len(times), EVENTS_KEPT_MAX)
+        all_[_ONE_BY_ONE] = min(len(times), self.events_max)
 
     def _times_of(self, value: list[Any]) -> Iterable[int]:
         return self.inner.times(value[_INNER])
@@ -187,7 +193,7 @@ class By(EventLeaf):
         for key, absorbed in other[_VALUES].items():
             value = values.get(key)
             values[key] = absorbed if value is None else self._merge_one(value, absorbed, contact)
-        over = len(values) - VALUES_KEPT_MAX
+        over = len(values) - self.values_max
         if over > 0:
             contact.limits_passed += over
             for key in sorted(values, key=lambda key: int(values[key][_SEEN]))[:over]:

@@ -199,7 +199,7 @@ def _replay_event(
         for leaf in leaves:
             if leaf.where is None or leaf.where(seen):
                 _take(keyed, leaf, event, t_ms, state)
-        drop_keys(index, state, node, work, index.limits.keys)
+        drop_keys(index, state, node, work, index.limits.values)
 
 
 def _take(unit: Unit, leaf: Any, event: Event, t_ms: int, state: ContactState) -> None:

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from segments.check_conditions import CONDITIONS_MAX, ConditionChecker
+from segments.check_conditions import ConditionChecker
 from segments.check_references import Reference, check_references
 from segments.check_scores import PROSE_KEYS, check_prose, check_score
 from segments.check_times import check_tz
 from segments.check_values import check_duration, check_path
 from segments.conditions import UTC, Definitions, Score, Segment
 from segments.errors import DefinitionErrors
+from segments.limits import Limits
 from segments.read import check_data, read_text
 from segments.report import Report, TooManyErrors
 
@@ -20,18 +21,19 @@ Check = Callable[[str, dict[str, Any]], Any]
 _SEGMENT_KEYS = ("id", *PROSE_KEYS, "tz", "when", "hold", "per", "carry", "backfill")
 
 
-def load(text: str, name: str = "segments") -> Definitions:
+def load(text: str, name: str = "segments", limits: Limits | None = None) -> Definitions:
     """The definitions in a file's text, YAML or JSON; raises `DefinitionErrors` with every error of the file."""
-    return load_data(read_text(text, name), name)
+    return load_data(read_text(text, name), name, limits)
 
 
-def load_data(data: Any, name: str = "segments") -> Definitions:
+def load_data(data: Any, name: str = "segments", limits: Limits | None = None) -> Definitions:
     """The definitions in a file's data; `rules`, which other code reads, are left aside. Raises `DefinitionErrors`.
 
-    Where there are `rules`, be it an empty list, no segments and scores at all are fine.
+    Where there are `rules`, be it an empty list, no segments and scores at all are fine. Of `limits`, `depth` and
+    `conditions` are looked at.
     """
     check_data(data, name)
-    checker = _FileChecker(name)
+    checker = _FileChecker(name, limits or Limits())
     try:
         definitions = checker.check(data)
     except TooManyErrors:
@@ -51,8 +53,9 @@ class _Listed(NamedTuple):
 class _FileChecker:
     """Checks one file; what is wrong gathers in `report`, what refers to something else in two lists."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limits: Limits) -> None:
         self.report = Report(name)
+        self._limits = limits
         self._named: list[Reference] = []
         self._scores: list[Reference] = []
 
@@ -114,7 +117,7 @@ class _FileChecker:
         before = len(report.errors)
         report.only(body, _SEGMENT_KEYS)
         check_prose(report, body)
-        checker = ConditionChecker(report, id, check_tz(report, body, UTC))
+        checker = ConditionChecker(report, id, check_tz(report, body, UTC), self._limits)
         enter_ms, leave_ms = _check_hold(report, body)
         carry = _check_carry(report, body)
         if "backfill" in body and body["backfill"] != "silent":
@@ -125,8 +128,8 @@ class _FileChecker:
                 report.say("expected a condition, got none")
                 return None
             when = checker.check(body["when"], 1)
-            if checker.seen > CONDITIONS_MAX:
-                report.say(f"expected at most {CONDITIONS_MAX} conditions and steps in a segment, got more")
+            if checker.seen > self._limits.conditions:
+                report.say(f"expected at most {self._limits.conditions} conditions and steps in a segment, got more")
         self._named += [Reference(id, other, place) for other, place in checker.named]
         self._scores += [Reference(id, score, place) for score, place in checker.scores]
         per = None

@@ -25,10 +25,8 @@ from segments.conditions import (
     Subscribed,
     Tz,
 )
+from segments.limits import Limits
 from segments.report import Place, Report
-
-DEPTH_MAX = 16
-CONDITIONS_MAX = 256
 
 _EVENT_KEYS = ("event", *MATCHING_KEYS, *RANGE_KEYS, "by", *MEASURES, "tz")
 
@@ -40,8 +38,9 @@ class ConditionChecker:
     where; `asks_events`: whether there is an event or a sequence condition.
     """
 
-    def __init__(self, report: Report, id: str, tz: Tz) -> None:
+    def __init__(self, report: Report, id: str, tz: Tz, limits: Limits) -> None:
         self.report = report
+        self.limits = limits
         self.seen = 0
         self.named: list[tuple[str, Place]] = []
         self.scores: list[tuple[str, Place]] = []
@@ -53,10 +52,10 @@ class ConditionChecker:
         """The condition in `found`, at that depth (the root is 1), or None once what is wrong has been reported."""
         report = self.report
         self.seen += 1
-        if self.seen > CONDITIONS_MAX:
+        if self.seen > self.limits.conditions:
             return None
-        if depth > DEPTH_MAX:
-            report.say(f"expected at most {DEPTH_MAX} levels of conditions, got more")
+        if depth > self.limits.depth:
+            report.say(f"expected at most {self.limits.depth} levels of conditions, got more")
             return None
         if not isinstance(found, dict) or not found:
             report.expected(f"a condition (a mapping with one of {', '.join(HEADS)})", found)
@@ -175,7 +174,7 @@ class ConditionChecker:
         self.asks_events = True
         steps = found["sequence"]
         self.seen += len(steps) if isinstance(steps, list) else 0
-        if self.seen > CONDITIONS_MAX:
+        if self.seen > self.limits.conditions:
             return None
         return check_sequence(self.report, found, self._tz)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from segments.conditions import Definitions
 from segments.evaluate import Program
-from segments.program import Limits
+from segments.limits import Limits
 
 
 def compile_program(

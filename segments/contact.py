@@ -7,7 +7,7 @@ from segments.calendar import Zone, zone
 from segments.conditions import Tz
 from segments.values import reader, splits
 
-# matching events kept one by one for a contact and condition, and values of `by`, `distinct` and `per`
+# by default: matching events kept one by one for a contact and condition, and values of `by`, `distinct` and `per`
 EVENTS_KEPT_MAX = 10_000
 VALUES_KEPT_MAX = 10_000
 
@@ -31,6 +31,14 @@ class Contact(Protocol):
     contact: str
     bytes_estimated: int
     limits_passed: int
+
+
+def drop_oldest(entries: list[Any], most: int, contact: Contact) -> None:
+    """Drop from the start, where the oldest stand, what is more than `most`; never silent."""
+    over = len(entries) - most
+    if over > 0:
+        contact.limits_passed += over
+        del entries[:over]
 
 
 def trait_ways(path: str) -> TraitWays:

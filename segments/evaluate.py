@@ -17,7 +17,8 @@ from segments.bounds import bound
 from segments.changes import Change, Past
 from segments.conditions import Definitions
 from segments.leaf import encoded_bytes_max
-from segments.program import Index, Limits
+from segments.limits import Limits
+from segments.program import Index
 from segments.state import KNOWN_HASH_BYTES, ContactState
 from segments.taking import read_due, take_event
 

@@ -4,9 +4,9 @@ from bisect import bisect_right
 from typing import Any
 
 from schemas.events import Event
-from segments.amounts import Counted, Summed
+from segments.amounts import Counted, Summed, kept_max
 from segments.conditions import EventIs
-from segments.contact import EVENTS_KEPT_MAX, Contact
+from segments.contact import Contact, drop_oldest
 from segments.leaf import EventLeaf, Read, Taken, put, time_of
 from segments.measures import summary
 from segments.moments import TimeOf
@@ -23,6 +23,10 @@ class Ever(EventLeaf):
         self.summary = summary(condition.measure, self.flipped)
         self.traits |= self.summary.traits
 
+    def limit(self, events_max: int, values_max: int) -> None:
+        super().limit(events_max, values_max)
+        self.summary.limit(values_max)
+
     def take(self, kept: Any, event: Event, at_ms: int, contact: Contact) -> Taken | None:
         if self.gate is not None and not self.gate(event, at_ms):
             return None
@@ -30,6 +34,7 @@ class Ever(EventLeaf):
         if value is None:
             return None
         kept = self.summary.add(kept, at_ms, value)
+        self.summary.bound(kept, contact)
         contact.bytes_estimated += self.summary.bytes_max(kept, event)
         return kept, *self.summary.read(kept, contact, contact.clock_ms)
 
@@ -39,7 +44,9 @@ class Ever(EventLeaf):
     def merge(self, kept: Any, other: Any, contact: Contact) -> Any:
         if kept is None or other is None:
             return other if kept is None else kept
-        return self.summary.merge(kept, other)
+        kept = self.summary.merge(kept, other)
+        self.summary.bound(kept, contact)
+        return kept
 
     def times(self, kept: Any) -> Any:
         return self.summary.times(kept) if kept is not None else ()
@@ -115,6 +122,11 @@ class CountAgo(EventLeaf):
         assert isinstance(counted, Counted) and isinstance(self.stretch, Rolling)
         self.flips: tuple[int, ...] = counted.flips
         self.near_ms: int = self.stretch.near_ms
+        self.times_max: int = kept_max(self.flips, self.events_max)
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        super().limit(events_max, values_max)
+        self.times_max = kept_max(self.flips, events_max)
 
     def take(self, kept: list[int] | None, event: Event, at_ms: int, contact: Contact) -> Taken | None:
         if self.gate is not None and not self.gate(event, at_ms):
@@ -124,7 +136,8 @@ class CountAgo(EventLeaf):
         if not self.flips or at >= self.flips[-1]:
             return None
         times.insert(at, at_ms)
-        del times[self.flips[-1] :]
+        if len(times) > self.times_max:
+            self._bound(times, contact)
         return times, *self.read(times, contact, contact.clock_ms)
 
     def read(self, kept: list[int] | None, contact: Contact, now_ms: int) -> Read:
@@ -138,7 +151,16 @@ class CountAgo(EventLeaf):
 
     def merge(self, kept: list[int] | None, other: list[int] | None, contact: Contact) -> list[int] | None:
         times = sorted((kept or []) + (other or []))
-        return times[: self.flips[-1]] if times else None
+        if len(times) > self.times_max:
+            self._bound(times, contact)
+        return times or None
+
+    def _bound(self, times: list[int], contact: Contact) -> None:
+        """Keep the oldest that matter; no limit is passed where those after them don't."""
+        if self.times_max < self.flips[-1]:
+            drop_oldest(times, self.times_max, contact)
+        else:
+            del times[self.times_max :]
 
     def times(self, kept: list[int] | None) -> list[int]:
         return kept or []
@@ -169,8 +191,8 @@ class Ago(Ever):
         put(both[1], [at_ms, value])
         contact.bytes_estimated += self.summary.bytes_max(both[0], event)
         read = self.read(both, contact, contact.clock_ms)
-        if len(both[1]) > EVENTS_KEPT_MAX:
-            self._bound(both, contact)
+        if len(both[1]) > self.events_max:
+            drop_oldest(both[1], self.events_max, contact)
             read = self.read(both, contact, contact.clock_ms)
         return both, *read
 
@@ -181,7 +203,9 @@ class Ago(Ever):
         come = bisect_right(waiting, now_ms - self.near_ms, key=time_of)
         for at_ms, value in waiting[:come]:
             kept[0] = self.summary.add(kept[0], at_ms, value)
-        del waiting[:come]
+        if come:
+            self.summary.bound(kept[0], contact)
+            del waiting[:come]
         answer, due_ms = self.summary.read(kept[0], contact, now_ms)
         if waiting:
             next_ms = waiting[0][0] + self.near_ms
@@ -192,14 +216,8 @@ class Ago(Ever):
         if kept is None or other is None:
             return other if kept is None else kept
         both = [super().merge(kept[0], other[0], contact), sorted(kept[1] + other[1], key=time_of)]
-        self._bound(both, contact)
+        drop_oldest(both[1], self.events_max, contact)
         return both
-
-    def _bound(self, kept: list[Any], contact: Contact) -> None:
-        over = len(kept[1]) - EVENTS_KEPT_MAX
-        if over > 0:
-            contact.limits_passed += over
-            del kept[1][:over]
 
     def times(self, kept: list[Any] | None) -> list[int]:
         if kept is None:

@@ -24,8 +24,8 @@ from segments.explain_nodes import Change, Evidence, Explanation, Membership, No
 from segments.explain_scene import Scene
 from segments.explain_tree import Place, explain_place, places, unit_of, watched_answer
 from segments.explain_words import close_to
+from segments.limits import Limits
 from segments.nodes import KeyedNode, SegmentNode
-from segments.program import Limits
 from segments.state import ContactState, Keyed
 
 KEYS_SHOWN_MAX = 3

@@ -17,7 +17,7 @@ from schemas.rejected import Rejection
 from segments.conditions import Definitions
 from segments.explain_nodes import UnknownName
 from segments.explain_words import close_to
-from segments.program import Limits
+from segments.limits import Limits
 from segments.simulate import Run
 
 # names that are remembered for the sake of a hint

@@ -12,7 +12,7 @@ from typing import Any
 from schemas.events import Event
 from segments.canonical import holds_of_nothing, leaf_key
 from segments.conditions import EventIs, Names
-from segments.contact import Contact
+from segments.contact import EVENTS_KEPT_MAX, VALUES_KEPT_MAX, Contact
 from segments.matching import Matcher
 from segments.predicates import where_predicate
 from segments.ranges import Between, Stretch, stretch
@@ -46,7 +46,8 @@ class EventLeaf:
 
     `where`: a test of `(properties, context)` that an event must pass to be handed to `take`; None: none such. `gate`:
     another test, of an event and its time, that `take` asks itself. `traits`: the contact's traits whose change may
-    change the answer: then `read` is due. `flipped`: it stands for the complement of its condition.
+    change the answer: then `read` is due. `flipped`: it stands for the complement of its condition. `events_max`,
+    `values_max`: how much of what is kept one by one there may be.
     """
 
     def __init__(self, condition: EventIs) -> None:
@@ -60,12 +61,18 @@ class EventLeaf:
         self.gate: Callable[[Event, int], bool] | None = None
         self.traits: frozenset[str] = self.matcher.traits
         self.flipped: bool = holds_of_nothing(condition)
+        self.events_max: int = EVENTS_KEPT_MAX
+        self.values_max: int = VALUES_KEPT_MAX
         if not self.matcher.fixed or self.matcher.is_local:
             self.gate = self.matcher.accepts
         elif matching.where is not None:
             self.where = where_predicate(matching.where, in_context=True).fixed
         if isinstance(self.stretch, Between):
             self.gate = _since_until(self.stretch, self.gate)
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        """Set how many events and values may be kept, in place of the defaults."""
+        self.events_max, self.values_max = events_max, values_max
 
     def asks(self, name: str) -> bool:
         """Whether events of this name are to be handed in."""

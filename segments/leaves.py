@@ -11,7 +11,6 @@ by_value.py   `by`, over any of these
 
 from segments.by_value import By
 from segments.conditions import EventIs
-from segments.contact import EVENTS_KEPT_MAX
 from segments.ever import Count, Sum, ago_leaf, ever_leaf
 from segments.leaf import EventLeaf, Never, Read, Taken, encoded_bytes_max, time_of
 from segments.matches import Matches
@@ -21,7 +20,6 @@ from segments.window_values import DistinctWithin, ExtremeWithin, SumWithin
 from segments.windows import CountWithin, NewestWithin
 
 __all__ = [
-    "EVENTS_KEPT_MAX",
     "By",
     "Count",
     "CountWithin",

@@ -64,7 +64,7 @@ def merge(index: Index, survivor: ContactState, absorbed: ContactState, event: E
     drop_traits(index, survivor)
     for node in index.keyed:
         if node.id in survivor.keyed:
-            drop_keys(index, survivor, node, work, index.limits.keys)
+            drop_keys(index, survivor, node, work, index.limits.values)
     refresh(index, survivor, work.now_ms)
     for node_of_all in index.nodes:
         if isinstance(node_of_all, KeyedNode):

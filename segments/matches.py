@@ -6,7 +6,7 @@ from typing import Any
 from schemas.events import Event
 from segments.amounts import KEY_BYTES_MAX, Counted
 from segments.conditions import EventIs
-from segments.contact import EVENTS_KEPT_MAX, Contact
+from segments.contact import Contact, drop_oldest
 from segments.leaf import EventLeaf, Read, Taken, encoded_bytes_max, put, time_of
 from segments.measures import summary
 from segments.moments import Regularly, Then, TimeOf
@@ -56,7 +56,7 @@ class Matches(EventLeaf):
         entries: list[Any] = [] if kept is None else kept
         put(entries, self._entry(event, at_ms, value, contact))
         self._forget(entries, now_ms)
-        self._bound(entries, contact)
+        drop_oldest(entries, self.events_max, contact)
         return entries, *self._look_ahead(entries, contact, now_ms, _LOOKED_AT_BY_EVENTS_MAX)
 
     def _entry(self, event: Event, at_ms: int, value: Any, contact: Contact) -> list[Any]:
@@ -125,17 +125,11 @@ class Matches(EventLeaf):
         if entries and entries[0][0] < forgotten_ms:
             del entries[: bisect_left(entries, forgotten_ms, key=time_of)]
 
-    def _bound(self, entries: list[Any], contact: Contact) -> None:
-        over = len(entries) - EVENTS_KEPT_MAX
-        if over > 0:
-            contact.limits_passed += over
-            del entries[:over]
-
     def merge(self, kept: list[Any] | None, other: list[Any] | None, contact: Contact) -> list[Any] | None:
         if kept is None or other is None:
             return other if kept is None else kept
         entries = sorted(kept + other, key=time_of)
-        self._bound(entries, contact)
+        drop_oldest(entries, self.events_max, contact)
         return entries
 
     def times(self, kept: list[Any] | None) -> list[int]:

@@ -4,7 +4,6 @@ The pipeline: `check.load` gives `Definitions`; here each `when` is made normal,
 tree becomes a function of the answers of leaves. `evaluate.py` has the `Program` that steps contacts through it.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from segments.conditions import (
 )
 from segments.consent_leaves import EVERY_GROUP, ConsentLeaf, ListLeaf, SampleLeaf
 from segments.leaves import event_leaf
+from segments.limits import Limits
 from segments.nodes import (
     EventLike,
     HeldNode,
@@ -50,18 +50,6 @@ AnyLeaf = Any  # a leaf of any kind: `key`, `traits`, `read(kept, state, now_ms)
 # event names come from outside: the index by name is forgotten when it has grown to this
 NAMES_CACHED_MAX = 10_000
 NAME_CACHED_MAX = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """Settings of the core, with their defaults (language page, sections 1, 3 and 10); times in ms."""
-
-    grace_ms: int = 2_000
-    dedup_horizon_ms: int = 86_400_000
-    future_ms: int = 300_000
-    traits: int = 1_000
-    keys: int = 10_000
-    state_bytes: int = 900 * 1024
 
 
 class Tally:
@@ -150,7 +138,7 @@ class Index:
         own: dict[int, EventLike] = {}
         for condition in leaves_of(when):
             if segment.per is not None and isinstance(condition, EventIs | SequenceIs):
-                leaf = _leaf_on_events(condition)
+                leaf = self._leaf_on_events(condition)
                 own[leaf.key] = leaf
             else:
                 self._leaf(condition)
@@ -197,12 +185,13 @@ class Index:
             return
         leaf: AnyLeaf
         if isinstance(condition, EventIs | SequenceIs):
-            leaf = _leaf_on_events(condition)
+            leaf = self._leaf_on_events(condition)
             self.event_leaves.append(leaf)
         elif isinstance(condition, ScoreIs):
             leaf = self._score_test(condition)
         elif isinstance(condition, TraitIs):
             leaf = trait_leaf(condition)
+            leaf.limit(self.limits.events, self.limits.values)
         elif isinstance(condition, Subscribed):
             leaf = ConsentLeaf(condition)
             self.on_consent.setdefault(condition.group, []).append(leaf)
@@ -218,12 +207,18 @@ class Index:
         for trait in leaf.traits:
             self.on_trait.setdefault(trait, []).append(leaf)
 
+    def _leaf_on_events(self, condition: EventIs | SequenceIs) -> EventLike:
+        leaf: EventLike = event_leaf(condition) if isinstance(condition, EventIs) else SequenceLeaf(condition)
+        leaf.limit(self.limits.events, self.limits.values)
+        return leaf
+
     def _score_test(self, condition: ScoreIs) -> ScoreTest:
         score = self.scores_by_id[condition.id]
         key = score_key(score)
         leaf = self.scores.get(key)
         if leaf is None:
             leaf = self.scores[key] = ScoreLeaf(score)
+            leaf.limit(self.limits.events, self.limits.values)
             self.score_tests[key] = []
         test = ScoreTest(leaf, condition.test)
         self.score_tests[key].append(test)
@@ -258,10 +253,6 @@ class Index:
         if group == EVERY_GROUP:
             return [leaf for leaves in self.on_consent.values() for leaf in leaves]
         return self.on_consent.get(group, [])
-
-
-def _leaf_on_events(condition: EventIs | SequenceIs) -> EventLike:
-    return event_leaf(condition) if isinstance(condition, EventIs) else SequenceLeaf(condition)
 
 
 def writer_of(leaf: AnyLeaf) -> UnchangedFor | ScoreLeaf | None:

@@ -13,7 +13,7 @@ from schemas.events import Event
 from schemas.instants import INSTANT_MS_MAX
 from segments.canonical import holds_of_nothing, score_key, score_test_key
 from segments.conditions import EventRule, Score, ScoreIs, Test
-from segments.contact import EVENTS_KEPT_MAX, Contact
+from segments.contact import EVENTS_KEPT_MAX, Contact, drop_oldest
 from segments.decay import Decay, unpacked
 from segments.leaf import Read, encoded_bytes_max, put, time_of
 from segments.matching import Matcher, joined_names
@@ -67,6 +67,13 @@ class ScoreLeaf:
         )
         self.is_told_of_writes: bool = any(isinstance(rule.leaf, UnchangedFor) for rule in self.trait_rules)
         self._open_life_ms = self._longest_open_ms()
+        self.events_max: int = EVENTS_KEPT_MAX
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        """Set how many events of a rule may be kept, in place of the default."""
+        self.events_max = events_max
+        for rule in self.trait_rules:
+            rule.leaf.limit(events_max, values_max)
 
     def _longest_open_ms(self) -> int | None:
         """How long an event that is kept for an open rule may count, None for ever."""
@@ -114,7 +121,7 @@ class ScoreLeaf:
             times = kept.setdefault(_EXPIRING, {}).setdefault(rule.name, [])
             insort(times, at_ms)
             rule.forget(times, contact.clock_ms)
-            _bound(times, contact)
+            drop_oldest(times, self.events_max, contact)
         else:
             assert self.decay is not None
             newest, older = kept.setdefault(_NEWEST, []), kept.setdefault(_OLDER, [])
@@ -132,7 +139,7 @@ class ScoreLeaf:
         contact.bytes_estimated += encoded_bytes_max(event)
         entries = kept.setdefault(_OPEN, [])
         put(entries, [at_ms, [rule.name for rule in rules], properties, context])
-        _bound(entries, contact)
+        drop_oldest(entries, self.events_max, contact)
 
     def write(self, kept: Any, written: Mapping[str, Any], at_ms: int, contact: Contact) -> Any:
         """What is kept once an event of `at_ms` has written these traits, of whatever names; for `is_told_of_writes`."""
@@ -236,10 +243,10 @@ class ScoreLeaf:
         for name, times in other.get(_EXPIRING, {}).items():
             ours = kept.setdefault(_EXPIRING, {})
             ours[name] = list(merged(ours.get(name, []), times))
-            _bound(ours[name], contact)
+            drop_oldest(ours[name], self.events_max, contact)
         if _OPEN in other:
             kept[_OPEN] = list(merged(kept.get(_OPEN, []), other[_OPEN], key=time_of))
-            _bound(kept[_OPEN], contact)
+            drop_oldest(kept[_OPEN], self.events_max, contact)
         for rule in self.trait_rules:
             theirs = other.get(_WRITES, {}).get(rule.name)
             if theirs is not None:
@@ -296,9 +303,3 @@ class ScoreTest:
             return self.flipped, None
         answer, due_ms = self.score.outlook(kept, contact, now_ms).read(self.thresholds)
         return answer is not self.flipped, due_ms if due_ms is None or due_ms <= INSTANT_MS_MAX else None
-
-
-def _bound(entries: list[Any], contact: Contact) -> None:
-    if len(entries) > EVENTS_KEPT_MAX:
-        contact.limits_passed += 1
-        del entries[: len(entries) - EVENTS_KEPT_MAX]

@@ -14,7 +14,7 @@ from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from segments.canonical import leaf_key
 from segments.chains import Chains, Matched, standing
 from segments.conditions import SequenceIs
-from segments.contact import EVENTS_KEPT_MAX, VALUES_KEPT_MAX, Contact
+from segments.contact import EVENTS_KEPT_MAX, VALUES_KEPT_MAX, Contact, drop_oldest
 from segments.leaf import Read, Taken, encoded_bytes_max, put, time_of
 from segments.matching import Matcher, joined_names
 from segments.predicates import finder
@@ -54,6 +54,12 @@ class SequenceLeaf:
         no_window = condition.completed_ms is None and condition.started_ms is None
         self.lasts: bool = self.fixed and no_window and not self.chains.forbids
         self.by = None if condition.by is None else finder(condition.by, in_context=True)
+        self.events_max: int = EVENTS_KEPT_MAX
+        self.values_max: int = VALUES_KEPT_MAX
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        """Set how many events and values of `by` may be kept, in place of the defaults."""
+        self.events_max, self.values_max = events_max, values_max
 
     def _keep_ms(self) -> int | None:
         """How far back from now an event can still be part of a match in its windows, None for any time."""
@@ -81,9 +87,8 @@ class SequenceLeaf:
             return self._take_by(kept, entry, event, contact)
         group = kept if kept is not None else _new_group()
         self._add(group, entry, contact)
-        if len(group[_ENTRIES]) > EVENTS_KEPT_MAX:
-            contact.limits_passed += 1
-            del group[_ENTRIES][0]
+        if len(group[_ENTRIES]) > self.events_max:
+            drop_oldest(group[_ENTRIES], self.events_max, contact)
             self._refresh(group, contact, contact.clock_ms)
         return group, group[_ANSWER], group[_DUE]
 
@@ -156,10 +161,10 @@ class SequenceLeaf:
 
     def _keep_within_limits(self, kept: Any, contact: Contact) -> None:
         groups = kept[_GROUPS]
-        while len(groups) > VALUES_KEPT_MAX:
+        while len(groups) > self.values_max:
             contact.limits_passed += 1
             kept[_COUNT] -= len(groups.pop(next(iter(groups)))[_ENTRIES])
-        while kept[_COUNT] > EVENTS_KEPT_MAX:
+        while kept[_COUNT] > self.events_max:
             contact.limits_passed += 1
             oldest = min(groups, key=lambda value: groups[value][_ENTRIES][0][0])
             group = groups[oldest]
@@ -261,7 +266,7 @@ class SequenceLeaf:
             return kept if kept[_ANSWER] else other
         if self.by is None:
             _join(kept, other)
-            _bound(kept[_ENTRIES], contact)
+            drop_oldest(kept[_ENTRIES], self.events_max, contact)
             return kept
         return self._merge_groups(kept, other, contact)
 
@@ -326,9 +331,3 @@ def _shed(group: list[Any], before_ms: int) -> int:
 def _join(group: list[Any], other: list[Any]) -> None:
     group[_ENTRIES] = list(merged(group[_ENTRIES], other[_ENTRIES], key=time_of))
     group[_DUE] = _STALE_MS
-
-
-def _bound(entries: list[Any], contact: Contact) -> None:
-    if len(entries) > EVENTS_KEPT_MAX:
-        contact.limits_passed += 1
-        del entries[: len(entries) - EVENTS_KEPT_MAX]

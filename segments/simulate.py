@@ -15,8 +15,8 @@ from segments.check import load_data
 from segments.compile import compile_program
 from segments.conditions import Definitions
 from segments.errors import DefinitionErrors
+from segments.limits import Limits
 from segments.names import Names
-from segments.program import Limits
 from segments.state import ContactState
 
 # what a line of definitions begins with at the latest, so that events needn't be looked at twice
@@ -140,7 +140,7 @@ class Run:
             raise Rejection(Reason.UNKNOWN_TYPE, "expected no line of definitions, as no past is kept in this run")
         received_ms = _received_ms(data)
         before = self.program
-        definitions = _load(data, before.definitions)
+        definitions = _load(data, before.definitions, before.limits)
         until_ms = received_ms - before.limits.grace_ms
         transitions = list(self._play(until_ms))
         self._greatest_ms = received_ms if self._greatest_ms is None else max(self._greatest_ms, received_ms)
@@ -173,14 +173,14 @@ def _definitions_line(line: bytes) -> dict[str, Any] | None:
     return data if type(data) is dict and data.get("type") == "definitions" else None
 
 
-def _load(data: dict[str, Any], in_force: Definitions) -> Definitions:
+def _load(data: dict[str, Any], in_force: Definitions, limits: Limits) -> Definitions:
     """The definitions of a line; raises `Rejection` with all that is wrong with them."""
     if type(data.get("segments")) is not list:
         raise Rejection(Reason.WRONG_TYPE, "definitions: expected a list of segments - at $.segments")
     try:
         # beside rules, no segments at all are fine
         definitions = load_data(
-            {"segments": data["segments"], "scores": data.get("scores", []), "rules": []}, "definitions"
+            {"segments": data["segments"], "scores": data.get("scores", []), "rules": []}, "definitions", limits
         )
     except DefinitionErrors as errors:
         raise Rejection(Reason.WRONG_TYPE, "; ".join(errors.errors)) from None

@@ -27,6 +27,12 @@ class Summary:
         """What is kept once a value, of an event at `at_ms`, has come in."""
         raise NotImplementedError  # pragma: no cover - abstract
 
+    def limit(self, values_max: int) -> None:
+        """Set how many values may be kept where each is, in place of the default."""
+
+    def bound(self, kept: Any, contact: Contact) -> None:
+        """Drop the values seen longest ago of too many, where each is kept."""
+
     def read(self, kept: Any, contact: Contact, now_ms: int) -> Read:
         """The answer at `now_ms`, and the next instant at which it may change."""
         raise NotImplementedError  # pragma: no cover - abstract

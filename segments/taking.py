@@ -102,8 +102,8 @@ def _take_keyed(
             row.kept, answer, due_ms = taken
             keyed.note(leaf.key, row, answer, due_ms)
     work.ask_key(node.index, key)
-    if len(by_key) > index.limits.keys:
-        drop_keys(index, state, node, work, index.limits.keys)
+    if len(by_key) > index.limits.values:
+        drop_keys(index, state, node, work, index.limits.values)
 
 
 # ---- traits ---------------------------------------------------------------------------------------------------------

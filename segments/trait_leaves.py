@@ -11,7 +11,7 @@ from typing import Any
 from schemas.instants import INSTANT_MS_MAX
 from segments.canonical import leaf_key
 from segments.conditions import Known, TraitIs
-from segments.contact import EVENTS_KEPT_MAX, Contact, find_trait, trait_keys, trait_ways
+from segments.contact import EVENTS_KEPT_MAX, Contact, drop_oldest, find_trait, trait_keys, trait_ways
 from segments.predicates import instant_predicate, predicate
 from segments.values import eq_key
 
@@ -24,6 +24,9 @@ _WRITE_BYTES = 176
 
 class KeepsNothing:
     """What is common to leaves that ask the contact itself: nothing is kept, merged or shed."""
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        """Set how much may be kept."""
 
     def merge(self, kept: Any, other: Any, contact: Contact) -> Any:
         """Two histories as one."""
@@ -89,6 +92,11 @@ class UnchangedFor:
         self.keys: tuple[str, ...] = tuple(key for key, _ in self.ways)
         self.traits: frozenset[str] = frozenset(self.keys)
         self.duration_ms: int = condition.test.argument
+        self.writes_max: int = EVENTS_KEPT_MAX
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        """Set how many writes may be kept, in place of the default: as many as events."""
+        self.writes_max = events_max
 
     def write(
         self, kept: list[Any] | None, written: Mapping[str, Any], at_ms: int, contact: Contact
@@ -141,9 +149,7 @@ class UnchangedFor:
 
     def _bounded(self, writes: list[Any], contact: Contact) -> list[Any]:
         self._forget(writes, contact.clock_ms - self.duration_ms)
-        if len(writes) > EVENTS_KEPT_MAX:
-            contact.limits_passed += 1
-            del writes[: len(writes) - EVENTS_KEPT_MAX]
+        drop_oldest(writes, self.writes_max, contact)
         return writes
 
     def _forget(self, writes: list[Any], until_ms: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from schemas.events import Event
 from segments.amounts import Averaged, Distinct, Extreme, Summed
 from segments.conditions import EventIs
-from segments.contact import EVENTS_KEPT_MAX, Contact
+from segments.contact import Contact, drop_oldest
 from segments.leaf import Read, Taken, put, time_of
 from segments.measures import summary
 from segments.totals import plus, plus_total
@@ -54,9 +54,8 @@ class SumWithin(Window):
             contact.bytes_estimated += len(total)
         if entries[0][0] <= until_ms:
             self._drop(kept, bisect_right(entries, until_ms, key=time_of))
-        if len(entries) > EVENTS_KEPT_MAX:
-            contact.limits_passed += 1
-            self._drop(kept, 1)
+        if len(entries) > self.events_max:
+            self._bound(kept, contact)
         elif self.rising and value >= 0 and kept[2] is not None and kept[2] > now_ms:
             return kept, True, kept[2]
         return kept, *self._answer(kept, contact, now_ms, _LOOKED_AT_BY_EVENTS_MAX)
@@ -92,6 +91,12 @@ class SumWithin(Window):
         if entries and entries[0][0] <= until_ms:
             self._drop(kept, bisect_right(entries, until_ms, key=time_of))
 
+    def _bound(self, kept: list[Any], contact: Contact) -> None:
+        over = len(kept[1]) - self.events_max
+        if over > 0:
+            contact.limits_passed += over
+            self._drop(kept, over)
+
     def _drop(self, kept: list[Any], oldest: int) -> None:
         for _, value in kept[1][:oldest]:
             kept[0] = plus(kept[0], -value)
@@ -105,10 +110,7 @@ class SumWithin(Window):
         if kept is None or other is None:
             return other if kept is None else kept
         both = [plus_total(kept[0], other[0]), sorted(kept[1] + other[1], key=time_of), None, kept[3] + other[3]]
-        over = len(both[1]) - EVENTS_KEPT_MAX
-        if over > 0:
-            contact.limits_passed += over
-            self._drop(both, over)
+        self._bound(both, contact)
         return both
 
     def times(self, kept: list[Any] | None) -> list[int]:
@@ -146,7 +148,7 @@ class ExtremeWithin(Window):
         entries: list[Any] = [] if kept is None else kept
         if not self._add(entries, at_ms, value):
             return None
-        self._bound(entries, contact)
+        drop_oldest(entries, self.events_max, contact)
         return entries, *self.read(entries, contact, now_ms)
 
     def _add(self, entries: list[Any], at_ms: int, value: Any) -> bool:
@@ -159,12 +161,6 @@ class ExtremeWithin(Window):
             at -= 1
         entries[at:end] = [[at_ms, value]]
         return True
-
-    def _bound(self, entries: list[Any], contact: Contact) -> None:
-        over = len(entries) - EVENTS_KEPT_MAX
-        if over > 0:
-            contact.limits_passed += over
-            del entries[:over]
 
     def read(self, kept: list[Any] | None, contact: Contact, now_ms: int) -> Read:
         if not kept:
@@ -188,7 +184,7 @@ class ExtremeWithin(Window):
             return other if kept is None else kept
         for at_ms, value in other:
             self._add(kept, at_ms, value)
-        self._bound(kept, contact)
+        drop_oldest(kept, self.events_max, contact)
         return kept
 
     def times(self, kept: list[Any] | None) -> list[int]:
@@ -210,6 +206,10 @@ class DistinctWithin(Window):
         distinct = summary(condition.measure, self.flipped)
         assert isinstance(distinct, Distinct)
         self.distinct: Distinct = distinct
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        super().limit(events_max, values_max)
+        self.distinct.limit(values_max)
 
     def take(self, kept: dict[str, int] | None, event: Event, at_ms: int, contact: Contact) -> Taken | None:
         if self.gate is not None and not self.gate(event, at_ms):

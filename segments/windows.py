@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from schemas.events import Event
-from segments.amounts import Counted
+from segments.amounts import Counted, kept_max
 from segments.conditions import EventIs
-from segments.contact import Contact
+from segments.contact import Contact, drop_oldest
 from segments.leaf import EventLeaf, Read, Taken
 from segments.measures import summary
 
@@ -45,6 +45,11 @@ class CountWithin(Window):
         counted = summary(condition.measure, self.flipped)
         assert isinstance(counted, Counted)
         self.flips: tuple[int, ...] = counted.flips
+        self.times_max: int = kept_max(self.flips, self.events_max)
+
+    def limit(self, events_max: int, values_max: int) -> None:
+        super().limit(events_max, values_max)
+        self.times_max = kept_max(self.flips, events_max)
 
     def take(self, kept: list[int] | None, event: Event, at_ms: int, contact: Contact) -> Taken | None:
         if self.gate is not None and not self.gate(event, at_ms):
@@ -60,11 +65,20 @@ class CountWithin(Window):
                 kept.append(at_ms)
             else:
                 insort(kept, at_ms)
-            if kept[0] <= until_ms or len(kept) > flips[-1]:
+            if kept[0] <= until_ms:
                 del kept[0]
+            if len(kept) > self.times_max:
+                self._bound(kept, contact)
         if len(kept) < flips[0] and kept[0] > until_ms:
             return kept, False, None
         return kept, *self.read(kept, contact, now_ms)
+
+    def _bound(self, times: list[int], contact: Contact) -> None:
+        """Keep the newest that matter; no limit is passed where those before them don't."""
+        if self.times_max < self.flips[-1]:
+            drop_oldest(times, self.times_max, contact)
+        else:
+            del times[: -self.times_max]
 
     def read(self, kept: list[int] | None, contact: Contact, now_ms: int) -> Read:
         if not kept:
@@ -83,7 +97,9 @@ class CountWithin(Window):
 
     def merge(self, kept: list[int] | None, other: list[int] | None, contact: Contact) -> list[int] | None:
         times = sorted((kept or []) + (other or []))
-        return times[-self.flips[-1] :] if times else None
+        if len(times) > self.times_max:
+            self._bound(times, contact)
+        return times or None
 
     def times(self, kept: list[int] | None) -> list[int]:
         return kept or []

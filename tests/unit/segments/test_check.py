@@ -11,8 +11,8 @@ import yaml
 from hypothesis import example, given, settings
 
 from schemas.definition_file import definition_file
-from segments import DefinitionErrors, load, load_data
-from segments.check_conditions import CONDITIONS_MAX, HEADS
+from segments import DefinitionErrors, Limits, load, load_data
+from segments.check_conditions import HEADS
 from segments.check_measures import MEASURES
 from segments.check_tests import TRAIT_OPERATORS
 from segments.check_times import WORDS
@@ -114,7 +114,7 @@ def test_a_reference_to_nobody_is_said_beside_other_errors() -> None:
 def test_errors_without_end_end() -> None:
     """A file of ten megabytes of slips would say nothing that its first thousand lines don't."""
     lines = errors_of("segments: [{id: s, when: {any: [" + ", ".join(["{evnt: X}"] * 5_000) + "]}}]")
-    assert len(lines) <= CONDITIONS_MAX + 1
+    assert len(lines) <= Limits().conditions + 1
 
     lines = errors_of("segments: [" + ", ".join(["{}"] * 5_000) + "]")
     assert len(lines) == ERRORS_MAX + 1
@@ -219,7 +219,7 @@ def taken_or_refused(data: Any) -> bool:
         assert error.errors and all(line.count(" - at $") >= 1 for line in error.errors)
         return False
     for segment in definitions.segments:
-        assert sum(1 for _ in walk(segment.when)) <= CONDITIONS_MAX
+        assert sum(1 for _ in walk(segment.when)) <= Limits().conditions
     warnings(definitions, events=())
     return True
 

@@ -561,14 +561,11 @@ def test_values_that_left_the_window_are_forgotten_without_passing_a_limit() -> 
 
 
 @pytest.mark.parametrize("by", [None, "item"])
-def test_events_beyond_the_limit_go_oldest_first_and_it_is_said(
-    by: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_beyond_the_limit_go_oldest_first_and_it_is_said(by: str | None) -> None:
     """Over all values of `by` together, as the limit is one of the condition."""
-    for module in ("matches", "window_values", "by_value"):
-        monkeypatch.setattr(f"segments.{module}.EVENTS_KEPT_MAX", 100)
     for range in (Within(900 * D), Ago(D, 900 * D)):
         leaf = leaf_of(range, Measure("sum", (Operator("gte", 10_000),), "total"), by=by)
+        leaf.limit(100, 10_000)
         kept, person = fed(leaf, THOUSAND)
         times = sorted(set(leaf.times(kept)))
 
@@ -576,10 +573,10 @@ def test_events_beyond_the_limit_go_oldest_first_and_it_is_said(
         assert times == [at for at, _ in THOUSAND[900:]]
 
 
-def test_values_beyond_the_limit_go_in_the_order_in_which_they_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_beyond_the_limit_go_in_the_order_in_which_they_were_seen() -> None:
     """The value seen longest ago goes first; one that is seen again stays."""
-    monkeypatch.setattr("segments.by_value.VALUES_KEPT_MAX", 3)
     leaf = leaf_of(None, Measure("count", (Operator("gte", 2),)), by="item")
+    leaf.limit(10_000, 3)
     kept, person = fed(leaf, [(START + n, {"item": item}) for n, item in enumerate("abcad")])
 
     assert person.limits_passed == 1

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Event
-from segments import scores as module
 from segments.conditions import EventRule, Matching, Names, Score, TraitIs, TraitRef, TraitRule, Tz, Where
 from segments.conditions import Test as Operator
 from segments.decay import NEWEST_MAX
@@ -352,11 +351,11 @@ def test_more_ends_than_are_looked_past_are_played_early_and_not_missed() -> Non
         assert len(follower.played) <= 1000 // (ENDS_MAX - 1) + 1
 
 
-def test_no_more_than_ten_thousand_expiring_events_are_kept_of_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_expiring_events_than_the_limit_are_kept_of_a_rule() -> None:
     """The oldest go first, and it is counted."""
-    monkeypatch.setattr(module, "EVENTS_KEPT_MAX", 10)
     where = Where("path", path="n", test=Operator("eq", TraitRef("n")))
     follower = Follower(score(rule("A", 1, expires_ms=1000), rule("B", 1, where, lasting=True)), "gte", 1)
+    follower.leaf.limit(10, 10)
     for n in range(12):
         follower.take(event("A"), n)
         follower.take(event("B", n=1), n)

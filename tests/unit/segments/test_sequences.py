@@ -5,12 +5,10 @@ from itertools import product
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import Event
-from segments import sequences
 from segments.conditions import UTC, Matching, Names, SequenceIs, Step, TraitRef, Tz, Where
 from segments.conditions import Test as Operator
 from segments.sequences import SequenceLeaf
@@ -215,11 +213,10 @@ def test_an_event_that_completes_nothing_costs_no_reading_anew() -> None:
     assert not chains.may_turn([*entries, [1007, [y]]], answer=True)
 
 
-def test_no_more_than_ten_thousand_events_are_kept_and_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_events_than_the_limit_are_kept_and_the_oldest_go_first() -> None:
     """The limit is for each condition, over all values of `by`, and passing it is counted."""
-    monkeypatch.setattr(sequences, "EVENTS_KEPT_MAX", 10)
-    monkeypatch.setattr(sequences, "VALUES_KEPT_MAX", 4)
     leaf = SequenceLeaf(SequenceIs((step("A"), step("B"))))
+    leaf.limit(10, 4)
     follower = Follower(leaf)
     for at_ms in range(12):
         follower.take(event("A"), at_ms)
@@ -227,6 +224,7 @@ def test_no_more_than_ten_thousand_events_are_kept_and_the_oldest_go_first(monke
     assert 2 == follower.contact.limits_passed
 
     leaf = SequenceLeaf(SequenceIs((step("A"), step("B")), by="id"))
+    leaf.limit(10, 4)
     follower = Follower(leaf)
     for at_ms in range(12):
         follower.take(event("A", id=at_ms % 2), at_ms)
