@@ -1,6 +1,7 @@
 """The language reference: every example in it comes out as the page says, and every word of the language has one."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import json
@@ -27,14 +28,13 @@ from segments import (
     read,
     simulate,
 )
-from segments.check_conditions import CONDITIONS_MAX, DEPTH_MAX, HEADS
+from segments.check_conditions import HEADS
 from segments.check_events import MATCHING_KEYS, NAMES_MAX
 from segments.check_measures import MEASURES
 from segments.check_tests import NUMBER_OPERATORS, ORDER_OPERATORS, TRAIT_OPERATORS, WHERE_DEPTH_MAX
 from segments.check_times import COUNTED_WORDS, SPAN_MAX, WEEKDAYS
 from segments.check_times import WORDS as WORDS_FIXED
 from segments.check_values import PATH_MAX, TEXT_MAX
-from segments.contact import EVENTS_KEPT_MAX, VALUES_KEPT_MAX
 from segments.read import read_text
 from streams.settings import SETTINGS
 from tests import oracle, oracle_input
@@ -326,9 +326,9 @@ def test_every_word_that_the_checker_knows_is_in_a_table(kind: str) -> None:
     assert set(KNOWN[kind]) - listed == set()
 
 
+LIMIT_ROWS = dict(re.findall(r"^\| (.+?) \| ([0-9].*?) \|(?: .+ \|)?$", PAGE.partition("## Limits\n")[2], re.MULTILINE))
 FIGURES = {
-    "levels of conditions": [DEPTH_MAX, WHERE_DEPTH_MAX],
-    "conditions in a segment": [CONDITIONS_MAX],
+    "levels of `where`": [WHERE_DEPTH_MAX],
     "names in a list": [NAMES_MAX],
     "threshold of": [check_measures.THRESHOLD_MAX],
     "`periods` ·": [check_measures.PERIODS_MAX],
@@ -340,20 +340,30 @@ FIGURES = {
     "its size": [EVENT_BYTES_MAX // 1024],
     "levels of nesting, the event": [EVENT_DEPTH_MAX],
     "a contact's id": [CONTACT_BYTES_MAX],
-    "events kept one by one": [EVENTS_KEPT_MAX],
-    "values of `by`": [VALUES_KEPT_MAX],
-    "values of `per`": [Limits().keys],
-    "traits, ": [Limits().traits],
-    "its encoded state": [Limits().state_bytes // 1024],
 }
 
 
+def figures(cell: str) -> list[int]:
+    return [int(figure.replace(",", "")) for figure in re.findall(r"\d[\d,]*", cell)]
+
+
 @pytest.mark.parametrize("limit", FIGURES)
-def test_a_limit_is_what_the_page_says(limit: str) -> None:
+def test_a_fixed_limit_is_what_the_page_says(limit: str) -> None:
     """A figure that is changed in the code alone makes the page wrong."""
-    (row,) = re.findall(rf"^\| {re.escape(limit)}.*?\| (.+) \|$", PAGE.partition("## Limits\n")[2], re.MULTILINE)
-    figures = [int(figure.replace(",", "")) for figure in re.findall(r"\d[\d,]*", row.partition("|")[0])]
-    assert figures == FIGURES[limit]
+    (cell,) = (cell for named, cell in LIMIT_ROWS.items() if named.startswith(limit))
+    assert figures(cell) == FIGURES[limit]
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda field: str(field.name))
+def test_a_limit_that_can_be_set_is_named_with_its_default(field: "dataclasses.Field[int]") -> None:
+    """What can be set and isn't said is set by nobody."""
+    if field.name.endswith("_ms"):
+        assert f"`{field.name}`" in PAGE
+        return
+    stated = [figures(cell) for named, cell in LIMIT_ROWS.items() if f"`Limits.{field.name}`" in named]
+    unit = 1024 if field.name.endswith("_bytes") else 1
+    assert stated
+    assert all(found == [field.default // unit] for found in stated)
 
 
 def test_settings_are_named_as_they_are_and_with_their_defaults() -> None:
