@@ -41,7 +41,7 @@ def explain(
     at_ms: int | None = None,
     limits: Limits | None = None,
 ) -> Explanation:
-    """Why `contact` is where it is at `at_ms`, of all segments or one, and of all values of its `per` or one `key`.
+    """Why `contact` is where it is at `at_ms`, of all segments or one, and of the last few values of its `per` or one `key`.
 
     `lines` are events in order of arrival, as `simulate` takes them; they are gone through twice, and an iterator is kept in
     memory for that. Without `at_ms` it is the instant up to which `simulate` plays time; with it, lines that arrived later
@@ -110,10 +110,14 @@ class _Explained:
     def _keys(self, segment: Segment, key: str | None) -> Sequence[str | None]:
         """The keys to explain, the one seen last first; of a segment without `per`, None."""
         if segment.per is None:
+            if key is not None and len(self.roots) == 1:
+                raise UnknownName(f"segment {segment.id!r}: expected no key where there is no `per`, got {key!r}")
             return [None]
         known = self.story.state.keyed.get(segment.id, {})
         if key is None:
             return [*reversed(known)][:KEYS_SHOWN_MAX]
+        if key not in known and len(self.roots) > 1:
+            return []
         if key not in known:
             had = f"a value of {segment.per!r} that the contact has had"
             raise UnknownName(f"segment {segment.id!r}: expected {had}, got {key!r}{close_to(key, known)}")

@@ -67,6 +67,8 @@ def explain(
 
     if segments == events == "-":
         raise click.UsageError("expected one of SEGMENTS and EVENTS on standard input, got both")
+    if key is not None and segment is None:
+        raise click.UsageError("expected --segment beside --key, got --key alone: each `per` has values of its own")
     given = settings()
     (file,) = open_files([segments])
     definitions = load(file.text, file.name)

@@ -1,5 +1,6 @@
 """What `explain` says, on random definitions and histories: answers, what is behind them, and what will change."""
 
+from math import fsum
 from typing import Any
 
 import pytest
@@ -7,15 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import segments
+from schemas.instants import parse_instant
 from schemas.rejected import Rejection
-from segments.conditions import EventIs, SequenceIs
+from segments.conditions import EventIs, ScoreIs, SequenceIs, TraitIs
 from segments.explain import explain
 from segments.explain_ahead import look_ahead
 from segments.explain_events import in_range, measured
+from segments.explain_leaves import explain_leaf
 from segments.explain_lines import Story
 from segments.explain_nodes import Membership, UnknownName
 from segments.explain_scene import Found, Scene, grouped
 from segments.explain_sequences import explain_sequence
+from segments.explain_text import text_of
 from segments.explain_tree import Place, places, watched_answer
 from segments.nodes import KeyedNode
 from segments.predicates import finder
@@ -50,6 +54,8 @@ OF_EVENTS = (
     "per",
     "contact",
     "link",
+    "score",
+    "unchanged_for",
 )
 CONTACTS = ("a", "b", "x", "y")
 # what a node says, and what its answer is of those below it
@@ -133,6 +139,7 @@ def test_answers_agree_with_each_other_and_with_the_membership(construct: str, d
                     assert membership.condition.answer is membership.member
                 assert_combined(membership)
         assert found.json()["contact"] == name
+        assert all(one.isprintable() or one == "\n" for one in text_of(found, 80))
 
 
 def assert_combined(membership: Membership) -> None:
@@ -178,6 +185,17 @@ def assert_evidence(scene: Scene, place: Place, answer: bool) -> None:
     elif isinstance(condition, SequenceIs):
         evidence = explain_sequence(scene, condition)[0]
         assert (evidence["completed"] and "because" not in evidence) is answer
+    elif isinstance(condition, ScoreIs):
+        evidence = explain_leaf(scene, condition)[0]
+        score = scene.index.scores_by_id[condition.id]
+        shares = fsum(rule["points"] for rule in evidence["rules"])
+        shares = shares if score.minimum is None else max(shares, score.minimum)
+        shares = shares if score.maximum is None else min(shares, score.maximum)
+        assert evidence["value"] == pytest.approx(shares, rel=1e-6, abs=1e-6)
+    elif isinstance(condition, TraitIs) and condition.test.operator == "unchanged_for":
+        since = explain_leaf(scene, condition)[0].get("unchanged_since")
+        since_ms = None if since is None else parse_instant(since, offset_required=True)
+        assert (since_ms is not None and since_ms <= scene.now_ms - condition.test.argument) is answer
 
 
 @pytest.mark.parametrize("construct", [*OF_TIME, ALL])

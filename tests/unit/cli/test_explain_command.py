@@ -99,6 +99,12 @@ def test_an_unknown_contact_or_segment_is_an_error_that_names_what_is_close(
     assert (captured.out, captured.err.strip()) == ("", error)
 
 
+def test_a_key_without_its_segment_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Carts and subscriptions have keys that mean different things."""
+    assert cli.run(["explain", "s.yaml", "e.jsonl", "--contact", "c-1", "--key", "7"]) == 2
+    assert "expected --segment beside --key" in capsys.readouterr().err
+
+
 def test_standard_input_and_gzip_are_read_twice_as_well(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """What an explanation says of each kind of condition, what it warns of, and how it reads."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -192,6 +193,24 @@ def test_of_events_those_in_the_range_are_shown_and_what_the_measure_comes_to() 
             "because": "s: expected eq 'x', got 'y'",
         },
     }
+
+
+def test_an_event_is_in_the_range_up_to_the_last_millisecond() -> None:
+    """As the core has it: at exactly an hour it counts no more."""
+    when = {"event": "A", "within": "1h"}
+    before, then = (root(explained(when, track("09:00", "A"), at_ms=at("10:00") - early)) for early in (1, 0))
+
+    assert (before.answer, before.evidence["events"]) == (True, 1)
+    assert (then.answer, then.evidence["events"], then.evidence["outside"]["count"]) == (False, 0, 1)
+
+
+def test_an_event_is_in_a_period_up_to_the_last_millisecond() -> None:
+    """As the core has it: the last period is as long as all others."""
+    when = {"event": "A", "regularly": {"every": "30m", "periods": 2, "at_least": 1}}
+    before, then = (root(explained(when, track("09:00", "A"), at_ms=at("10:00") - early)) for early in (1, 0))
+
+    assert (before.answer, before.evidence["measured"]["met"]) == (True, 1)
+    assert (then.answer, then.evidence["measured"]["met"]) == (False, 0)
 
 
 @pytest.mark.parametrize(
@@ -465,6 +484,20 @@ def test_with_per_each_key_is_told_the_one_seen_last_first_and_others_are_counte
     assert segment.keys == 5
     assert [membership.key for membership in one.memberships] == ["0"]
     assert one.memberships[0].condition.evidence["newest"][0]["properties"] == {"cart": 0}
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ({"per": "cart"}, "segment 's': expected a value of 'cart' that the contact has had, got 'x'"),
+        ({}, "segment 's': expected no key where there is no `per`, got 'x'"),
+    ],
+    ids=["unknown", "no per"],
+)
+def test_a_key_that_is_not_there_is_an_error(keys: dict[str, Any], error: str) -> None:
+    """Not an answer for another one."""
+    with pytest.raises(UnknownName, match=re.escape(error)):
+        explained({"event": "Cart"}, track("09:00", "Cart", cart=1), key="x", **keys)
 
 
 def test_a_segment_with_per_and_no_key_says_why_there_is_none() -> None:
