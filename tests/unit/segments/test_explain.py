@@ -243,6 +243,18 @@ def test_latest_shows_the_event_and_what_it_fails() -> None:
     assert node.evidence["measured"]["at"] == f"{DAY}09:10:00.000Z"
 
 
+def test_of_events_of_one_instant_the_one_that_arrived_last_is_the_latest() -> None:
+    """Of whatever names they are; and the first of them the earliest."""
+    events = [track("09:00", "B", n=1), track("09:00", "A", n=2), track("09:00", "B", n=3), track("09:00", "A", n=4)]
+    latest, earliest = (
+        root(explained({"event": ["A", "B"], which: {"n": 9}}, *events)).evidence for which in ("latest", "earliest")
+    )
+
+    assert latest["measured"]["because"] == "n: expected eq 9, got 4"
+    assert earliest["measured"]["because"] == "n: expected eq 9, got 1"
+    assert [one["properties"]["n"] for one in latest["newest"]] == [4, 3, 2]
+
+
 def test_by_value_those_that_satisfy_come_first_and_the_rest_is_counted() -> None:
     """There may be ten thousand of them."""
     events = [track("09:00", "A", sku="hit"), track("09:01", "A", sku="hit")]
@@ -360,6 +372,26 @@ def test_a_match_that_only_waits_says_when_it_will_be_complete() -> None:
     evidence = sequence(track("09:00", "Cart"), track("09:30", "Checkout"), at_clock="10:00")
 
     assert (evidence["completed"], evidence["completes"]) == (False, f"{DAY}11:30:00.000Z")
+
+
+def test_a_match_counts_from_the_instant_of_its_completion_until_it_leaves_its_window() -> None:
+    """To the millisecond, as the core has it."""
+    events = [track("09:00", "Cart"), track("09:30", "Checkout")]
+    at_ms = {"before": at("11:30") - 1, "complete": at("11:30"), "last": at("12:30") - 1, "gone": at("12:30")}
+    when = {"sequence": CART, "completed": {"within": "1h"}}
+    found = {name: root(explained(when, *events, at_ms=ms)) for name, ms in at_ms.items()}
+
+    assert [node.answer for node in found.values()] == [False, True, True, False]
+    assert [node.evidence["completed"] for node in found.values()] == [False, True, True, True]
+    assert found["last"].evidence["counts_until"] == f"{DAY}12:30:00.000Z"
+    assert found["gone"].evidence["because"] == f"it left its window at {DAY}12:30:00.000Z"
+
+
+def test_steps_of_one_instant_do_not_follow_each_other() -> None:
+    """Later is later, by a millisecond at least."""
+    evidence = sequence(track("09:00", "Cart"), track("09:00", "Checkout"), at_clock="12:00")
+
+    assert evidence["reached"] == 1
 
 
 def test_with_by_the_value_that_has_got_furthest_is_shown() -> None:
