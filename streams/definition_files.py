@@ -12,7 +12,7 @@ from typing import Any
 
 from actions import Rule, RuleErrors, check_segments, load_rules, rule_of
 from schemas.definitions import DefinitionRecord
-from segments import DefinitionErrors, Definitions, load_data
+from segments import DefinitionErrors, Definitions, Limits, load_data
 from segments.read import BYTES_MAX, read_text
 from streams.errors import DefinitionsRefused, InputError
 from streams.revisions import InForce, Kind, Name
@@ -65,9 +65,9 @@ def open_files(paths: Sequence[str]) -> list[File]:
     return files
 
 
-def check_files(files: Sequence[File], in_force: InForce, templates: Path) -> Checked:
+def check_files(files: Sequence[File], in_force: InForce, templates: Path, limits: Limits | None = None) -> Checked:
     """What the files would put in force beside `in_force`; raises `DefinitionsRefused` with all errors, a line each."""
-    draft = _Draft(files, templates)
+    draft = _Draft(files, templates, limits)
     bodies = {key: draft.bodies(key, kind) for key, kind in _KINDS}
     there = {"segments": in_force.segments, "scores": in_force.scores}
     definitions = draft.definitions({key: _others(there[key], bodies[key]) for key in there})
@@ -103,13 +103,13 @@ def find(in_force: InForce, ids: Iterable[str]) -> list[Name]:
     return list(dict.fromkeys(names))
 
 
-def check_removal(in_force: InForce, removed: Sequence[Name]) -> None:
+def check_removal(in_force: InForce, removed: Sequence[Name], limits: Limits | None = None) -> None:
     """Raises `DefinitionsRefused`, naming what refers to it, where something that stays needs one of `removed`."""
     staying = [record for name, record in in_force.records.items() if name not in removed]
     bodies = {key: [record.body for record in staying if record.kind == kind] for key, kind in _KINDS}
     errors: list[str] = []
     try:
-        load_data({**bodies, "rules": []})
+        load_data({**bodies, "rules": []}, limits=limits)
     except DefinitionErrors as error:
         errors += error.errors
     rules = [rule_of(record.body) for record in staying if record.kind == "rule"]
@@ -125,7 +125,8 @@ def check_removal(in_force: InForce, removed: Sequence[Name]) -> None:
 class _Draft:
     """Several files on their way to one set of definitions; what is wrong gathers in `errors`."""
 
-    def __init__(self, files: Sequence[File], templates: Path) -> None:
+    def __init__(self, files: Sequence[File], templates: Path, limits: Limits | None) -> None:
+        self._limits = limits
         self.errors: list[str] = []
         self.rules: dict[str, Rule] = {}
         self._several = len(files) > 1
@@ -137,7 +138,7 @@ class _Draft:
                 if _well_formed(data):
                     self._data.append((file.name, data))
                 else:
-                    load_data(data, file.name)
+                    load_data(data, file.name, limits)
                 rules = load_rules(file.text, file.name, templates)
             except (DefinitionErrors, RuleErrors) as error:
                 self.errors += [self._in_file(file.name, line) for line in error.errors]
@@ -166,7 +167,7 @@ class _Draft:
         rest = {key: value for _, file in self._data for key, value in file.items() if key not in others}
         name = self._data[0][0] if len(self._data) == 1 else "definitions"
         try:
-            return load_data({**rest, **data, "rules": []}, name)
+            return load_data({**rest, **data, "rules": []}, name, self._limits)
         except DefinitionErrors as error:
             self.errors += [_in_own_file(line, places) for line in error.errors]
             return None

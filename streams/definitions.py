@@ -195,7 +195,7 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
     Raises `DefinitionErrors` or `RuleErrors` where this code can't take what another version of it applied.
     """
     from actions import compile_rules, rule_of
-    from segments import Limits, Program, compile_program, load_data
+    from segments import Program, compile_program, load_data
     from streams.plan import Plan
 
     # `rules` is there to say that no segments at all is meant
@@ -204,10 +204,11 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
         "scores": [record.body for record in in_force.scores],
         "rules": [],
     }
-    definitions = load_data(bodies, settings.topic(DEFINITIONS.name))
+    limits = settings.limits()
+    definitions = load_data(bodies, settings.topic(DEFINITIONS.name), limits)
     program = compile_program(
         definitions,
-        limits=Limits(grace_ms=settings.grace_ms, dedup_horizon_ms=settings.dedup_horizon_ms),
+        limits=limits,
         versions={record.id: record.version for record in in_force.segments},
         revision=in_force.number,
         previous=before.program if before is not None and isinstance(before.program, Program) else None,

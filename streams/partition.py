@@ -209,9 +209,12 @@ class Partition:
             if state is not None:
                 self._erase(key, state, step.transitions, arrived_ms, now_ms)
             return
-        if step.state.limits_passed > passed:
-            self.metrics.limits_passed.inc(step.state.limits_passed - passed)
+        self._count_limits(step.state, passed)
         self._changed(key, step.state, step.transitions, arrived_ms, now_ms)
+
+    def _count_limits(self, state: Any, passed_before: int) -> None:
+        if state.limits_passed > passed_before:
+            self.metrics.limits_passed.inc(state.limits_passed - passed_before)
 
     def _erase(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
         """Puts into the overlay that nothing is kept of a contact any more."""
@@ -246,7 +249,9 @@ class Partition:
             return None
         state = self.states[key] = self.plan.program.decode(key.decode(), record)
         if self.plan.header(record)[1] != self.plan.revision:
+            passed = state.limits_passed
             transitions = self.plan.program.change_over(state, self._effective_ms)
+            self._count_limits(state, passed)
             self.overlay.events += 1
             self._changed(key, state, transitions, self.arrival_ms, now_ms)
         return state
@@ -310,7 +315,9 @@ class Partition:
             if state.due_ms is not None:
                 self._timers.arm(key, state.due_ms)
             return
+        passed = state.limits_passed
         transitions = self.plan.program.advance(state, until_ms)
+        self._count_limits(state, passed)
         self.overlay.events += 1
         self._changed(key, state, transitions, self.arrival_ms, now_ms)
 

@@ -8,9 +8,12 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.instants import DURATION_MS_MAX, format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from segments import Limits
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 # Kafka allows 249 characters a topic; the longest of our names has 14
@@ -49,6 +52,15 @@ SETTINGS = (
     Setting("grace_ms", "2s", "duration", "how long after a due instant events from before it are waited for"),
     Setting("slack_ms", "500ms", "duration", "how far behind the wall clock arrival time is when all is read"),
     Setting("dedup_horizon_ms", "24h", "duration", "how long the same `messageId` counts as the same event", most=400 * DAY_MS),
+    Setting("limit_events", "10000", "count", "events kept one by one for a contact and condition; the oldest go first",
+            most=1_000_000),
+    Setting("limit_values", "10000", "count", "values of `by`, `distinct` and `per`; the one seen longest ago goes first",
+            most=1_000_000),
+    Setting("limit_traits", "1000", "count", "traits of a contact; the one seen longest ago goes first", most=100_000),
+    Setting("limit_state_bytes", "921600", "count", "a contact's encoded state; the oldest events kept one by one go first",
+            least=64 * 1024, most=900 * 1024),
+    Setting("limit_depth", "16", "count", "levels of conditions in a definition; more is an error", most=64),
+    Setting("limit_conditions", "256", "count", "conditions and sequence steps in a segment; more is an error", most=4096),
     Setting("partitions", "12", "count", "partitions of each topic, for `topics create`; fixed for a prefix's life", most=10_000),
     Setting("replication", "1", "count", "replicas of each topic, for `topics create`; 3 in production", most=100),
     Setting("session_ms", "30s", "duration", "a worker unheard of for this long loses its partitions",
@@ -83,6 +95,12 @@ class Settings:
     grace_ms: int
     slack_ms: int
     dedup_horizon_ms: int
+    limit_events: int
+    limit_values: int
+    limit_traits: int
+    limit_state_bytes: int
+    limit_depth: int
+    limit_conditions: int
     partitions: int
     replication: int
     session_ms: int
@@ -108,6 +126,21 @@ class Settings:
     def group(self) -> str:
         """Consumer group, Faust app id and stem of the transactional ids of this prefix's workers."""
         return f"{self.prefix}worker"
+
+    def limits(self, grace_ms: int | None = None) -> "Limits":
+        """The settings that belong to what a segment means; `grace_ms` in place of the setting's."""
+        from segments.limits import Limits
+
+        return Limits(
+            grace_ms=self.grace_ms if grace_ms is None else grace_ms,
+            dedup_horizon_ms=self.dedup_horizon_ms,
+            events=self.limit_events,
+            values=self.limit_values,
+            traits=self.limit_traits,
+            state_bytes=self.limit_state_bytes,
+            depth=self.limit_depth,
+            conditions=self.limit_conditions,
+        )
 
     def topic(self, name: str) -> str:
         """Full name of a topic of `schemas.topics`."""

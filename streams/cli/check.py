@@ -41,7 +41,8 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
 
     if events == "-" and "-" in files:
         raise click.UsageError("expected one of FILE and EVENTS on standard input, got both")
-    checked = check_files(open_files(files), InForce(), Path(settings().templates))
+    given = settings()
+    checked = check_files(open_files(files), InForce(), Path(given.templates), given.limits())
     warned = _warnings(checked.definitions, events, retention_ms)
     for line in warned:
         say(f"warning: {line}")

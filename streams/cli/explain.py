@@ -58,7 +58,7 @@ def explain(
       tidegate explain segments.yaml events.jsonl --contact c-17
       tidegate explain segments.yaml events.jsonl.gz --contact c-17 --segment trial-ending --at 2026-03-01 --json
     """
-    from segments import Limits, load
+    from segments import load
     from segments.explain import explain as explained
     from segments.explain_nodes import UnknownName
     from segments.explain_text import text_of
@@ -69,10 +69,9 @@ def explain(
         raise click.UsageError("expected one of SEGMENTS and EVENTS on standard input, got both")
     if key is not None and segment is None:
         raise click.UsageError("expected --segment beside --key, got --key alone: each `per` has values of its own")
-    given = settings()
+    limits = settings().limits(grace_ms)
     (file,) = open_files([segments])
-    definitions = load(file.text, file.name)
-    limits = Limits(grace_ms=given.grace_ms if grace_ms is None else grace_ms, dedup_horizon_ms=given.dedup_horizon_ms)
+    definitions = load(file.text, file.name, limits)
     lines = _Lines(events) if events != "-" else list(_Lines(events))
     try:
         found = explained(definitions, lines, contact, segment=segment, key=key, at_ms=at_ms, limits=limits)

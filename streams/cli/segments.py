@@ -37,7 +37,7 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
     given = settings()
     opened = open_files(files)
     in_force = run(read_in_force(given))
-    bodies = check_files(opened, in_force, Path(given.templates)).bodies
+    bodies = check_files(opened, in_force, Path(given.templates), given.limits()).bodies
     revised = revise(in_force, bodies, (), SystemClock().now_ms())
     changes = revised.changes if revised else [
         Change(kind, id, in_force.records[kind, id].version, "unchanged") for kind, id in bodies
@@ -79,7 +79,7 @@ def remove(ids: tuple[str, ...]) -> None:
     given = settings()
     in_force = run(read_in_force(given))
     removed = find(in_force, ids)
-    check_removal(in_force, removed)
+    check_removal(in_force, removed, given.limits())
     revised = revise(in_force, {}, removed, SystemClock().now_ms())
     assert revised is not None, "what was found in force is gone now"
     run(commit(given, revised))

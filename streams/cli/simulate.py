@@ -48,7 +48,7 @@ def simulate(
       tidegate simulate segments.yaml events.jsonl.gz --until 2026-03-01 | jq -r .segment | sort | uniq -c
       tidegate simulate segments.yaml events.jsonl.gz --stats
     """
-    from segments import Limits, RejectedLine, line_of, load
+    from segments import RejectedLine, line_of, load
     from segments import simulate as run_through
     from segments.stats import Stats
     from streams.definition_files import open_files
@@ -58,15 +58,13 @@ def simulate(
         raise click.UsageError("expected one of SEGMENTS and EVENTS on standard input, got both")
     if as_json and not with_stats:
         raise click.UsageError("expected --stats beside --json, got --json alone: transitions are JSON lines anyway")
-    given = settings()
+    limits = settings().limits(grace_ms)
     (file,) = open_files([segments])
-    definitions = load(file.text, file.name)
-    grace_ms = given.grace_ms if grace_ms is None else grace_ms
-    limits = Limits(grace_ms=grace_ms, dedup_horizon_ms=given.dedup_horizon_ms)
+    definitions = load(file.text, file.name, limits)
     stats = Stats(segment.id for segment in definitions.segments) if with_stats else None
     write = sys.stdout.buffer.write
     with open_lines(events) as lines:
-        for emitted in run_through(definitions, _numbered(lines), until_ms, grace_ms, limits):
+        for emitted in run_through(definitions, _numbered(lines), until_ms, limits=limits):
             if isinstance(emitted, RejectedLine):
                 say(f"{events}:{emitted.line}: {emitted.reason}")
             elif stats is not None:

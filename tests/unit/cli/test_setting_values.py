@@ -2,6 +2,7 @@
 
 import pytest
 
+from segments import Limits
 from streams.settings import SettingError, load_settings, shown
 
 
@@ -21,6 +22,10 @@ from streams.settings import SettingError, load_settings, shown
         ("TIDEGATE_BROKER", "kafka://a:9092", "expected `host:port`, or several with commas between, got 'kafka://a:9092'"),
         ("TIDEGATE_BROKER", "a:99999", "expected `host:port` with a port from 1 to 65535, got 'a:99999'"),
         ("TIDEGATE_PREFIX", "a b/", "expected at most 200 letters, digits, '.', '_' and '-', as Kafka has them in topics"),
+        ("TIDEGATE_LIMIT_STATE_BYTES", "921601", "expected a whole number from 65536 to 921600, got '921601'"),
+        ("TIDEGATE_LIMIT_STATE_BYTES", "65535", "expected a whole number from 65536 to 921600, got '65535'"),
+        ("TIDEGATE_LIMIT_DEPTH", "65", "expected a whole number from 1 to 64, got '65'"),
+        ("TIDEGATE_LIMIT_EVENTS", "0", "expected a whole number from 1 to 1000000, got '0'"),
         ("TIDEGATE_CLOCK", "foo", "expected 'wall' or 'arrival', got 'foo'"),
     ],
 )  # fmt: skip
@@ -36,6 +41,16 @@ def test_bounds_are_allowed_themselves() -> None:
 
     assert (settings.session_ms, settings.transaction_timeout_ms) == (1_800_000, 1000)
     assert settings.prefix == ""
+
+
+def test_limits_are_the_cores_own_unless_they_are_set() -> None:
+    """A default that is written twice must be the same twice."""
+    assert load_settings({}).limits() == Limits()
+    assert load_settings({}).limits(5) == Limits(grace_ms=5)
+
+    given = {"EVENTS": 7, "VALUES": 8, "TRAITS": 9, "STATE_BYTES": 70_000, "DEPTH": 10, "CONDITIONS": 11}
+    settings = load_settings({f"TIDEGATE_LIMIT_{name}": str(value) for name, value in given.items()})
+    assert settings.limits() == Limits(events=7, values=8, traits=9, state_bytes=70_000, depth=10, conditions=11)
 
 
 @pytest.mark.parametrize("value", [":hunter2@redis.example", "hunter2", "redis:hunter2@redis.example"])

@@ -140,3 +140,24 @@ def test_standard_input_is_a_dash(
 
     assert len(_lines(captured.out)) == 2
     assert captured.err.startswith("-:3: ")
+
+
+def test_limits_are_those_of_the_settings(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is tried out here must come out of the service in the same way."""
+    monkeypatch.setenv("TIDEGATE_LIMIT_EVENTS", "1")
+    assert cli.run(["simulate", "s.yaml", "e.jsonl"]) == 0
+    assert [line[0] for line in _lines(capsys.readouterr().out)] == ["known"], "one order alone makes no 100"
+
+    assert cli.run(["explain", "s.yaml", "e.jsonl", "--contact", "c-1", "--json"]) == 0
+    assert "a limit was passed once" in json.loads(capsys.readouterr().out)["notes"][0]
+
+    (files / "deep.yaml").write_text("segments: [{id: deep, when: {not: {not: {everyone: true}}}}]")
+    for command in (["check", "deep.yaml"], ["simulate", "deep.yaml", "e.jsonl"]):
+        monkeypatch.setenv("TIDEGATE_LIMIT_DEPTH", "2")
+        assert cli.run(command) == 2
+        assert "expected at most 2 levels of conditions, got more" in capsys.readouterr().err
+        monkeypatch.setenv("TIDEGATE_LIMIT_DEPTH", "3")
+        assert cli.run(command) == 0
+        capsys.readouterr()

@@ -35,8 +35,8 @@ EVERYONE = "segments: [{id: all, when: {everyone: true}}]"
 NOBODY = "rules: []"
 
 
-def plan_of(text: str, revision: int) -> Plan:
-    limits = Limits(grace_ms=GRACE_MS)
+def plan_of(text: str, revision: int, **given: int) -> Plan:
+    limits = Limits(grace_ms=GRACE_MS, **given)
     return Plan(compile_program(load(text, "test"), limits=limits, revision=revision), Rules(), revision)
 
 
@@ -629,6 +629,52 @@ async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
         'tidegate_checkpoint_records_total{topic="state"} 2.0',
     ):
         assert line in text
+
+
+SUMS = "segments: [{id: s, when: {event: A, within: 1d, sum: {of: total, gte: 100}}}]"
+CARTS = "segments: [{id: s, per: cart_id, when: {event: A}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "passed"), [(SUMS, {"events": 3}, 2), (CARTS, {"values": 3}, 2), (SUMS, {"traits": 3}, 1)]
+)
+async def test_a_limit_that_is_passed_is_in_the_metrics(text: str, limit: dict[str, int], passed: int) -> None:
+    """Who operates this must see that answers lack something."""
+    bench = Bench()
+    bench.plans.current = plan_of(text, 1, **limit)
+    await bench.worker.take_over({0})
+    for number in range(5):
+        bench.publish(properties={"total": 1, "cart_id": f"c{number}"})
+    bench.publish(type="identify", traits={"a": 1, "b": 2, "c": 3, "d": 4})
+    await bench.commit()
+
+    assert bench.worker.metrics.limits_passed._value.get() == passed
+
+
+async def test_a_limit_that_is_passed_by_time_alone_is_in_the_metrics(bench: Bench) -> None:
+    """Nobody's event passed it: values come in as they grow old enough."""
+    text = "segments: [{id: s, when: {event: A, ago: 10s, distinct: {of: item, gte: 20}}}]"
+    bench.plans.current = plan_of(text, 2, values=3)
+    for number in range(6):
+        bench.publish(properties={"item": number})
+    await bench.commit()
+    assert bench.worker.metrics.limits_passed._value.get() == 0
+    bench.clock.at_ms += 20_000
+    await bench.commit()
+
+    assert bench.worker.metrics.limits_passed._value.get() == 2
+
+
+async def test_a_limit_that_new_definitions_pass_is_in_the_metrics(bench: Bench) -> None:
+    """Nobody's event passed it."""
+    bench.plans.current = plan_of(CARTS, 2)
+    for number in range(5):
+        bench.publish(properties={"cart_id": f"c{number}"})
+    await bench.commit()
+    bench.plans.current = plan_of(CARTS, 3, state_bytes=200)
+    await bench.commit()
+
+    assert bench.worker.metrics.limits_passed._value.get() > 0
 
 
 async def test_a_fetch_that_comes_back_while_a_take_over_ends_is_not_lost(
