@@ -53,6 +53,36 @@ def run(name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) ->
     return result
 
 
+class Aside:
+    """A step that runs beside others, its output shown when it is asked for; ended with the block."""
+
+    def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        self._name = name
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the block
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(
+            argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT
+        )
+
+    def __enter__(self) -> Aside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+        self._output.close()
+
+    def result(self) -> Result:
+        """Waits for its end, and shows what it said."""
+        status = self._process.wait()
+        result = Result(self._name, status, time.monotonic() - self._began)
+        self._output.seek(0)
+        print(f"\n=== {self._name}\n{self._output.read().decode('utf-8', 'replace')}", end="", flush=True)
+        print(f"--- {self._name}: {result.word} in {result.seconds:.1f} s", flush=True)
+        return result
+
+
 def static_checks() -> list[Result]:
     """Format, lint, types, import rules."""
     words = {
@@ -72,24 +102,29 @@ def core_is_compiled() -> bool:
     return said != "" and not said.endswith(".py\n")
 
 
-def core_tests(arguments: Sequence[str]) -> list[Result]:
-    """The tests of the core on its sources, where the others ran on the compiled one."""
+def plain_tests(arguments: Sequence[str]) -> list[Result]:
+    """The tests that need no broker; beside them, on another processor, those of the core on its sources.
+
+    The first run on the compiled core, where there is a C compiler.
+    """
+    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "not kafka"]
     if core_is_compiled():
-        pytest = [sys.executable, "-m", "pytest", "-q", "-m", "not kafka", *(arguments or CORE_TESTS)]
-        return [run("tests of the core in pure Python", pytest, {**os.environ, PURE: "1"})]
+        command = [*pytest, "-p", "no:cacheprovider", *(arguments or CORE_TESTS)]
+        with Aside("tests of the core in pure Python", command, {**os.environ, PURE: "1"}) as pure:
+            return [run("tests", [*pytest, *arguments]), pure.result()]
+    plain = run("tests", [*pytest, *arguments])
     if os.environ.get(PURE) or missing():
-        return []
+        return [plain]
     print(
         "\nerror: expected a compiled core, as there is a C compiler, found none: .run/setup.log says why", flush=True
     )
-    return [Result("compiled core", 1, 0.0)]
+    return [plain, Result("compiled core", 1, 0.0)]
 
 
 def tests(arguments: Sequence[str]) -> list[Result]:
     """The tests that need nothing, then those that need a broker and a Redis, which are started for them."""
     pytest = [sys.executable, "-m", "pytest", "-q"]
-    plain = run("tests", [*pytest, "-m", "not kafka", *arguments])
-    pure = core_tests(arguments)
+    plain = plain_tests(arguments)
     began = time.monotonic()
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="test-", dir=RUN))
@@ -98,14 +133,14 @@ def tests(arguments: Sequence[str]) -> list[Result]:
             redis = stack.enter_context(Redis(directory / "redis"))
         except ServiceError as error:
             print(f"\nerror: {error}", flush=True)
-            return [plain, *pure, Result("tests on Kafka and Redis", 1, time.monotonic() - began)]
+            return [*plain, Result("tests on Kafka and Redis", 1, time.monotonic() - began)]
         addresses = {"TIDEGATE_TEST_BROKER": kafka.address, "TIDEGATE_TEST_REDIS": redis.url}
         real = run("tests on Kafka and Redis", [*pytest, "-m", "kafka", *arguments], {**os.environ, **addresses})
     if real.status in (0, NO_TESTS):
         shutil.rmtree(directory)
     else:
         print(f"the logs of Kafka and Redis are kept in {directory}", flush=True)
-    return [plain, *pure, real]
+    return [*plain, real]
 
 
 def passed(static: Sequence[Result], tested: Sequence[Result]) -> bool:
