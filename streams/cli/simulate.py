@@ -1,9 +1,11 @@
 """`tidegate simulate`: the deterministic run (language page, section 11)."""
 
 import contextlib
+import gc
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -63,8 +65,9 @@ def simulate(
     definitions = load(file.text, file.name, limits)
     stats = Stats(segment.id for segment in definitions.segments) if with_stats else None
     write = sys.stdout.buffer.write
-    with open_lines(events) as lines:
-        for emitted in run_through(definitions, _numbered(lines), until_ms, limits=limits):
+    keep_past = _has_definitions(events)
+    with _uncollected(), open_lines(events) as lines:
+        for emitted in run_through(definitions, _numbered(lines), until_ms, limits=limits, keep_past=keep_past):
             if isinstance(emitted, RejectedLine):
                 say(f"{events}:{emitted.line}: {emitted.reason}")
             elif stats is not None:
@@ -77,6 +80,26 @@ def simulate(
         print_json(stats.json())
     else:
         _print_stats(stats)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's collector: it would walk all contacts' states again and again, and steps make no cycles."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _has_definitions(events: str) -> bool:
+    """Whether a line may bring other definitions, so that all events have to be kept; True where that can't be seen."""
+    from streams.event_lines import open_lines
+
+    if not Path(events).is_file():
+        return True
+    with open_lines(events) as lines:
+        return any(b'"definitions"' in line for _, line in lines)
 
 
 def _print_stats(stats: "Stats") -> None:
