@@ -357,13 +357,13 @@ def test_a_fixed_limit_is_what_the_page_says(limit: str) -> None:
 @pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda field: str(field.name))
 def test_a_limit_that_can_be_set_is_named_with_its_default(field: "dataclasses.Field[int]") -> None:
     """What can be set and isn't said is set by nobody."""
-    if field.name.endswith("_ms"):
-        assert f"`{field.name}`" in PAGE
-        return
-    stated = [figures(cell) for named, cell in LIMIT_ROWS.items() if f"`Limits.{field.name}`" in named]
-    unit = 1024 if field.name.endswith("_bytes") else 1
-    assert stated
-    assert all(found == [field.default // unit] for found in stated)
+    assert f"`{field.name}`" in PAGE
+    if not field.name.endswith("_ms"):
+        variable = f"TIDEGATE_LIMIT_{field.name.upper()}"
+        stated = [figures(cell) for named, cell in LIMIT_ROWS.items() if f"`{variable}`" in named]
+        assert stated
+        assert all(found == [field.default // (1024 if "BYTES" in variable else 1)] for found in stated)
+        assert [setting.default for setting in SETTINGS if setting.variable == variable] == [str(field.default)]
 
 
 def test_settings_are_named_as_they_are_and_with_their_defaults() -> None:
