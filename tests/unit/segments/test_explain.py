@@ -9,7 +9,7 @@ import pytest
 
 from schemas.instants import parse_instant
 from segments import Explanation, Limits, UnknownName, explain, load_data, text_of
-from segments.explain_nodes import Node
+from segments.explain_nodes import Change, Node
 
 DAY = "2026-03-02T"
 
@@ -270,6 +270,8 @@ def test_by_value_those_that_satisfy_come_first_and_the_rest_is_counted() -> Non
     ("where", "because"),
     [
         ({"n": {"gte": 50, "lt": 100}}, "n: expected gte 50, got 20"),
+        ({"n": 1, "s": "y"}, "n: expected eq 1, got 20"),
+        ({"n": 20, "s": "y"}, "s: expected eq 'y', got 'x'"),
         ({"gone": 1}, "gone: expected eq 1, got nothing"),
         ({"n": {"has": 1}}, "n: expected an array for `has`, got 20"),
         ({"any": [{"n": 1}, {"s": "y"}]}, "n: expected eq 1, got 20 and s: expected eq 'y', got 'x'"),
@@ -387,6 +389,22 @@ def test_a_match_counts_from_the_instant_of_its_completion_until_it_leaves_its_w
     assert found["gone"].evidence["because"] == f"it left its window at {DAY}12:30:00.000Z"
 
 
+def test_a_match_that_counts_tells_more_than_a_newer_one_that_does_not_yet() -> None:
+    """It is why the answer is true."""
+    events = [track("09:00", "Cart"), track("09:30", "Checkout"), track("11:20", "Cart"), track("11:25", "Checkout")]
+    evidence = sequence(*events, at_clock="12:00")
+
+    assert (evidence["completed"], evidence["completes"]) == (True, f"{DAY}11:30:00.000Z")
+
+
+def test_a_chain_that_may_go_on_tells_more_than_a_longer_one_that_may_not() -> None:
+    """It is what the contact is in the midst of."""
+    events = [track("09:00", "Cart"), track("09:30", "Checkout"), track("10:00", "Order"), track("10:10", "Cart")]
+    evidence = sequence(*events, at_clock="10:20")
+
+    assert (evidence["reached"], evidence["steps"][0]["at"]) == (1, f"{DAY}10:10:00.000Z")
+
+
 def test_steps_of_one_instant_do_not_follow_each_other() -> None:
     """Later is later, by a millisecond at least."""
     evidence = sequence(track("09:00", "Cart"), track("09:00", "Checkout"), at_clock="12:00")
@@ -424,6 +442,19 @@ def test_of_a_score_the_shares_of_its_rules_are_shown_as_of_now() -> None:
     assert [rule["points"] for rule in evidence["rules"]] == [4, 0, 1, 2]
     assert [rule.get("events", rule.get("holds")) for rule in evidence["rules"]] == [1, 0, 1, True]
     assert evidence["rules"][0]["says"] == "{event: Opened, points: 8}"
+
+
+def test_points_that_expire_count_up_to_the_last_millisecond() -> None:
+    """And the share of a rule says so, as the score does."""
+    score = {"id": "lead", "rules": [{"event": "Booked", "points": 40, "expires": "30m"}]}
+    shares = []
+    for at_ms in (at("09:30") - 1, at("09:30")):
+        evidence = root(
+            explained({"score": "lead", "gte": 40}, track("09:00", "Booked"), scores=[score], at_ms=at_ms)
+        ).evidence
+        shares.append((evidence["value"], evidence["rules"][0]["points"], evidence["rules"][0]["events"]))
+
+    assert shares == [(40, 40, 1), (0, 0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -516,6 +547,21 @@ def test_with_per_each_key_is_told_the_one_seen_last_first_and_others_are_counte
     assert segment.keys == 5
     assert [membership.key for membership in one.memberships] == ["0"]
     assert one.memberships[0].condition.evidence["newest"][0]["properties"] == {"cart": 0}
+    for membership, clock in zip(
+        (*segment.memberships, *one.memberships), ("10:04", "10:03", "10:02", "10:00"), strict=True
+    ):
+        assert membership.change == membership.condition.change == Change(at(clock), False)
+
+
+def test_a_hold_of_a_key_is_its_own() -> None:
+    """Two carts wait, each since its own event."""
+    events = [track("09:00", "Cart", cart=1), track("09:02", "Cart", cart=2)]
+    (segment,) = explained({"event": "Cart"}, *events, per="cart", hold={"enter": "5m"}, at_ms=at("09:03")).segments
+
+    assert [membership.hold["takes_effect"] for membership in segment.memberships if membership.hold] == [
+        f"{DAY}09:07:00.000Z",
+        f"{DAY}09:05:00.000Z",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -680,8 +726,12 @@ def test_no_line_of_a_tree_is_wider_than_the_terminal() -> None:
 
 def test_nothing_from_outside_steers_the_terminal() -> None:
     """Names and values come from events."""
-    found = explained({"trait": "t", "eq": "\x1b[2J"}, traits("09:00", t="\x1b[2J"), track("09:01", "\x1b[31mA"))
+    red = "\x1b[31mA"
+    when = {"any": [{"trait": "t", "eq": red}, {"event": red, "where": {red: {"exists": True}}}, {"event": "A"}]}
+    events = [traits("09:00", contact=red, t=red), {**track("09:01", red, contact=red, **{red: red}), "messageId": red}]
+    found = explained(when, *events, {"type": red, "userId": red}, contact=red)
 
+    assert "[31mA" in text_of(found)
     assert all(character.isprintable() or character == "\n" for character in text_of(found))
 
 
