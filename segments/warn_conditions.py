@@ -31,6 +31,7 @@ from segments.conditions import (
 )
 from segments.predicates import number_tests
 from segments.report import Report
+from segments.values import decimal
 from segments.verdicts import Verdict, contradictory, contradictory_path, of_counts, of_numbers, of_where
 
 _NUMBERS = ("count", "sum", "avg", "min", "max", "distinct")
@@ -137,7 +138,8 @@ class ConditionWarner:
         parts = [(negated, number_tests(tests)) for negated, tests in asked]
 
         def passes(value: Any) -> bool:
-            return all(holds(value) is not negated for negated, holds in parts)
+            exact = decimal(value)  # measures are exact: a double of 0.3 would be another number
+            return all(holds(exact) is not negated for negated, holds in parts)
 
         tests = [test for _, tests in asked for test in tests]
         return of_counts(passes, tests, low) if kind in ("count", "distinct") else of_numbers(passes, tests)
@@ -209,7 +211,7 @@ class ConditionWarner:
         low, high = _ends(self.scores[id])
         parts = [(negated, number_tests((test,))) for negated, test in tests]
         return of_numbers(
-            lambda value: all(holds(value) is not negated for negated, holds in parts),
+            lambda value: all(holds(decimal(value)) is not negated for negated, holds in parts),
             [test for _, test in tests],
             low,
             high,

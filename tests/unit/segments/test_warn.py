@@ -381,3 +381,13 @@ def test_a_file_of_slips_is_warned_of_in_a_thousand_lines() -> None:
 
     lines = warnings(load_data({"segments": segments}))
     assert len(lines) == 1001 and lines[-1].startswith("definitions: expected fewer than 1000 errors")
+
+
+def test_a_sum_may_be_three_tenths() -> None:
+    """Measures are exact decimals: the double nearest to 0.3 is another number, and no sum of prices."""
+    whens = [{"event": "A", kind: {"of": "t", "eq": 0.3}} for kind in ("sum", "avg", "min", "max")]
+    segments = [{"id": f"s{n}", "when": when} for n, when in enumerate(whens)]
+    scores = [{"id": "sc", "rules": [{"event": "A", "points": 0.1}]}]
+    segments.append({"id": "scored", "when": {"score": "sc", "between": [0.3, 0.3]}})
+
+    assert [] == warnings(load_data({"scores": scores, "segments": segments}))
