@@ -23,7 +23,7 @@ from segments.explain_lines import Story
 from segments.explain_nodes import Change, Evidence, Explanation, Membership, Node, SegmentExplained, UnknownName
 from segments.explain_scene import Scene
 from segments.explain_tree import Place, explain_place, places, unit_of, watched_answer
-from segments.explain_words import close_to
+from segments.explain_words import close_to, iso
 from segments.limits import Limits
 from segments.nodes import KeyedNode, SegmentNode
 from segments.state import ContactState, Keyed
@@ -188,4 +188,4 @@ def _hold(state: ContactState, segment: Segment, node: SegmentNode, key: str | N
     born_ms = unit.born_ms if isinstance(unit, Keyed) else state.born_ms
     _, since_ms = age_of(unit, node.hold_key, born_ms)
     effect_ms = since_ms + (segment.enter_ms if answer else segment.leave_ms)
-    return {"answer": answer, "since": format_instant(since_ms), "takes_effect": format_instant(effect_ms)}
+    return {"answer": answer, "since": format_instant(since_ms), "takes_effect": iso(effect_ms)}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from schemas.instants import INSTANT_MS_MAX
 from segments.evaluate import Program
 from segments.explain_nodes import Change
 from segments.state import ContactState
@@ -15,7 +16,7 @@ Watched = Callable[[ContactState], bool]
 
 
 class Ahead(NamedTuple):
-    """The first change of each answer that was watched; `until_ms`: how far it was looked, None where nothing is due."""
+    """The first change of each answer that was watched; `until_ms`: how far it was looked, None to the end of the year 9999."""
 
     changes: list[Change | None]
     until_ms: int | None
@@ -29,7 +30,7 @@ def look_ahead(program: Program, state: ContactState, watched: Sequence[Watched]
     left = list(range(len(watched)))
     for _ in range(instants_max or min(INSTANTS_MAX, max(LOOKUPS_MAX // (len(watched) + 1), 1))):
         due_ms = copy.due_ms
-        if due_ms is None or not left:
+        if due_ms is None or due_ms > INSTANT_MS_MAX or not left:
             return Ahead(changes, None)
         program.advance(copy, due_ms)
         for at in left:

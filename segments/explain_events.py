@@ -9,6 +9,7 @@ match and lie outside of the range, `failed` where events had the name and faile
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from schemas.instants import format_instant
@@ -140,8 +141,12 @@ def _unscaled(total: Total) -> Decimal:
     return Decimal(total) / (_SCALE if type(total) is int else 1)
 
 
-def _plain(exact: Decimal) -> Number:
-    return int(exact) if exact == exact.to_integral_value() and abs(exact) < 10**15 else float(exact)
+def _plain(exact: Decimal) -> Number | str:
+    """As a number where a double holds it, else as text."""
+    if exact == exact.to_integral_value() and abs(exact) < 10**15:
+        return int(exact)
+    nearest = float(exact)
+    return nearest if isfinite(nearest) else str(exact)
 
 
 def _time(scene: Scene, measure: Measure, events: Sequence[Past]) -> Measured:

@@ -8,7 +8,8 @@ heard; of a sample `fraction`, in percent; of a segment `since` and `seq`; of a 
 
 import hashlib
 from collections.abc import Callable, Mapping
-from math import fsum
+from fractions import Fraction
+from sys import float_info
 from typing import Any
 
 from schemas.instants import format_instant
@@ -37,7 +38,7 @@ from segments.explain_nodes import Evidence
 from segments.explain_scene import Found, Scene, zone_notes
 from segments.explain_sequences import explain_sequence
 from segments.explain_values import array_note, unsuitable
-from segments.explain_words import close_to, flow
+from segments.explain_words import close_to, flow, iso
 from segments.rules import TraitPoints
 from segments.values import decimal, eq_key, instant
 
@@ -58,8 +59,8 @@ def _trait(scene: Scene, condition: TraitIs) -> Explained:
     evidence = _trait_evidence(scene, path)
     value = evidence["value"]
     at_ms = instant(value, zone_of(test.tz, scene.state)) if test.operator in DATE_OPERATORS else None
-    if at_ms is not None and abs(at_ms) < 10**14:
-        evidence["instant"] = format_instant(at_ms)
+    if at_ms is not None:
+        evidence["instant"] = iso(at_ms)
     if test.operator == "unchanged_for" and value is not None:
         evidence["unchanged_since"] = _instant_or_none(_unchanged_since_ms(scene, path))
     if isinstance(test.argument, TraitRef):
@@ -129,7 +130,7 @@ def _score(scene: Scene, condition: ScoreIs) -> Explained:
             holds = _trait_rule_holds(scene, traits[str(number)], kept)
             notes += _trait(scene, rule.condition)[1]
             rules.append({"says": says, "points": float(rule.points) if holds else 0.0, "holds": holds})
-    value = float(leaf.value(kept, scene.state, scene.now_ms))
+    value = leaf.value(kept, scene.state, scene.now_ms)
     return {"value": _rounded(value), "rules": rules}, list(dict.fromkeys(notes))
 
 
@@ -148,12 +149,17 @@ def _points(scene: Scene, score: Score, rule: EventRule, found: Found) -> tuple[
         ages_ms = [age_ms for age_ms in ages_ms if age_ms < expires_ms]
     elif not rule.lasting and half_life_ms is not None:
         ages_ms = [age_ms for age_ms in ages_ms if age_ms < HALF_LIVES * half_life_ms]
-        return _rounded(fsum(full * 2.0 ** (-age_ms / half_life_ms) for age_ms in ages_ms)), len(ages_ms)
-    return _rounded(float(decimal(rule.points) * len(ages_ms))), len(ages_ms)
+        points = sum(Fraction(full * 2.0 ** (-age_ms / half_life_ms)) for age_ms in ages_ms)
+        return _rounded(points), len(ages_ms)
+    return _rounded(Fraction(decimal(rule.points)) * len(ages_ms)), len(ages_ms)
 
 
-def _rounded(points: float) -> float:
-    return float(f"{points:.9g}")
+def _rounded(points: Fraction | int) -> float:
+    """To nine digits, as good as a score is; the largest double where none holds it."""
+    try:
+        return float(f"{float(points):.9g}")
+    except OverflowError:
+        return float_info.max if points > 0 else -float_info.max
 
 
 # ---- the others -----------------------------------------------------------------------------------------------------
@@ -181,7 +187,7 @@ def _said(entry: list[Any] | None) -> Evidence | None:
 
 def _sample(scene: Scene, condition: Sample) -> Explained:
     digest = hashlib.sha256(f"{condition.salt}:{scene.state.contact}".encode()).digest()
-    return {"fraction": _rounded(100 * int.from_bytes(digest[:8], "big") / 2**64)}, []
+    return {"fraction": _rounded(Fraction(100 * int.from_bytes(digest[:8], "big"), 2**64))}, []
 
 
 def _segment(scene: Scene, condition: InSegment) -> Explained:

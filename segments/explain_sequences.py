@@ -15,6 +15,7 @@ from segments.chains import FOREVER_MS, Chains
 from segments.conditions import SequenceIs
 from segments.explain_nodes import Evidence
 from segments.explain_scene import Found, Scene, asked_paths, event_shown, seen_of
+from segments.explain_words import instant_words, iso
 from segments.predicates import finder
 from segments.simulate import Past
 from segments.values import eq_key
@@ -181,12 +182,12 @@ def _shown(condition: SequenceIs, chain: Chain | None, scene: Scene, found: Sequ
 def _outcome(condition: SequenceIs, group: Group, chain: Chain, now_ms: int) -> Evidence:
     completes_ms = _completes_ms(group, chain)
     if completes_ms is not None:
-        outcome: Evidence = {"completes": format_instant(completes_ms), "completed": completes_ms <= now_ms}
+        outcome: Evidence = {"completes": iso(completes_ms), "completed": completes_ms <= now_ms}
         until_ms = _counts_until_ms(condition, completes_ms, chain.start_ms)
         if until_ms <= now_ms or until_ms <= completes_ms:
-            outcome["because"] = f"it left its window at {format_instant(until_ms)}"
+            outcome["because"] = f"it left its window at {instant_words(until_ms)}"
         elif until_ms < FOREVER_MS:
-            outcome["counts_until"] = format_instant(until_ms)
+            outcome["counts_until"] = iso(until_ms)
         return outcome
     return {"because": _in_the_way(condition, group, chain, now_ms)}
 
@@ -204,8 +205,8 @@ def _in_the_way(condition: SequenceIs, group: Group, chain: Chain, now_ms: int) 
     if within_ms is None or limit_ms < chain.end_ms + within_ms:
         return f"what must stay absent came {_forbidden(group, chain, gap.absents)}, before step {step}"
     if limit_ms > now_ms:
-        return f"step {step} may still come, until {format_instant(limit_ms)}"
-    return f"step {step} did not come within {format_duration(within_ms)}, by {format_instant(limit_ms)}"
+        return f"step {step} may still come, until {instant_words(limit_ms)}"
+    return f"step {step} did not come within {format_duration(within_ms)}, by {instant_words(limit_ms)}"
 
 
 def _forbidden(group: Group, chain: Chain, absents: Sequence[tuple[int, int | None]]) -> str:

@@ -201,8 +201,8 @@ def _measured(measured: Any) -> str:
 
 def _event(one: Evidence) -> str:
     properties = "".join(f", {path} {value_words(value)}" for path, value in one["properties"].items())
-    id = "" if one["messageId"] is None else f" ({_clean(str(one['messageId']))})"
-    return f"{_time(one['at'])} {one['event']}{id}{properties}"
+    id = "" if one["messageId"] is None else f" ({_cut(one['messageId'], _SHORT_MAX)})"
+    return f"{_time(one['at'])} {_cut(one['event'], _SHORT_MAX)}{id}{properties}"
 
 
 def _steps(evidence: Evidence) -> Iterator[str]:
@@ -278,8 +278,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _time(text: str) -> str:
-    """An instant without the milliseconds that it hasn't."""
+def _time(text: str | None) -> str:
+    """An instant without the milliseconds that it hasn't; None for one that no calendar has."""
+    if text is None:
+        return "no instant up to the year 9999"
     return text.replace(".000Z", "Z")
 
 

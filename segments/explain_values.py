@@ -12,7 +12,7 @@ from segments.canonical import NEGATIONS
 from segments.conditions import Local, Span, Test, TraitRef, Where
 from segments.contact import Contact, find_trait, trait_ways, zone_of
 from segments.dates import DATE_OPERATORS, ORDER, ROLLING
-from segments.explain_words import value_words
+from segments.explain_words import instant_words, value_words
 from segments.predicates import finder, where_predicate
 from segments.values import instant, number, splits
 
@@ -43,7 +43,7 @@ def _argument(test: Test) -> str:
     if operator in _DURATIONS:
         return format_duration(argument)
     if operator in ORDER:
-        return format_instant(argument)
+        return instant_words(argument)
     if operator == "on_day":
         return ", ".join(format_instant(day * DAY_MS)[:10] for day in argument)
     if operator == "age":

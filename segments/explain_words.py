@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, format_instant
 from segments.conditions import All, Any_, Condition, Held, Not
 from segments.report import shown
 from segments.values import plain
@@ -27,6 +28,16 @@ def close_to(word: str, known: Iterable[str], most: int = 3) -> str:
     # finding them takes time that grows with the square of the length
     close = difflib.get_close_matches(word, list(known), n=most) if len(word) <= _CLOSE_MAX else []
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def iso(at_ms: int) -> str | None:
+    """An instant as data for JSON; None after the year 9999 or before the year 1, which a duration may lead to."""
+    return format_instant(at_ms) if INSTANT_MS_MIN <= at_ms <= INSTANT_MS_MAX else None
+
+
+def instant_words(at_ms: int) -> str:
+    """An instant in a sentence."""
+    return iso(at_ms) or ("after the year 9999" if at_ms > 0 else "before the year 1")
 
 
 def value_words(value: Any, most: int = VALUE_CHARACTERS_MAX) -> str:

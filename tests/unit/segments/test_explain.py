@@ -693,6 +693,69 @@ def test_an_iterator_of_lines_does_as_well_as_a_list() -> None:
     assert explain(definitions, lines(), "c").segments[0].memberships[0].member is True
 
 
+NASTY = [
+    0,
+    -0.0,
+    1e308,
+    -1e308,
+    1e-300,
+    2**53 + 1,
+    True,
+    "",
+    "ten",
+    "1e308",
+    "9999-12-31",
+    "0001-01-01",
+    [],
+    [[]],
+    {},
+    "x" * 500,
+]
+ASKED = [
+    {"eq": 1},
+    {"gt": 1},
+    {"has": 1},
+    {"contains": "x"},
+    {"within_last": "36525d"},
+    {"within_next": "36525d"},
+    {"before": "0001-01-01"},
+    {"calendar": {"next_years": 100}},
+    {"anniversary": "tomorrow"},
+    {"age": {"lt": 0}},
+    {"any_item": {"a": 1}},
+    {"in": {"trait": "t"}},
+]
+
+
+@pytest.mark.parametrize("value", NASTY, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("clock", [-62_135_596_800_000, 0, 253_402_300_799_999], ids=["first", "1970", "last"])
+def test_nothing_that_comes_from_outside_breaks_an_explanation(value: Any, clock: int) -> None:
+    """At the ends of the calendar, with numbers at the ends of what a double holds."""
+    measures = [{kind: {"of": "v", "gt": 0}} for kind in ("sum", "avg", "min", "max", "distinct")]
+    measures += [{"latest": {"v": one}} for one in ASKED[:-1]]
+    when = [{"trait": "t", **one} for one in ASKED] + [{"trait": "t", "unchanged_for": "36525d"}]
+    when += [{"event": "A", "by": "v", **one} for one in measures] + [
+        {"event": "A", "where": {"v": one}} for one in ASKED
+    ]
+    when += [{"sequence": CART, "by": "v", "completed": {"within": "36525d"}}, {"score": "p", "gte": 5}]
+    when += [
+        {"held": {"event": "A"}, "for": "36525d"},
+        {"event": "A", "local_time": ["01:00", "02:00"], "tz": "contact"},
+    ]
+    rules = [{"event": "A", "points": 1e308}, {"event": "A", "points": 1e308, "lasting": True}]
+    events: list[dict[str, Any]] = [{"type": "identify", "traits": {"t": value, "timezone": value}}]
+    events += [{"type": "track", "event": name, "properties": {"v": value}} for name in ("A", "A", "Cart", "Checkout")]
+    found = explained(
+        {"any": when},
+        *({**event, "userId": "c", "timestamp": clock} for event in events),
+        scores=[{"id": "p", "half_life": "1h", "rules": rules}],
+        hold={"enter": "36525d"},
+    )
+
+    assert text_of(found)
+    assert json.loads(json.dumps(found.json(), allow_nan=False))["contact"] == "c"
+
+
 # ---- text -----------------------------------------------------------------------------------------------------------
 
 
