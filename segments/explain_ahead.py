@@ -37,4 +37,5 @@ def look_ahead(program: Program, state: ContactState, watched: Sequence[Watched]
             if watched[at](copy) is not before[at]:
                 changes[at] = Change(due_ms, not before[at])
         left = [at for at in left if changes[at] is None]
-    return Ahead(changes, copy.clock_ms if copy.due_ms is not None and left else None)
+    more = left and copy.due_ms is not None and copy.due_ms <= INSTANT_MS_MAX
+    return Ahead(changes, copy.clock_ms if more else None)
