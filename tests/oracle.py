@@ -16,8 +16,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tests.oracle_conditions import conditions_in, holds, keys_asked, name_of, trait_holds
-from tests.oracle_contact import WHEN, Contact, Here, Membership
+from tests.oracle_conditions import conditions_in, holds, keys_asked, name_of, names_asked, trait_holds
+from tests.oracle_contact import WHEN, Answers, Contact, Here, Membership
 from tests.oracle_definitions import Plan, Unsupported, plan
 from tests.oracle_input import Definitions, Event, Rejected, load, parse
 from tests.oracle_instants import crossing, moments
@@ -112,13 +112,15 @@ class Run:
     def promised(self, contact: Contact) -> Iterator[int]:
         """When a `hold` or a `held` is over, if the answers stay as they are."""
         for (name, _), membership in contact.memberships.items():
-            if name not in self.plan.segments or WHEN not in membership.answers:
+            if name not in self.plan.segments:
                 continue
             segment = self.plan.segments[name]
-            answer, since = membership.answers[WHEN]
-            yield since + hold_ms(segment, answer)
+            if WHEN in membership.answers:
+                answer, since = membership.answers[WHEN]
+                yield since + hold_ms(segment, answer)
             for held in held_in(segment):
-                yield membership.answers[name_of(held)][1] + duration(held["for"])
+                if name_of(held) in membership.answers:
+                    yield membership.answers[name_of(held)][1] + duration(held["for"])
 
     def crossing(self, contact: Contact, after: int, before: int) -> int | None:
         here = Here(contact, after, self.plan.scores, "", {})
@@ -129,11 +131,11 @@ class Run:
 
     def answer(self, contact: Contact, cause: str, absorbed: Contact | None = None) -> None:
         """Takes every segment's answers at the contact's clock, and emits what has changed."""
+        both = [contact] if absorbed is None else [contact, absorbed]
         for segment in self.plan.segments.values():
+            self.ask_contact(contact, segment, [one.membership(segment["id"]) for one in both])
             for key in keys_asked(segment, contact):
-                earlier = [contact.membership(segment["id"], key)]
-                if absorbed is not None:
-                    earlier.append(absorbed.membership(segment["id"], key))
+                earlier = [one.membership(segment["id"], key) for one in both]
                 answer, since = self.ask(contact, segment, key, earlier)
                 assert contact.clock is not None
                 if contact.clock >= since + hold_ms(segment, answer):
@@ -143,17 +145,36 @@ class Run:
         self, contact: Contact, segment: dict[str, Any], key: str | None, earlier: list[Membership]
     ) -> tuple[bool, int]:
         """The segment's answer, and since when it is given without a break: by any of those whose last answer it was."""
+        asked = [(name_of(held), held["held"]) for held in held_in(segment) if key is None or names_asked(held)]
+        if key is not None:
+            earlier[0].answers |= contact.membership(segment["id"]).answers
+        return self.measure(contact, segment, key, earlier, [*asked, (WHEN, segment["when"])])[WHEN]
+
+    def ask_contact(self, contact: Contact, segment: dict[str, Any], earlier: list[Membership]) -> None:
+        """In a segment with `per`: what it holds of the contact is as old as that, whatever keys there are."""
+        if "per" in segment:
+            asked = [(name_of(held), held["held"]) for held in held_in(segment) if not names_asked(held)]
+            self.measure(contact, segment, None, earlier, asked)
+
+    def measure(
+        self,
+        contact: Contact,
+        segment: dict[str, Any],
+        key: str | None,
+        earlier: list[Membership],
+        asked: list[tuple[str, dict[str, Any]]],
+    ) -> Answers:
+        """The answers to what is asked, by name, each with the instant since which it is given."""
         now = contact.clock
         assert now is not None
         mine = earlier[0].answers
         before = [dict(membership.answers) for membership in earlier]
         here = Here(contact, now, self.plan.scores, segment["id"], mine, segment.get("per"), key).inside(segment)
-        asked = [(name_of(held), held["held"]) for held in held_in(segment)] + [(WHEN, segment["when"])]
         for name, condition in asked:
             answer = holds(condition, here)
             given = [answers[name] for answers in before if name in answers]
             mine[name] = answer, min((since for other, since in given if other == answer), default=now)
-        return mine[WHEN]
+        return mine
 
     def settle(self, contact: Contact, segment: str, key: str | None, answer: bool, cause: str) -> None:
         """Makes the membership what the answer is."""
@@ -199,7 +220,7 @@ class Run:
 
     def change_over(self, contact: Contact, old: Plan) -> None:
         """Ends the memberships of removed segments and of keys no longer asked for, and takes all other answers."""
-        asked = {(name, key) for name, one in self.plan.segments.items() for key in keys_asked(one, contact)}
+        asked = {(name, key) for name, one in self.plan.segments.items() for key in (None, *keys_asked(one, contact))}
         for (name, key), membership in contact.memberships.items():
             if (name, key) not in asked:
                 membership.answers = {}
@@ -208,6 +229,9 @@ class Run:
         for name, segment in self.plan.segments.items():
             anew = name not in old.segments or self.plan.asks_anew(old, name)
             cause = "edit" if name in old.segments else "backfill"
+            if anew:
+                contact.membership(name).answers = {}
+            self.ask_contact(contact, segment, [contact.membership(name)])
             for key in keys_asked(segment, contact):
                 self.take_up(contact, segment, key, cause, anew)
 

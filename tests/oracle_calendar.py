@@ -7,12 +7,16 @@ second one's.
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, available_timezones, reset_tzpath
 
 EPOCH = datetime.combine(date(1970, 1, 1), time())
 MS = timedelta(milliseconds=1)
 WEEKDAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Period = tuple[date, date]
+
+# the tzdata package alone: what a machine has of its own differs by its age
+reset_tzpath(to=())
+ZoneInfo.clear_cache()
 
 
 def zone_named(name: Any) -> tzinfo | None:
@@ -24,7 +28,7 @@ def zone_named(name: Any) -> tzinfo | None:
 
 @cache
 def zone_names() -> set[str]:
-    return available_timezones() - {"localtime"}
+    return available_timezones()
 
 
 def local(ms: int, zone: tzinfo) -> datetime:

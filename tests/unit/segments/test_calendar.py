@@ -27,6 +27,7 @@ from segments.calendar import (
     zone_names,
 )
 from segments.conditions import Span
+from tests import oracle_calendar
 
 EPOCH = datetime.datetime.fromisoformat("1970-01-01")
 MS = datetime.timedelta(milliseconds=1)
@@ -346,3 +347,9 @@ def test_after_the_last_period_there_is_no_next() -> None:
     """No record can say an instant after 9999."""
     assert UTC_ZONE.next_span_ms(Span("day", 0, 0), INSTANT_MS_MAX) is None
     assert INSTANT_MS_MAX + 1 - DAY_MS == UTC_ZONE.next_span_ms(Span("day", 0, 0), INSTANT_MS_MAX - DAY_MS)
+
+
+def test_the_oracle_reads_the_same_zones_on_every_machine() -> None:
+    """With the rules of the machine, which are as old as its last update, it would find differences that are none."""
+    assert zone_names() == oracle_calendar.zone_names()
+    assert zoneinfo.TZPATH == ()
