@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 from stage import DEPLOY, Stage, StageError, tidegate
 from stage import TIDEGATE as COMMAND
-from watch import Seen, Watch
+from watch import Seen, Watch, pair_of
 
 from streams.settings import load_settings
 
@@ -165,7 +165,7 @@ class Journey:
         pairs: Pairs = collections.defaultdict(list)
         for line in out.read_bytes().splitlines():
             t = orjson.loads(line)
-            pairs[t["segment"], t["contact"]].append((t["seq"], t["transition"], t["at"], t["cause"]))
+            pairs[pair_of(t)].append((t["seq"], t["transition"], t["at"], t["cause"]))
         return pairs
 
     def _compare(self, expected: Pairs, watch: Watch) -> None:

@@ -13,6 +13,7 @@ import orjson
 from streams.settings import Settings
 from streams.tail import committed
 
+# segment, with the value of its `per` where it has one, and contact
 Pair = tuple[str, str]
 Seen = tuple[int, str, str, str]
 
@@ -80,8 +81,14 @@ class Watch:
     def _take(self, transition: dict[str, Any], now_s: float) -> None:
         segment, contact, seq = transition["segment"], transition["contact"], transition["seq"]
         seen = (seq, transition["transition"], transition["at"], transition["cause"])
-        self.by_pair[segment, contact].append(seen)
+        self.by_pair[pair_of(transition)].append(seen)
         (self.entered if seq & 1 else self.left)[segment] += 1
         self.latest.append(transition)
         self.readable_s[segment, contact, seq] = now_s
         self.count += 1
+
+
+def pair_of(transition: dict[str, Any]) -> Pair:
+    """Which membership a transition is of."""
+    key = transition.get("key")
+    return transition["segment"] if key is None else f"{transition['segment']} {key}", transition["contact"]

@@ -238,7 +238,7 @@ def expected(definitions: Definitions, lines: Iterable[bytes]) -> Told:
     for each in simulate(definitions, lines):
         assert isinstance(each, Transition), each
         shown = each.simulated()
-        told[each.contact].append(tuple(shown[field] for field in FIELDS))
+        told[each.contact].append(_row(shown))
     return {contact: _settled(rows) for contact, rows in told.items()}
 
 
@@ -249,8 +249,18 @@ def transitions(settings: Settings) -> Told:
         fields = record.json()
         assert record.key == fields["contact"].encode()
         assert record.partition == partition_of(record.key, settings.partitions)
-        told[fields["contact"]].append(tuple(fields[field] for field in FIELDS))
+        told[fields["contact"]].append(_row(fields))
     return {contact: _settled(rows) for contact, rows in told.items()}
+
+
+def _row(fields: dict[str, Any]) -> tuple[Any, ...]:
+    """What is compared; a segment with `per` is named together with the value."""
+    segment, *others = (fields[field] for field in FIELDS)
+    return (_named(segment, fields.get("key")), *others)
+
+
+def _named(segment: str, key: str | None) -> str:
+    return segment if key is None else f"{segment} {key}"
 
 
 def _settled(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -271,7 +281,8 @@ def members(settings: Settings) -> set[tuple[str, str, int]]:
     for record in committed(settings, "memberships"):
         assert record.key is not None
         last[record.key] = record.json()
-    return {(each["contact"], each["segment"], each["seq"]) for each in last.values() if each["member"]}
+    named = ((each["contact"], _named(each["segment"], each.get("key")), each) for each in last.values())
+    return {(contact, segment, each["seq"]) for contact, segment, each in named if each["member"]}
 
 
 def members_of(told: Told) -> set[tuple[str, str, int]]:
