@@ -3,7 +3,7 @@
 Evidence: of a trait `value`, `written_at`, with a date operator `instant`, with `unchanged_for` `unchanged_since`, and with a
 trait on the right side `against`; of `known` `since`; of `subscribed` and `listed` `said` (`at`, `on`), null where nothing was
 heard; of a sample `fraction`, in percent; of a segment `since` and `seq`; of a score `value` and `rules`, each with `says`,
-`points` (its share as of now) and `events` or `holds`.
+`points` (its share as of now) and `holds`, or `events` and `failed`.
 """
 
 import hashlib
@@ -124,7 +124,7 @@ def _score(scene: Scene, condition: ScoreIs) -> Explained:
         if isinstance(rule, EventRule):
             found = Found(scene, rule.matching)
             points, count = _points(scene, score, rule, found)
-            rules.append({"says": says, "points": points, "events": count})
+            rules.append({"says": says, "points": points, "events": count, "failed": found.failed()})
             notes += found.notes()
         else:
             holds = _trait_rule_holds(scene, traits[str(number)], kept)

@@ -1,7 +1,7 @@
 """What is behind the answer of a sequence: the match that makes it true, or how far the best one has got.
 
-Evidence: `steps`, one for each step of the definition: `{"step", "absent", "events", "at", "messageId", "event",
-"properties"}`, `at` null where the match has not got so far; `reached`, how many event steps it has; `completes`, the
+Evidence: `steps`, one for each step of the definition: `{"step", "absent", "events", "failed", "at", "messageId",
+"event", "properties"}`, `at` null where the match has not got so far; `reached`, how many event steps it has; `completes`, the
 instant of completion, or null; `completed`, whether that has come; `because`, what is in the way; with `by`, the `value`
 that the match is of, and `values`, how many values there are.
 """
@@ -88,8 +88,8 @@ class Group:
 def explain_sequence(scene: Scene, condition: SequenceIs) -> tuple[Evidence, list[str]]:
     """Evidence and notes of a sequence."""
     found = [Found(scene, step.matching) for step in condition.steps]
-    notes = [note for one in found for note in one.notes()]
     groups = _groups(scene, condition, found)
+    notes = [note for one in found for note in one.notes()] + _key_notes(condition, found, groups)
     best: tuple[tuple[Any, ...], Any, Group, Chain] | None = None
     for value, entries in groups:
         group = Group(condition, entries, scene.now_ms)
@@ -130,6 +130,15 @@ def _groups(
             key = "" if find is None else eq_key(value)
             groups.setdefault(key, (value, []))[1].append((one, steps))
     return list(groups.values())
+
+
+def _key_notes(
+    condition: SequenceIs, found: Sequence[Found], groups: Sequence[tuple[Any, list[tuple[Past, list[int]]]]]
+) -> list[str]:
+    """A note of events that lack the property of `by`."""
+    matching = len({one.order for each in found for one in each.events})
+    lacking = matching - sum(len(entries) for _, entries in groups)
+    return [f"{lacking} of {matching} events have no {condition.by!r}, and don't count for `by`"] if lacking else []
 
 
 def _completes_ms(group: Group, chain: Chain) -> int | None:
@@ -175,7 +184,13 @@ def _shown(condition: SequenceIs, chain: Chain | None, scene: Scene, found: Sequ
             if place < len(events):
                 of = event_shown(events[place], paths)
             place += 1
-        steps.append({"step": number, "absent": step.absent, "events": len(found[number].events), **of})
+        each = {
+            "step": number,
+            "absent": step.absent,
+            "events": len(found[number].events),
+            "failed": found[number].failed(),
+        }
+        steps.append(each | of)
     return {"steps": steps, "reached": len(events), "completes": None, "completed": False}
 
 

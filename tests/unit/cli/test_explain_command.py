@@ -51,6 +51,18 @@ def test_a_person_reads_first_what_it_comes_to(files: Path, capsys: pytest.Captu
     assert "\x1b" not in "".join(lines)
 
 
+def test_on_a_terminal_answers_have_a_colour(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Green for yes, red for no."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert cli.run(["explain", "s.yaml", "e.jsonl", "--contact", "c-2"]) == 0
+    out = capsys.readouterr().out
+
+    assert "\x1b[32m\x1b[1myes\x1b[0m  {everyone: true}" in out
+    assert "\x1b[31mno \x1b[0m  {event: Order Completed" in out
+
+
 def test_json_says_the_same(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One object on one line."""
     found = explained(capsys, "--contact", "c-1")

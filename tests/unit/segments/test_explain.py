@@ -412,6 +412,21 @@ def test_steps_of_one_instant_do_not_follow_each_other() -> None:
     assert evidence["reached"] == 1
 
 
+def test_events_that_failed_a_step_or_lack_its_key_are_told() -> None:
+    """They are why a sequence never gets on."""
+    steps = [{"event": "Cart"}, {"event": "Checkout", "where": {"n": 1}}]
+    events = [track("09:00", "Cart", id=1), track("09:10", "Checkout", id=1, n=2), track("09:20", "Cart")]
+    found = explained({"sequence": steps, "by": "id"}, *events)
+    node = root(found)
+
+    assert node.evidence["steps"][0]["failed"] is None
+    assert node.evidence["steps"][1]["failed"]["because"] == "n: expected eq 1, got 2"
+    assert node.notes == ("1 of 2 events have no 'id', and don't count for `by`",)
+    assert f"of the name, but not matching: 1, the newest at {DAY}09:10:00Z: n: expected eq 1, got 2" in text_of(
+        found, 200
+    )
+
+
 def test_with_by_the_value_that_has_got_furthest_is_shown() -> None:
     """Of all that there are."""
     events = [track("09:00", "Cart", id=1), track("09:10", "Checkout", id=1), track("09:20", "Cart", id=2)]
@@ -442,6 +457,14 @@ def test_of_a_score_the_shares_of_its_rules_are_shown_as_of_now() -> None:
     assert [rule["points"] for rule in evidence["rules"]] == [4, 0, 1, 2]
     assert [rule.get("events", rule.get("holds")) for rule in evidence["rules"]] == [1, 0, 1, True]
     assert evidence["rules"][0]["says"] == "{event: Opened, points: 8}"
+
+
+def test_events_that_give_no_points_are_told() -> None:
+    """They have the name, and fail what the rule asks."""
+    score = {"id": "lead", "rules": [{"event": "Opened", "where": {"n": 1}, "points": 8}]}
+    evidence = root(explained({"score": "lead", "gte": 7}, track("09:00", "Opened", n=2), scores=[score])).evidence
+
+    assert evidence["rules"][0]["failed"]["because"] == "n: expected eq 1, got 2"
 
 
 def test_points_that_expire_count_up_to_the_last_millisecond() -> None:
