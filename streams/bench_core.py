@@ -1,36 +1,29 @@
-"""`tidegate bench core`: what an event costs the core alone, in this process, with no broker; pure Python and compiled.
+"""What an event costs the core alone, in this process, with no broker; `bench_builds.py` runs it once for each build.
 
 A step is what a worker does for an event: the contact's state is decoded, the event applied, the state encoded. Events are
 parsed before, which is counted apart. What counts is CPU time, the median of several rounds in which all sizes take their
-turn, so that a machine that slows down slows them all. Each build runs in a process of its own.
+turn, so that a machine that slows down slows them all.
 """
 
 import dataclasses
 import gc
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import click
 
 import segments.evaluate
 from schemas.events import Event, parse_event
 from schemas.transitions import Transition
-from segments import Limits, Program, compile_program, header, load_data, simulate
+from segments import Program, compile_program, header, load_data, simulate
 from streams import bench_loads as loads
 from streams.bench_loads import Definition, Load
 from streams.cli.terminal import say
-from streams.errors import StreamsError
 
-PURE = "TIDEGATE_PURE"
 SIZES = (10, 100, 1_000, 10_000)
 ROUNDS = 3
 DUE_CONTACTS = 2_000
@@ -46,81 +39,6 @@ Figures = dict[str, Any]
 def build() -> str:
     """Which build of the core this process runs: `compiled` or `pure`."""
     return "pure" if str(segments.evaluate.__file__).endswith(".py") else "compiled"
-
-
-# ---- the command -------------------------------------------------------------------------------------------------------
-
-
-def run_core(events: int, *, full: bool, as_json: bool) -> None:
-    """Measures each build that there is, and prints. Raises `StreamsError`."""
-    builds = {}
-    for pure in (False, True):
-        figures = _child(events, full, pure)
-        builds[figures.pop("build")] = figures
-        if "compiled" not in builds:
-            say("there is no compiled core of these sources here: pure Python alone (deploy/README.md)")
-            break
-    _check_alike(builds)
-    click.echo(json.dumps(builds, indent=2) if as_json else "\n".join(table(builds)))
-
-
-def _child(events: int, full: bool, pure: bool) -> Figures:
-    """Runs `python -m streams.bench_core` and reads what it measured."""
-    environment = {**os.environ, PURE: "1" if pure else os.environ.get(PURE, "")}
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "figures.json"
-        argv = [sys.executable, "-m", "streams.bench_core", str(file), str(events), "full" if full else ""]
-        status = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
-        if status:
-            raise StreamsError(f"bench core: a measuring process ended with status {status}, what it said stands above")
-        figures: Figures = json.loads(file.read_text())
-    return figures
-
-
-def _check_alike(builds: dict[str, Figures]) -> None:
-    """Figures of builds that answer differently would say nothing; raises `StreamsError`."""
-    answers = {name: [load["transitions"] for load in figures["loads"].values()] for name, figures in builds.items()}
-    if len({json.dumps(answer) for answer in answers.values()}) > 1:
-        raise StreamsError(f"bench core: expected the same transitions of both builds, got {answers}")
-
-
-def table(builds: dict[str, Figures]) -> list[str]:
-    """The figures for people, one build beside the other."""
-    each = [builds[name] for name in LABELS if name in builds]
-    lines = [f"{'':46}" + "".join(f"{LABELS[name]:>22}" for name in LABELS if name in builds)]
-    lines.append(f"{'CPU time of one core':46}" + f"{'a second':>14}{'µs':>8}" * len(each))
-    for load in each[0]["loads"]:
-        lines += _load_rows(load, [figures["loads"][load] for figures in each])
-    lines.append(_row("due instants, each its own step", [figures["due_us"] for figures in each]))
-    lines.append(_row("definitions compiled, 10,000 at once", [figures["compile_us"] for figures in each]))
-    if "simulate" in each[0]:
-        simulated = [figures["simulate"] for figures in each]
-        lines.append(_row("simulate, a million lines, 100 segments", [figures["us"] for figures in simulated]))
-        lines.append(f"{'  memory at most':46}" + "".join(f"{figures['memory_mib']:>18,} MiB" for figures in simulated))
-    state = each[0]["state_bytes"]
-    lines.append(f"a contact's state with {LEAVES} leaves: {state['median']:,} bytes, {state['max']:,} at most")
-    return lines
-
-
-def _load_rows(load: str, builds: list[Figures]) -> list[str]:
-    """What the events of one load cost in each build."""
-    first = builds[0]
-    often = first["transitions"][0] / first["events"]
-    lines = [f"{load}: {first['events']:,} events of {first['contacts']:,} contacts, {often:.2f} transitions an event"]
-    lines += [
-        _row(f"  {size} segments", [figures["sizes"][size]["us"] for figures in builds]) for size in first["sizes"]
-    ]
-    ratios = "".join(f"{figures['ratio']:>20.2f} ×" for figures in builds)
-    lines.append(f"{f'  cost with {SIZES[-1]:,} against {SIZES[0]}':46}{ratios}")
-    lines.append(_row("  lines read, which is not in the above", [figures["parse_us"] for figures in builds]))
-    return lines
-
-
-def _row(label: str, micros: Sequence[float]) -> str:
-    return f"{label:46}" + "".join(f"{1e6 / each:>14,.0f}{each:>8.2f}" for each in micros)
-
-
-# ---- one build ---------------------------------------------------------------------------------------------------------
 
 
 def measure(events: int, *, full: bool) -> Figures:
@@ -147,7 +65,7 @@ def _measure_load(load: Load) -> Figures:
     gc.collect()
     gc.freeze()  # the collector is to look at what steps make, not at a hundred thousand events that wait
     programs = {f"{size:,}": program(loads.grown(load.busy, size)) for size in SIZES}
-    programs[f"{len(load.whole)} other"] = program(load.whole)
+    programs[f"{len(load.whole['segments'])} other"] = compile_program(load_data(load.whole))
     rounds: dict[str, list[Round]] = {size: [] for size in programs}
     for number in range(1, ROUNDS + 1):
         _say(f"{load.name}, {', '.join(programs)} segments, round {number} of {ROUNDS}")
@@ -240,12 +158,14 @@ def _due_us() -> float:
 
 def _state_bytes() -> Figures:
     """What a contact's record takes with as many leaves: three instants in each, as many memberships, five traits."""
-    rolling = [
-        {"id": f"state-{index}", "when": {"event": f"Event {index}", "within": "30d", "count": {"gte": 3}}}
-        for index in range(LEAVES)
-    ]
-    sizes = [len(record) for _, record in _contacts(program(rolling), STATE_CONTACTS, 3)]
+    counting = program(_one_a_name({"count": {"gte": 3}}))
+    sizes = [len(record) for _, record in _contacts(counting, STATE_CONTACTS, 3)]
     return {"median": round(statistics.median(sizes)), "max": max(sizes)}
+
+
+def _one_a_name(measure: Definition) -> list[Definition]:
+    whens = [{"event": f"Event {index}", "within": f"{30 * 24 + index}h", **measure} for index in range(LEAVES)]
+    return [{"id": f"rolling-{index}", "when": when} for index, when in enumerate(whens)]
 
 
 def _contacts(program: Program, count: int, each: int) -> Iterator[tuple[str, bytes]]:
@@ -271,13 +191,18 @@ def _compile_us() -> float:
 
 
 def _simulate() -> Figures:
-    """CPU µs a line of a million through `simulate`, reading included, and the most memory that this process ever had."""
+    """CPU µs a line of a million through `simulate`, reading included, and the most memory that this process ever had.
+
+    As the command runs a file without definitions in it: no event is kept, and nothing collected.
+    """
     definitions = load_data({"segments": loads.rolling_counts(100)})
     lines = _watched(loads.generated_lines(SIMULATED))
     making_s = _making_s()
+    gc.disable()
     began_s = time.process_time()
-    transitions = sum(isinstance(each, Transition) for each in simulate(definitions, lines, limits=Limits()))
+    transitions = sum(isinstance(each, Transition) for each in simulate(definitions, lines, keep_past=False))
     took_s = time.process_time() - began_s - making_s
+    gc.enable()
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"us": took_s / SIMULATED * 1e6, "transitions": transitions, "memory_mib": round(memory_mib)}
 

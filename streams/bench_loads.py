@@ -28,12 +28,12 @@ SEED = 42
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """Events and what is asked of them. `busy`: ten definitions; `whole`: others, all of which are in use."""
+    """Events and what is asked of them. `busy`: ten definitions; `whole`: others as a file has them, all of them in use."""
 
     name: str
     lines: list[bytes]
     busy: list[Definition]
-    whole: list[Definition]
+    whole: dict[str, list[Definition]]
 
 
 def grown(busy: list[Definition], count: int) -> list[Definition]:
@@ -63,7 +63,7 @@ def generated(events: int) -> Load:
         }
         for index in range(10)
     ]
-    return Load("generated", list(generated_lines(events)), busy, rolling_counts(100))
+    return Load("generated", list(generated_lines(events)), busy, {"segments": rolling_counts(100)})
 
 
 def rolling_counts(count: int) -> list[Definition]:
@@ -150,8 +150,8 @@ def journey(events: int) -> Load | None:
     return Load("Complete Journey", made.stdout.splitlines(), busy, _definitions(segments))
 
 
-def _definitions(file: Path) -> list[Definition]:
+def _definitions(file: Path) -> dict[str, list[Definition]]:
     import yaml
 
-    definitions: list[Definition] = yaml.safe_load(file.read_text())["segments"]
+    definitions: dict[str, list[Definition]] = yaml.safe_load(file.read_text())
     return definitions

@@ -34,7 +34,9 @@ def stream(as_json: bool) -> None:
     show_default=True,
     help="How many events of each load.",
 )
-@click.option("--full", is_flag=True, help="`simulate` on a million events, too: some minutes more, and gigabytes of memory.")
+@click.option(
+    "--full", is_flag=True, help="`simulate` on a million events, too: minutes more, and a gigabyte of memory."
+)
 @json_option
 def core(events: int, full: bool, as_json: bool) -> None:
     """Events a second through the core alone with 10 to 10,000 segments, compiled and in pure Python, with no broker.
@@ -47,6 +49,6 @@ def core(events: int, full: bool, as_json: bool) -> None:
     Example:
       tidegate bench core --json | jq .compiled.loads.generated.ratio
     """
-    from streams.bench_core import run_core
+    from streams.bench_builds import run_core
 
     run_core(events, full=full, as_json=as_json)

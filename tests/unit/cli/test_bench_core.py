@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from segments import load_data
-from streams import bench_core
+from streams import bench_builds, bench_core
 from streams.bench_loads import generated, grown, journey
 from streams.errors import StreamsError
 
@@ -33,12 +33,12 @@ def test_every_load_is_measured_under_every_number_of_segments(figures: dict[str
 
 
 def test_the_table_has_a_row_for_each_figure_and_a_column_for_each_build(figures: dict[str, Any]) -> None:
-    lines = bench_core.table({"pure": figures, "compiled": figures})
+    lines = bench_builds.table({"pure": figures, "compiled": figures})
 
     assert ["pure", "Python", "compiled"] == lines[0].split()
     assert 2 == lines[3].count(f"{figures['loads']['generated']['sizes']['10']['us']:.2f}")
     assert f"{figures['state_bytes']['median']:,} bytes" in lines[-1]
-    assert len(bench_core.table({"pure": figures})) == len(lines)
+    assert len(bench_builds.table({"pure": figures})) == len(lines)
 
 
 def test_builds_that_answer_differently_are_not_compared(figures: dict[str, Any]) -> None:
@@ -46,9 +46,9 @@ def test_builds_that_answer_differently_are_not_compared(figures: dict[str, Any]
     other = json.loads(json.dumps(figures))
     other["loads"]["generated"]["transitions"][0] += 1
 
-    bench_core._check_alike({"pure": figures, "compiled": json.loads(json.dumps(figures))})
+    bench_builds._check_alike({"pure": figures, "compiled": json.loads(json.dumps(figures))})
     with pytest.raises(StreamsError, match="the same transitions"):
-        bench_core._check_alike({"pure": figures, "compiled": other})
+        bench_builds._check_alike({"pure": figures, "compiled": other})
 
 
 def test_the_loads_are_the_same_at_each_run_and_their_definitions_are_sound() -> None:
@@ -57,5 +57,5 @@ def test_the_loads_are_the_same_at_each_run_and_their_definitions_are_sound() ->
         assert len(load.lines) == 500
         assert 10 == len(load_data({"segments": load.busy}).segments)
         assert 1_000 == len(load_data({"segments": grown(load.busy, 1_000)}).segments)
-        assert len(load_data({"segments": load.whole}).segments) > 10
+        assert len(load_data(load.whole).segments) > 10
     assert generated(500).lines == generated(500).lines
