@@ -10,7 +10,7 @@ explain_tree.py        conditions and answers
 explain_leaves.py      what is behind an answer; explain_events.py, explain_sequences.py the same of events
 explain_values.py      why a value passes or doesn't, and what can't match
 explain_ahead.py       what time alone will bring
-explain_text.py         all of it for people; explain_sentences.py, what is behind an answer
+explain_text.py        all of it for people; explain_sentences.py, what is behind an answer
 """
 
 from collections.abc import Iterable, Iterator, Sequence
