@@ -133,8 +133,8 @@ def _ask_keyed(state: ContactState, node: KeyedNode, work: Work) -> None:
     moved = False  # whether the membership that the first due instant came from has another now
     for key in list(by_key) if asked is None else asked:
         keyed = by_key.get(key)
-        if keyed is None:
-            continue  # dropped in this very step
+        if keyed is None or not keyed.known:
+            continue  # dropped in this very step, or not seen yet
         born_ms = keyed.born_ms
         for held in node.helds:
             keyed.set_true(held.key, is_held(keyed, held, held.tree(state, keyed), work.now_ms, born_ms))

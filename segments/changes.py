@@ -22,7 +22,7 @@ from segments.conditions import Definitions, ScoreIs, Segment, walk
 from segments.nodes import HeldNode, KeyedNode, SegmentNode
 from segments.program import Index
 from segments.refresh import refresh
-from segments.state import ContactState, Keyed
+from segments.state import UNSEEN_MS, ContactState, Keyed
 from segments.unit import Unit
 
 # a contact's accepted events in order of arrival, each with the time at which it counts
@@ -167,7 +167,7 @@ def _replay(index: Index, state: ContactState, change_: Change, past: Past, work
         if event.name is not None:
             _replay_event(index, state, new, keyed_nodes, event, t_ms, work)
     for node in keyed_nodes:
-        _keep_numbers(state, node, before[node.id], work)
+        _keep_numbers(index, state, node, before[node.id], work)
 
 
 def _replay_event(
@@ -199,7 +199,8 @@ def _replay_event(
         for leaf in leaves:
             if leaf.where is None or leaf.where(seen):
                 _take(keyed, leaf, event, t_ms, state)
-        drop_keys(index, state, node, work, index.limits.values)
+        if len(by_key) > index.limits.values:
+            drop_keys(index, state, node, work, index.limits.values)
 
 
 def _take(unit: Unit, leaf: Any, event: Event, t_ms: int, state: ContactState) -> None:
@@ -208,14 +209,19 @@ def _take(unit: Unit, leaf: Any, event: Event, t_ms: int, state: ContactState) -
         unit.keep(leaf.key, taken[0])
 
 
-def _keep_numbers(state: ContactState, node: KeyedNode, before: dict[str, Keyed], work: Work) -> None:
+def _keep_numbers(index: Index, state: ContactState, node: KeyedNode, before: dict[str, Keyed], work: Work) -> None:
     """Memberships by value go on counting; those of values that the segment no longer knows end."""
-    after = state.keyed.setdefault(node.id, {})
+    after = state.keyed.get(node.id, {})
+    unseen: dict[str, Keyed] = {}
     for key, keyed in before.items():
-        if key in after:
-            after[key].seq, after[key].at_ms = keyed.seq, keyed.at_ms
-        elif keyed.seq & 1:
+        if key not in after and keyed.seq & 1:
             change_keyed(state, node, key, keyed, work)
+        numbered = after.get(key)
+        if numbered is None:
+            numbered = unseen[key] = Keyed(UNSEEN_MS)
+        numbered.seq, numbered.at_ms = keyed.seq, keyed.at_ms
+    state.keyed[node.id] = unseen | after
+    drop_keys(index, state, node, work, index.limits.values)
 
 
 # ---- answers --------------------------------------------------------------------------------------------------------
@@ -233,6 +239,8 @@ def _ask(index: Index, state: ContactState, node: SegmentNode, change_: Change |
     answer = node.tree(state, state)
     member = state.members.get(node.id)
     inside = member is not None and member[0] & 1 == 1
+    if not node.holds:
+        state.answers.pop(node.hold_key, None)  # it would be out of date where there is a hold again
     if node.holds and change_ is not None and not change_.is_new(node.id):
         if node.hold_key not in state.answers and member is not None:  # without a hold the membership was the answer
             state.answers[node.hold_key] = member[1] * 2 + inside
@@ -264,6 +272,8 @@ def _ask_keyed(state: ContactState, node: KeyedNode, change_: Change | None, wor
     anew = change_ is not None and change_.is_new(node.id)
     work.cause = "backfill" if change_ is not None and node.id in change_.added else "edit"
     for key, keyed in state.keyed.get(node.id, {}).items():
+        if not keyed.known:
+            continue
         for held in node.helds:
             answer = held.tree(state, keyed)
             if anew:
@@ -272,6 +282,8 @@ def _ask_keyed(state: ContactState, node: KeyedNode, change_: Change | None, wor
                 keyed.set_true(held.key, True)
         answer = node.tree(state, keyed)
         inside = keyed.seq & 1 == 1
+        if not node.holds:
+            keyed.answers.pop(node.hold_key, None)
         if node.holds and anew:
             keyed.answers[node.hold_key] = work.now_ms * 2 + answer
         elif node.holds and node.hold_key not in keyed.answers and keyed.seq:

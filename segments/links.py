@@ -102,6 +102,8 @@ def _ask(index: Index, state: ContactState, node: SegmentNode, ages: dict[int, t
 
 def _ask_keyed(state: ContactState, node: KeyedNode, ages: dict[str, dict[int, tuple[Age, ...]]], work: Work) -> None:
     for key, keyed in state.keyed.get(node.id, {}).items():
+        if not keyed.known:
+            continue
         for held in node.helds:
             answer = held.tree(state, keyed)
             _date(keyed, held.key, answer, ages[key][held.key], work.now_ms)
@@ -151,7 +153,9 @@ def _merge_keyed(
     ages: dict[str, dict[int, tuple[Age, ...]]] = {}
     joined: dict[str, Keyed] = {}
     for key in [*(key for key in theirs if key not in ours), *ours]:
-        both = [keyed for keyed in (ours.get(key), theirs.get(key)) if keyed is not None]
+        both = [keyed for keyed in (ours.get(key), theirs.get(key)) if keyed is not None and keyed.known]
+        if not both and key not in ours:
+            continue
         ages[key] = {name: tuple(age_of(keyed, name, keyed.born_ms) for keyed in both) for name in aged}
         keyed = ours.get(key)
         if keyed is None:

@@ -41,6 +41,10 @@ _KNOWN_SHIFT = 1 << 47  # instants before 1970 are negative
 _KNOWN_MS_MAX = (1 << 47) - 1
 
 
+# when a value was first seen that the definition in force hasn't seen, and of which only the `seq` is kept
+UNSEEN_MS = 2**62
+
+
 class Keyed(Unit):
     """One membership of a segment with `per`, by a value that was first seen at `born_ms`; never entered where `seq` is 0."""
 
@@ -52,6 +56,11 @@ class Keyed(Unit):
         self.seq = 0
         self.at_ms = 0
         self.counted_ms: int | None = None  # `due_ms` as the contact's due instant has it
+
+    @property
+    def known(self) -> bool:
+        """Whether the definition in force has seen an event with the value."""
+        return self.born_ms != UNSEEN_MS
 
 
 class ContactState(Unit):

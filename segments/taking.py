@@ -87,8 +87,9 @@ def _take_keyed(
         return
     by_key = state.keyed.setdefault(node.id, {})
     keyed = by_key.pop(key, None)  # put back at the end: the value seen longest ago comes first
-    if keyed is None:
-        keyed = Keyed(work.now_ms)
+    if keyed is None or not keyed.known:
+        keyed = keyed or Keyed(work.now_ms)
+        keyed.born_ms = work.now_ms
         state.bytes_estimated += _KEY_BYTES + 4 * len(key)
     by_key[key] = keyed
     state.bytes_estimated += _LEAF_BYTES * len(leaves)

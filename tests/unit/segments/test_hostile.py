@@ -133,3 +133,52 @@ def test_a_message_is_known_again_in_any_year(arrival: str) -> None:
 
     assert transitions(defined, event, event) == []
     assert len(transitions(defined, event, event, {**event, "messageId": "n"})) == 1
+
+
+# ---- definitions that change ----------------------------------------------------------------------------------------
+
+
+def at(minutes: int) -> str:
+    return f"2026-01-01T{minutes // 60:02d}:{minutes % 60:02d}:00Z"
+
+
+def redefined(minutes: int, *bodies: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "definitions", "segments": bodies, "receivedAt": at(minutes)}
+
+
+@pytest.mark.parametrize("between", [[], [redefined(11)]], ids=["changed", "removed between"])
+def test_a_value_that_a_changed_definition_has_not_seen_counts_on_where_it_comes_back(
+    between: list[dict[str, Any]],
+) -> None:
+    """For one contact, segment and key `seq` counts 1, 2, 3 until the contact is erased (language page, section 2)."""
+    by_cart = {"id": "s", "per": "cart", "when": {"event": "A", "within": "1h"}}
+    other = {**by_cart, "when": {"any": [{"event": "B", "within": "1h"}, {"not": {"event": "C"}}]}}
+    cart = {"properties": {"cart": "x"}}
+    first, second = {"event": "A", "timestamp": at(0), **cart}, {"event": "B", "timestamp": at(20), **cart}
+
+    found = transitions({"segments": [by_cart]}, first, *between, redefined(12, other), second, redefined(30, by_cart))
+
+    assert [(move, seq) for _, move, seq, _ in found] == [("entered", 1), ("left", 2), ("entered", 3)]
+    assert found[-1][-1] == "2026-01-01T00:20:00.000Z"
+
+
+def test_a_hold_that_was_gone_for_a_while_does_not_remember_answers_from_before() -> None:
+    """Once a contact is linked, an answer is as old as the earliest that was given for it without a break."""
+    plain = {"id": "s", "when": {"event": "A", "within": "2h"}}
+    held = {**plain, "hold": {"enter": "1h"}}
+    found = transitions(
+        {"segments": [held]},
+        {"event": "A", "timestamp": at(0)},
+        {"event": "A", "timestamp": at(60)},
+        redefined(90, plain),
+        {"event": "A", "timestamp": at(360)},  # out at 03:00, in again
+        redefined(370, held),
+        {"event": "Z", "timestamp": at(380), "userId": "v"},
+        {"type": "alias", "timestamp": at(390), "userId": "v", "previousId": "u"},
+        {"event": "Z", "timestamp": at(500), "userId": "v"},
+    )
+
+    assert found[-2:] == [
+        ("s", "entered", 1, "2026-01-01T07:00:00.000Z"),  # an hour after 06:00, not at the link
+        ("s", "left", 2, "2026-01-01T08:00:00.000Z"),
+    ]
