@@ -44,10 +44,24 @@ def stepped(under: Program) -> ContactState:
     return state
 
 
-FIELDS = (
-    "arrived_ms born_ms clock_ms consent contact first_ms known limits_passed lists members program_revision revision"
-    " traits contact_changed due_ms answers"
-).split()
+FIELDS = [
+    "arrived_ms",
+    "born_ms",
+    "clock_ms",
+    "consent",
+    "contact",
+    "first_ms",
+    "known",
+    "limits_passed",
+    "lists",
+    "members",
+    "program_revision",
+    "revision",
+    "traits",
+    "contact_changed",
+    "due_ms",
+    "answers",
+]
 
 
 def fields(state: ContactState) -> dict[str, Any]:
