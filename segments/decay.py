@@ -68,6 +68,13 @@ class Decay:
             self._add_older(older, at_ms, self.weight(unpacked(units)), at_ms)
         del newest[:count]
 
+    def gathered(self, weights: list[tuple[int, float]], older: list[Any]) -> tuple[list[tuple[int, float]], list[Any]]:
+        """The newest `NEWEST_MAX` of many weights, and all others as one with `older`, which stays as it is."""
+        weights, gathered = sorted(weights), list(older)
+        for at_ms, weight in weights[:-NEWEST_MAX]:
+            self._add_older(gathered, at_ms, weight, at_ms)
+        return weights[-NEWEST_MAX:], gathered
+
     def join(self, older: list[Any], other: list[Any]) -> None:
         """Add another sum to what is kept as one."""
         if other:

@@ -14,7 +14,7 @@ from schemas.instants import INSTANT_MS_MAX
 from segments.canonical import holds_of_nothing, score_key, score_test_key
 from segments.conditions import EventRule, Score, ScoreIs, Test
 from segments.contact import EVENTS_KEPT_MAX, Contact, drop_oldest
-from segments.decay import Decay, unpacked
+from segments.decay import NEWEST_MAX, Decay, unpacked
 from segments.leaf import Read, encoded_bytes_max, put, time_of
 from segments.matching import Matcher, joined_names
 from segments.outlook import ENDS_MAX, Outlook
@@ -201,6 +201,9 @@ class ScoreLeaf:
             outlook.older = older or []
         if _OPEN in kept:
             ends.append(self._read_open(kept[_OPEN], contact, outlook))
+            if self.decay is not None and len(outlook.weights) > NEWEST_MAX:
+                # a crossing is searched for in dozens of steps, each of which goes through all weights
+                outlook.weights, outlook.older = self.decay.gathered(outlook.weights, outlook.older)
         outlook.ends = ends[0] if len(ends) == 1 else merged(*ends)
 
     def _read_open(self, entries: list[Any], contact: Contact, outlook: Outlook) -> list[tuple[int, int]]:

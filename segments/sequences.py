@@ -6,6 +6,7 @@ instant at which it may change, so that an event that can't change it (`Chains.m
 """
 
 from collections.abc import Callable
+from heapq import heapify, heappop, heapreplace
 from heapq import merge as merged
 from typing import Any
 
@@ -164,18 +165,21 @@ class SequenceLeaf:
         while len(groups) > self.values_max:
             contact.limits_passed += 1
             kept[_COUNT] -= len(groups.pop(next(iter(groups)))[_ENTRIES])
-        while kept[_COUNT] > self.events_max:
-            contact.limits_passed += 1
-            oldest = min(groups, key=lambda value: groups[value][_ENTRIES][0][0])
-            group = groups[oldest]
-            del group[_ENTRIES][0]
-            kept[_COUNT] -= 1
-            if group[_ENTRIES]:
-                before = len(group[_ENTRIES])
-                self._refresh(group, contact, contact.clock_ms)
-                kept[_COUNT] += len(group[_ENTRIES]) - before
-            if not group[_ENTRIES]:
-                del groups[oldest]
+        over = kept[_COUNT] - self.events_max
+        if over > 0:
+            contact.limits_passed += over
+            for value, count in _oldest(groups, over).items():
+                self._drop_of(groups, value, count, contact)
+            kept[_COUNT] = sum(len(group[_ENTRIES]) for group in groups.values())
+
+    def _drop_of(self, groups: dict[str, Any], value: str, count: int, contact: Contact) -> None:
+        """Drop the oldest entries of a group, and the group where that leaves nothing of it."""
+        group = groups[value]
+        del group[_ENTRIES][:count]
+        if group[_ENTRIES]:
+            self._refresh(group, contact, contact.clock_ms)
+        if not group[_ENTRIES] and not (self.lasts and group[_ANSWER]):
+            del groups[value]
 
     # ---- answering --------------------------------------------------------------------------------------------------
 
@@ -310,6 +314,22 @@ class SequenceLeaf:
 
 def _new_group() -> list[Any]:
     return [False, None, []]
+
+
+def _oldest(groups: dict[str, Any], number: int) -> dict[str, int]:
+    """How many of the oldest `number` entries of all groups each of them has; O((groups + number) log groups)."""
+    counts: dict[str, int] = {}
+    first = [(group[_ENTRIES][0][0], place, value) for place, (value, group) in enumerate(groups.items())]
+    heapify(first)
+    for _ in range(number):
+        _, place, value = first[0]
+        counts[value] = count = counts.get(value, 0) + 1
+        entries = groups[value][_ENTRIES]
+        if count < len(entries):
+            heapreplace(first, (entries[count][0], place, value))
+        else:
+            heappop(first)
+    return counts
 
 
 def _drop(entries: list[Any], until_ms: int) -> int:

@@ -1,6 +1,8 @@
 """Definitions, events and histories that mean harm: each an error or a rejected event, never an exception or a hang."""
 
 import json
+from math import fsum
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ import segments
 from schemas.events import parse_event
 from schemas.rejected import Rejection
 from segments import DefinitionErrors, load, load_data
+from segments.decay import NEWEST_MAX
+from segments.sequences import _oldest
 
 TAGGED = [
     *("!!int abc", '!!int ""', "!!int [1]", "!!int {a: b}", "!!int 0o9", "!!int 0x", "!!int -", "!!int 1_000"),
@@ -182,3 +186,66 @@ def test_a_hold_that_was_gone_for_a_while_does_not_remember_answers_from_before(
         ("s", "entered", 1, "2026-01-01T07:00:00.000Z"),  # an hour after 06:00, not at the link
         ("s", "left", 2, "2026-01-01T08:00:00.000Z"),
     ]
+
+
+# ---- much of everything ---------------------------------------------------------------------------------------------
+
+
+def event_of(**fields: Any) -> Any:
+    return parse_event(json.dumps({"type": "track", "userId": "u", "event": "E"} | fields).encode())
+
+
+def applied(program: segments.Program, events: list[dict[str, Any]], contact: str = "u") -> segments.ContactState:
+    state = None
+    for fields in events:
+        event = event_of(userId=contact, **fields)
+        state = program.apply(state, event, event.occurred_at_ms, event.occurred_at_ms).state
+    assert state is not None
+    return state
+
+
+def test_the_oldest_of_many_groups_are_those_that_go_one_by_one() -> None:
+    """Two contacts may have ten thousand events in as many groups, and looking for each anew took seconds."""
+    random = Random(1)
+    for _ in range(200):
+        groups = {f"v{n}": [False, None, [[random.randrange(9), [0]] for _ in range(3)]] for n in range(5)}
+        for group in groups.values():
+            group[2].sort()
+        number = random.randrange(1, 15)
+        left = {value: list(group[2]) for value, group in groups.items()}
+        for _ in range(number):
+            oldest = min((value for value in left if left[value]), key=lambda value: left[value][0][0])
+            del left[oldest][0]
+
+        assert _oldest(groups, number) == {value: 3 - len(left[value]) for value in left if len(left[value]) < 3}
+
+
+def test_a_link_that_passes_a_limit_keeps_what_a_sequence_has_completed() -> None:
+    """What is true for good keeps no events: its value must not go with them."""
+    steps = [{"event": "E", "where": {"s": 1}}, {"event": "E", "where": {"s": 2}}]
+    defined = load_data({"segments": [everyone(when={"sequence": steps, "by": "k"})]})
+    program = segments.compile_program(defined, limits=segments.Limits(events=6))
+    ours = [{"timestamp": 10 + n, "properties": {"k": "x" if n else "z", "s": 1}} for n in range(4)]
+    theirs = [{"timestamp": 20 + n, "properties": {"k": "y" if n < 3 else "x", "s": 2}} for n in range(4)]
+    alias = parse_event(b'{"type":"alias","userId":"u","previousId":"v","timestamp":30}')
+
+    step = program.link(applied(program, ours), applied(program, theirs, "v"), alias, 30, 30)
+
+    assert [(one.transition, one.cause) for one in step.transitions] == [("entered", "merge")]
+
+
+def test_a_score_is_looked_ahead_with_few_weights_however_many_events_are_open() -> None:
+    """A crossing is searched for in dozens of steps; with ten thousand weights each, an event took a third of a second."""
+    rule = {"event": "E", "where": {"v": {"ne": {"trait": "t"}}}, "points": 0.1}
+    score = {"id": "s", "half_life": "1d", "rules": [rule]}
+    when = {"score": "s", "gte": 100}
+    program = segments.compile_program(load_data({"segments": [everyone(when=when)], "scores": [score]}))
+    times_ms = [n * 3_600_000 for n in range(500)]
+    state = applied(program, [{"timestamp": at_ms, "properties": {"v": n}} for n, at_ms in enumerate(times_ms)])
+    leaf = next(iter(program.scores.values()))
+
+    outlook = leaf.outlook(state.row(leaf.key).kept, state, times_ms[-1])
+
+    assert len(outlook.weights) <= NEWEST_MAX
+    exact = fsum(0.1 * 2 ** ((at_ms - times_ms[-1]) / 86_400_000) for at_ms in times_ms)
+    assert float(outlook.value()) == pytest.approx(exact, rel=1e-12)
