@@ -90,7 +90,8 @@ def _take_keyed(
     if keyed is None or not keyed.known:
         keyed = keyed or Keyed(work.now_ms)
         keyed.born_ms = work.now_ms
-        state.bytes_estimated += _KEY_BYTES + 4 * len(key)
+        # a hold, and each `held`, has a due instant and the age of its answer
+        state.bytes_estimated += _KEY_BYTES + 4 * len(key) + _LEAF_BYTES * (len(node.helds) + 1)
     by_key[key] = keyed
     state.bytes_estimated += _LEAF_BYTES * len(leaves)
     index.tally.leaves += len(leaves)
