@@ -46,6 +46,7 @@ class Unit:
         "_blob",
         "_dues",
         "_flags",
+        "_in_order",
         "_keys",
         "_lengths",
         "_rows",
@@ -60,6 +61,7 @@ class Unit:
         self.columns = False  # whether the rows are in columns, and `_rows` those of them that were asked for
         self._rows: dict[int, Row] = {}
         self._void = False  # whether a row may say nothing any more
+        self._in_order = True  # whether `_rows` ascend by key, where there are no columns
         self._keys = _NO_KEYS
         self._dues = _NO_DUES
         self._flags = _NO_FLAGS
@@ -125,6 +127,7 @@ class Unit:
         else:
             row.at = 0
             self._rows[key] = row
+            self._in_order = False
 
     def _insert(self, key: int, row: Row) -> None:
         """Make a place in the columns."""
@@ -265,7 +268,9 @@ class Unit:
         if self._void:
             self._leave_out()
         if not self.columns:
-            return dict(sorted(self._rows.items()))
+            if not self._in_order:
+                self._rows, self._in_order = dict(sorted(self._rows.items())), True
+            return self._rows
         self._store()
         keys, dues, lengths = self._keys, self._dues, self._lengths
         if sys.byteorder == "big":  # pragma: no cover - no such machine at hand
