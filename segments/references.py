@@ -11,7 +11,7 @@ from segments.conditions import Test
 from segments.contact import Contact, find_trait, trait_keys, trait_ways
 from segments.literals import contains, ends_with, starts_with, text_test
 from segments.predicate import Predicate
-from segments.values import equal, folded, keys_of, number
+from segments.values import eq_key, equal, folded, keys_of, number
 
 
 class AgainstTraitValue(Predicate):
@@ -40,11 +40,13 @@ def _same(value: Any, right: Any, ignore_case: bool) -> bool:
 
 
 def _is_in(value: Any, right: Any, ignore_case: bool) -> bool:
-    return type(right) is list and any(_same(value, item, ignore_case) for item in right)
+    if type(right) is not list or value == "":
+        return False
+    return eq_key(folded(value)) in keys_of(folded(right)) if ignore_case else eq_key(value) in keys_of(right)
 
 
 def _has(value: Any, right: Any, ignore_case: bool) -> bool:
-    return type(value) is list and any(_same(item, right, False) for item in value)
+    return type(value) is list and right != "" and eq_key(right) in keys_of(value)
 
 
 def _has_any(value: Any, right: Any, ignore_case: bool) -> bool:

@@ -10,8 +10,9 @@ import pytest
 import segments
 from schemas.events import parse_event
 from schemas.rejected import Rejection
-from segments import DefinitionErrors, load, load_data
+from segments import DefinitionErrors, load, load_data, references
 from segments.decay import NEWEST_MAX
+from segments.references import _has, _is_in, _same
 from segments.sequences import _oldest
 
 TAGGED = [
@@ -249,3 +250,28 @@ def test_a_score_is_looked_ahead_with_few_weights_however_many_events_are_open()
     assert len(outlook.weights) <= NEWEST_MAX
     exact = fsum(0.1 * 2 ** ((at_ms - times_ms[-1]) / 86_400_000) for at_ms in times_ms)
     assert float(outlook.value()) == pytest.approx(exact, rel=1e-12)
+
+
+LISTED: list[Any] = [None, "", "x", "X", "5", 5, 5.0, True, "true", "ß", "SS", [], ["x"], ["X", ""], {"a": "x"}, 1e308]
+
+
+@pytest.mark.parametrize("ignore_case", [False, True])
+def test_a_value_is_among_those_of_a_trait_where_it_equals_one_of_them(ignore_case: bool) -> None:
+    """It is looked up by its key, as folding it anew for each of twenty thousand took seconds."""
+    for value in LISTED[2:]:
+        for others in ([one] for one in LISTED):
+            same = any(_same(value, one, ignore_case) for one in others)
+            assert _is_in(value, others, ignore_case) is same
+            assert ignore_case or _has(others, value, False) is same
+
+
+def test_a_long_list_in_an_event_is_folded_once_however_many_a_trait_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    folds: list[Any] = []
+    monkeypatch.setattr(references, "folded", lambda value: folds.append(value) or value)
+    where = {"v": {"in": {"trait": "t"}, "ignore_case": True}}
+    program = segments.compile_program(load_data({"segments": [everyone(when={"event": "E", "where": where})]}))
+    state = program.apply(None, event_of(type="identify", timestamp=1, traits={"t": ["x"] * 1000}), 1, 1).state
+
+    program.apply(state, event_of(timestamp=2, properties={"v": ["y"] * 1000}), 2, 2)
+
+    assert 0 < len(folds) <= 8
