@@ -61,19 +61,24 @@ class Absolute(_Zoned):
 
 
 class AgainstTrait(_Zoned):
-    """Ordered against the instant that a trait holds now; false where that is none."""
+    """Ordered against the instant that a trait holds now, read once for all that is asked; false where that is none."""
 
-    __slots__ = ("_compare", "ways")
+    __slots__ = ("_at_ms", "_compare", "_read_in", "_right", "ways")
 
     def __init__(self, operator: str, path: str, tz: Tz) -> None:
         super().__init__(tz)
         self.traits = self.traits | trait_keys(path)
         self._compare = ORDER[operator]
         self.ways = trait_ways(path)
+        self._right: Any = None
+        self._read_in: Zone | None = None
+        self._at_ms: int | None = None
 
     def holds(self, value: Any, now_ms: int, contact: Contact) -> bool:
-        at_ms = instant(find_trait(contact.traits, self.ways), self.zone(contact))
-        return at_ms is not None and self._compare(value, at_ms)
+        right, zone = find_trait(contact.traits, self.ways), self.zone(contact)
+        if right is not self._right or zone is not self._read_in:
+            self._right, self._read_in, self._at_ms = right, zone, instant(right, zone)
+        return self._at_ms is not None and self._compare(value, self._at_ms)
 
 
 class _Rolling(Predicate):
