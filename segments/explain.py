@@ -113,7 +113,7 @@ class _Explained:
             if key is not None and len(self.roots) == 1:
                 raise UnknownName(f"segment {segment.id!r}: expected no key where there is no `per`, got {key!r}")
             return [None]
-        known = self.story.state.keyed.get(segment.id, {})
+        known = self._known(segment.id)
         if key is None:
             return [*reversed(known)][:KEYS_SHOWN_MAX]
         if key not in known and len(self.roots) > 1:
@@ -123,6 +123,10 @@ class _Explained:
             raise UnknownName(f"segment {segment.id!r}: expected {had}, got {key!r}{close_to(key, known)}")
         return [key]
 
+    def _known(self, id: str) -> dict[str, Keyed]:
+        """The values of a segment that its definition in force has seen, the one seen longest ago first."""
+        return {key: keyed for key, keyed in self.story.state.keyed.get(id, {}).items() if keyed.known}
+
     def segment(self, segment: Segment, changes: dict[tuple[str, str | None, str], Change | None]) -> SegmentExplained:
         """One segment, with all that will change by name."""
         node = self.index.by_id[segment.id]
@@ -130,7 +134,7 @@ class _Explained:
         for key in self.keys[segment.id]:
             own = {path: change for (id, one, path), change in changes.items() if id == segment.id and one == key}
             memberships.append(self._membership(segment, node, key, own))
-        keys = None if segment.per is None else len(self.story.state.keyed.get(segment.id, {}))
+        keys = None if segment.per is None else len(self._known(segment.id))
         name = segment.body.get("name")
         notes = self._key_notes(segment, node) if isinstance(node, KeyedNode) and not memberships else []
         return SegmentExplained(segment.id, name, node.version, tuple(memberships), keys, tuple(notes))
