@@ -109,9 +109,8 @@ def plain_tests(arguments: Sequence[str]) -> list[Result]:
     """
     pytest = [sys.executable, "-m", "pytest", "-q", "-m", "not kafka"]
     if core_is_compiled():
-        command = [*pytest, "-p", "no:cacheprovider", *(arguments or CORE_TESTS)]
-        environment = {"TIDEGATE_HYPOTHESIS": "short", **os.environ, PURE: "1"}
-        with Aside("tests of the core in pure Python", command, environment) as pure:
+        command = [*pytest, "-p", "no:cacheprovider", "--hypothesis-profile", "short", *(arguments or CORE_TESTS)]
+        with Aside("tests of the core in pure Python", command, {**os.environ, PURE: "1"}) as pure:
             return [run("tests", [*pytest, *arguments]), pure.result()]
     plain = run("tests", [*pytest, *arguments])
     if os.environ.get(PURE) or missing():
