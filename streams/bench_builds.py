@@ -13,8 +13,7 @@ import click
 from streams.bench_core import LABELS, LEAVES, SIZES, Figures
 from streams.cli.terminal import say
 from streams.errors import StreamsError
-
-PURE = "TIDEGATE_PURE"
+from streams.settings import PURE
 
 
 def run_core(events: int, *, full: bool, as_json: bool) -> None:

@@ -82,6 +82,8 @@ SETTINGS = (
 
 # secrets are named by rules (`secret: SHOP_WEBHOOK`) and live under this prefix; they are never read into Settings
 SECRET_PREFIX = "TIDEGATE_SECRET_"
+# has Python run the core's sources where it is compiled; what looks at it runs before any of our code (deploy/README.md)
+PURE = "TIDEGATE_PURE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +176,7 @@ def shown(text: str) -> str:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {setting.variable for setting in SETTINGS}
+    known = {setting.variable for setting in SETTINGS} | {PURE}
     for name in environment:
         if not name.startswith("TIDEGATE_") or name in known or name.startswith((SECRET_PREFIX, "TIDEGATE_TEST_")):
             continue

@@ -81,3 +81,8 @@ def test_a_url_is_shown_without_its_password(url: str) -> None:
 def test_a_name_far_from_any_other_is_refused_without_a_guess() -> None:
     with pytest.raises(SettingError, match=r"^TIDEGATE_FOO: no such setting; `tidegate settings` lists them all$"):
         load_settings({"TIDEGATE_FOO": "1"})
+
+
+def test_the_switch_to_pure_python_is_no_unknown_setting() -> None:
+    """Whoever looks for a fault in the compiled core runs everything with it."""
+    assert load_settings({"TIDEGATE_PURE": "1"}) == load_settings({})
