@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "deploy"))
 # How many random examples: few and always the same in CI (fewer where the core's tests run a second time, in pure
 # Python), many and ever others with `--hypothesis-profile long`.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=120, suppress_health_check=_SLOW)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=80, suppress_health_check=_SLOW)
 settings.register_profile("short", settings.get_profile("ci"), max_examples=40)
 settings.register_profile("long", deadline=None, max_examples=5000, suppress_health_check=_SLOW, print_blob=True)
 settings.load_profile("ci")
