@@ -29,8 +29,9 @@ _NO_DUES: "array[int]" = array("q")
 _NO_FLAGS = bytearray()
 _NO_LENGTHS: "array[int]" = array("I")
 
-# a row that is there as it is costs 0.2 µs a step whether it is touched or not, one that is unpacked 1 µs
-ROWS_OPEN_MAX = 24
+# a row that is there as it is costs 0.2 µs a record whether it is touched or not, one that is unpacked 1 µs; a worker keeps
+# states decoded over many events, so it does better with more rows open than one event alone would
+ROWS_OPEN_MAX = 128
 
 # rows by key, ascending; or keys, due instants, answers, lengths of what is kept, and all that is kept in order of the keys
 Packed = dict[int, Row] | Columns
@@ -44,6 +45,7 @@ class Unit:
 
     __slots__ = (
         "_blob",
+        "_due_of",
         "_dues",
         "_flags",
         "_in_order",
@@ -60,6 +62,7 @@ class Unit:
     def __init__(self) -> None:
         self.columns = False  # whether the rows are in columns, and `_rows` those of them that were asked for
         self._rows: dict[int, Row] = {}
+        self._due_of: dict[int, int] | None = None  # due instants by key, once asked for, where there are no columns
         self._void = False  # whether a row may say nothing any more
         self._in_order = True  # whether `_rows` ascend by key, where there are no columns
         self._keys = _NO_KEYS
@@ -144,7 +147,7 @@ class Unit:
 
     def _close(self) -> None:
         """Put the rows into columns, as there are too many of them to be there as they are."""
-        rows, self._rows, self.columns = self._rows, {}, True
+        rows, self._rows, self.columns, self._due_of = self._rows, {}, True, None
         self._keys, self._dues, self._flags, self._lengths = array("Q"), array("q"), bytearray(), array("I")
         for key, row in rows.items():
             self._insert(key, row)
@@ -182,6 +185,8 @@ class Unit:
                     other.at -= 1
         elif row is not None and row.due_ms is not None:
             self.due_stale = True
+            if self._due_of is not None:
+                self._due_of.pop(key, None)
 
     def note(self, key: int, row: Row, answer: bool, due_ms: int | None) -> bool:
         """Write an answer and the instant at which time may change it; whether the answer flipped."""
@@ -193,7 +198,7 @@ class Unit:
         if row.at < 0:
             self.put(key, row)
         if before_ms != due_ms:
-            self._note_due(row, before_ms, due_ms)
+            self._note_due(key, row, before_ms, due_ms)
         if row.true is answer:
             return False
         row.true = answer
@@ -206,7 +211,7 @@ class Unit:
         row = self.row(key)
         if row.due_ms != due_ms:
             self.put(key, row)
-            self._note_due(row, row.due_ms, due_ms)
+            self._note_due(key, row, row.due_ms, due_ms)
             if due_ms is None:
                 self._void = True
 
@@ -215,10 +220,15 @@ class Unit:
         row = self.row(key)
         return self.note(key, row, answer, row.due_ms)
 
-    def _note_due(self, row: Row, before_ms: int | None, due_ms: int | None) -> None:
+    def _note_due(self, key: int, row: Row, before_ms: int | None, due_ms: int | None) -> None:
         row.due_ms = due_ms
         if self.columns:
             self._dues[row.at] = _NEVER if due_ms is None else due_ms
+        elif self._due_of is not None:
+            if due_ms is None:
+                self._due_of.pop(key, None)
+            else:
+                self._due_of[key] = due_ms
         if due_ms is not None and (self.due_ms is None or due_ms <= self.due_ms):
             self.due_ms = due_ms
         elif before_ms is not None and before_ms == self.due_ms:
@@ -226,17 +236,16 @@ class Unit:
 
     def find_due(self) -> None:
         """Bring `due_ms` up to the earliest, where the row that it came from has moved."""
-        if self.due_stale:
-            first_ms = _NEVER
-            if self.columns:
-                first_ms = min(self._dues, default=_NEVER)
-            else:
-                for row in self._rows.values():
-                    due_ms = row.due_ms
-                    if due_ms is not None and due_ms < first_ms:
-                        first_ms = due_ms
+        if not self.due_stale:
+            return
+        self.due_stale = False
+        if self.columns:
+            first_ms = min(self._dues, default=_NEVER)
             self.due_ms = None if first_ms == _NEVER else first_ms
-            self.due_stale = False
+            return
+        if self._due_of is None:
+            self._due_of = {key: row.due_ms for key, row in self._rows.items() if row.due_ms is not None}
+        self.due_ms = min(self._due_of.values(), default=None)
 
     def due_keys(self, now_ms: int) -> list[int]:
         """The keys of the rows that are due by now, ascending."""
@@ -252,7 +261,7 @@ class Unit:
         if self.columns:
             self._flags = bytearray(len(self._keys))
             self._dues = array("q", [_NEVER]) * len(self._keys)
-        self.due_ms, self.due_stale, self._void = None, False, True
+        self.due_ms, self.due_stale, self._void, self._due_of = None, False, True, None
 
     def kept(self) -> Iterator[tuple[int, Any]]:
         """`(key, kept)` of all rows that keep something."""
