@@ -107,9 +107,7 @@ def settle(index: Index, state: ContactState, work: Work) -> None:
 
 
 def _ask_segment(index: Index, state: ContactState, node: SegmentNode, work: Work) -> None:
-    answer = node.tree(state, state)
-    member = state.members.get(node.id)
-    inside = member is not None and member[0] & 1 == 1
+    answer, inside = node.tree(state, state), is_member(state, node.id)
     if node.holds:
         if not takes_effect(state, node, answer, inside, work.now_ms, state.born_ms):
             return

@@ -13,6 +13,7 @@ from segments.answers import (
     find_keyed_due,
     flip,
     is_held,
+    is_member,
     takes_effect,
 )
 from segments.bounds import drop_keys, drop_traits
@@ -89,9 +90,7 @@ def _aged(index: Index) -> list[int]:
 
 
 def _ask(index: Index, state: ContactState, node: SegmentNode, ages: dict[int, tuple[Age, ...]], work: Work) -> None:
-    answer = node.tree(state, state)
-    member = state.members.get(node.id)
-    inside = member is not None and member[0] & 1 == 1
+    answer, inside = node.tree(state, state), is_member(state, node.id)
     if node.holds:
         _date(state, node.hold_key, answer, ages[node.hold_key], work.now_ms)
         if takes_effect(state, node, answer, inside, work.now_ms, state.born_ms):
