@@ -29,6 +29,7 @@ import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Self, TextIO
@@ -209,19 +210,29 @@ class Kafka(Service):
     name = "kafka"
     ports_count = 2  # clients, controller
 
+    def __init__(self, directory: Path, properties: Mapping[str, str] | None = None) -> None:
+        """`properties` stand in place of those of `deploy/kafka/server.properties`, or beside them."""
+        super().__init__(directory)
+        self._own = dict(properties or {})
+
+    def _properties(self) -> dict[str, str]:
+        """What is written below the usual properties, where the last one counts."""
+        return self._own
+
     def _format(self) -> None:
-        client_port, controller_port = self.ports
-        (self.directory / "server.properties").write_text(
-            BROKER_PROPERTIES.read_text().format(host=HOST, client_port=client_port, controller_port=controller_port)
+        client_port, controller_port = self.ports[:2]
+        usual = BROKER_PROPERTIES.read_text().format(
+            host=HOST, client_port=client_port, controller_port=controller_port
         )
+        own = "".join(f"{name}={value}\n" for name, value in self._properties().items())
+        (self.directory / "server.properties").write_text(usual + own)
         meta = self.data / "meta.properties"
         if not meta.exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             # An id that begins with "-" would be read as an option.
             cluster = cluster.replace("-", "A")
-            argv = self._java(
-                "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", "server.properties"
-            )
+            options = ["--standalone", "-t", cluster, "-c", "server.properties", *self._format_options()]
+            argv = self._java("kafka.tools.StorageTool", "format", *options)
             formatted = subprocess.run(
                 argv, cwd=self.directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
             )
@@ -232,6 +243,10 @@ class Kafka(Service):
         match = re.search(r"^cluster\.id=(.+)$", meta.read_text(), re.MULTILINE)
         assert match, f"no cluster.id in {meta}"
         self._cluster = match[1]
+
+    def _format_options(self) -> list[str]:
+        """More for the command that formats the data directory."""
+        return []
 
     def _argv(self) -> list[str]:
         return self._java("kafka.Kafka", "server.properties")

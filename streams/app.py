@@ -27,6 +27,7 @@ from streams.metrics import Metrics
 from streams.partition import Rates
 from streams.plans import FollowedPlans
 from streams.recovery import StateTable, StateTableManager
+from streams.security import tls_context
 from streams.settings import Settings, load_settings
 from streams.topics import check_topics
 from streams.transport import LeaveSchema, WorkerTransport
@@ -134,11 +135,25 @@ def pace_of(settings: Settings) -> Pace:
     return Pace(settings.checkpoint_idle_ms, settings.checkpoint_load_ms, settings.checkpoint_events)
 
 
+def credentials(settings: Settings) -> faust.SSLCredentials | faust.SASLCredentials | None:
+    """TLS and login as Faust takes them; None for neither. Raises `SettingError`."""
+    context = tls_context(settings)
+    if settings.uses_login:
+        return faust.SASLCredentials(
+            username=settings.broker_user,
+            password=settings.broker_password,
+            ssl_context=context,
+            mechanism=settings.broker_mechanism,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
 def _configuration(settings: Settings) -> dict[str, Any]:
     session_s = settings.session_ms / 1000
     port = web_port(settings)
     return {
         "broker": [f"kafka://{server}" for server in settings.servers],
+        "broker_credentials": credentials(settings),
         "datadir": settings.data_dir,
         "store": "memory://",
         "Table": StateTable,

@@ -5,8 +5,6 @@ The worker has its own; this is for the command line, for definitions and for ch
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
 
 from streams.errors import BrokerError, TopicsError
+from streams.security import access, knock, reason
 from streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -29,7 +28,7 @@ STALLED_S = 15.0
 async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client; raises `BrokerError`."""
     await reach(settings)
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    client = AIOKafkaAdminClient(**access(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     async with _started(client, client.close, settings):
         yield client
 
@@ -39,7 +38,7 @@ async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
     """A producer that waits for all replicas and repeats nothing; raises `BrokerError`."""
     await reach(settings)
     client = AIOKafkaProducer(
-        bootstrap_servers=settings.servers,
+        **access(settings),
         acks="all",
         enable_idempotence=True,
         **{"request_timeout_ms": REQUEST_TIMEOUT_MS, **options},
@@ -59,7 +58,7 @@ async def reader(
     """
     partitions = await partitions_of(settings, topics)
     client = AIOKafkaConsumer(
-        bootstrap_servers=settings.servers,
+        **access(settings),
         isolation_level="read_committed",
         enable_auto_commit=False,
         group_id=None,
@@ -126,31 +125,21 @@ async def partitions_of(settings: Settings, topics: Sequence[str]) -> dict[str, 
 
 
 async def reach(settings: Settings) -> None:
-    """Raises `BrokerError` with what each server answered, unless one accepts a connection."""
-    answers = []
+    """Raises `BrokerError` with what each server answered and what to do, unless one lets this in; `SettingError`."""
+    answers: list[str] = []
+    cures: list[str] = []
     for server in settings.servers:
-        host, _, port = server.rpartition(":")
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        except TimeoutError:
-            answers.append(f"{server}: no answer within {CONNECT_TIMEOUT_S:g} s")
-        except socket.gaierror as error:
-            answers.append(f"{server}: {error.strerror}")
-        except OSError as error:
-            answers.append(f"{server}: {_reason(error)}")
-        else:
-            writer.close()
+                await knock(settings, server)
             return
+        except (OSError, KafkaError, EOFError) as error:
+            what, cure = reason(error, settings)
+            answers.append(f"{server}: {what}")
+            cures.append(cure)
     raise BrokerError(
-        f"expected a Kafka broker, got no connection ({'; '.join(answers)}): "
-        "start Kafka there, or set TIDEGATE_BROKER to where it is (host:port)"
+        f"expected to be let in by a Kafka broker, was not ({'; '.join(answers)}): {'; '.join(dict.fromkeys(cures))}"
     )
-
-
-def _reason(error: OSError) -> str:
-    # asyncio's own loop says "Connect call failed (…)" in place of the reason; where it tried several addresses, no number
-    return os.strerror(error.errno) if error.errno else str(error)
 
 
 @contextlib.asynccontextmanager

@@ -32,6 +32,7 @@ from streams.dispatching import DispatcherProcess, closed
 from streams.errors import BrokerError
 from streams.outcomes import OutcomeReader, OutcomeWriter
 from streams.rulebook import RuleBook
+from streams.security import access
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ async def opened(
     clock = SystemClock()
     closers: list[Callable[[], Awaitable[Any]]] = []
     try:
-        producer = AIOKafkaProducer(bootstrap_servers=settings.servers, acks="all", linger_ms=5)
+        producer = AIOKafkaProducer(**access(settings), acks="all", linger_ms=5)
         await _start(closers, producer)
         outcomes = OutcomeReader(settings, counts[names[1]])
         await _start(closers, outcomes)

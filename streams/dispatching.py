@@ -30,6 +30,7 @@ from streams.offsets import Offsets
 from streams.outcomes import OutcomeWriter
 from streams.pulse import Pulse
 from streams.rulebook import RuleBook
+from streams.security import access
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class DispatcherProcess:
 
     def _consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            bootstrap_servers=self._settings.servers,
+            **access(self._settings),
             group_id=f"{self._settings.prefix}dispatcher",
             isolation_level="read_committed",
             enable_auto_commit=False,

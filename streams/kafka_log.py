@@ -23,6 +23,7 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError, ProducerFenced
 
 from schemas.topics import STATE
 from streams.log import Claim, FencedError, Fetch, LogError, Outgoing, OvertakenError, Record
+from streams.security import access
 from streams.settings import Settings
 
 logger = logging.getLogger("tidegate.kafka")
@@ -277,7 +278,7 @@ class KafkaLog:
         """Starts the partition's producer: the broker ends what its predecessor left open and refuses it from then on."""
         settings = self._settings
         producer = AIOKafkaProducer(
-            bootstrap_servers=settings.servers,
+            **access(settings),
             transactional_id=f"{settings.group}-{partition}",
             transaction_timeout_ms=settings.transaction_timeout_ms,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -311,7 +312,7 @@ class KafkaLog:
         """The state topic, with a consumer of its own."""
         settings, name = self._settings, self._settings.topic(STATE.name)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.servers,
+            **access(settings),
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

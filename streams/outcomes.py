@@ -12,6 +12,7 @@ from actions.ledger import Batch, OutcomesUnread
 from schemas.deliveries import Outcome
 from schemas.topics import OUTCOMES, partition_of
 from streams.broker import FETCH_BYTES_MAX, REQUEST_TIMEOUT_MS
+from streams.security import access
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class OutcomeReader:
         topic = settings.topic(OUTCOMES.name)
         self._partitions = [TopicPartition(topic, n) for n in range(partitions)]
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.servers,
+            **access(settings),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -46,6 +46,13 @@ class Setting:
 
 SETTINGS = (
     Setting("broker", "127.0.0.1:9092", "hosts", "Kafka's bootstrap servers, `host:port`, comma-separated"),
+    Setting("broker_security", "PLAINTEXT", "PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL", "TLS, a login, or both"),
+    Setting("broker_ca", "", "text", "PEM file of the authority that issued the broker's certificate; else the system's"),
+    Setting("broker_certificate", "", "text", "PEM file of a client certificate, where the broker wants one"),
+    Setting("broker_key", "", "text", "PEM file of its key, not encrypted; none where the certificate's file has it too"),
+    Setting("broker_mechanism", "PLAIN", "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512", "SASL mechanism of the login"),
+    Setting("broker_user", "", "text", "who logs in"),
+    Setting("broker_password", "", "secret", "with what; never shown, nor written to any log"),
     Setting("redis", "redis://127.0.0.1:6379/0", "url", "Redis for the dispatcher's ledger"),
     Setting("prefix", "tidegate.", "prefix", "what all topic names begin with; also the name of the worker group"),
     Setting("clock", "wall", "wall|arrival", "what arrival time is with nothing left to read: the wall clock, or still"),
@@ -91,6 +98,13 @@ class Settings:
     """All settings, read and checked. Durations are milliseconds."""
 
     broker: str
+    broker_security: str
+    broker_ca: str
+    broker_certificate: str
+    broker_key: str
+    broker_mechanism: str
+    broker_user: str
+    broker_password: str = dataclasses.field(repr=False)
     redis: str
     prefix: str
     clock: str
@@ -123,6 +137,16 @@ class Settings:
     def servers(self) -> list[str]:
         """Bootstrap servers as aiokafka wants them."""
         return [server.strip() for server in self.broker.split(",")]
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections to Kafka are encrypted."""
+        return self.broker_security.endswith("SSL")
+
+    @property
+    def uses_login(self) -> bool:
+        """Whether connections to Kafka begin with a login."""
+        return self.broker_security.startswith("SASL")
 
     @property
     def group(self) -> str:
@@ -164,11 +188,15 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         except ValueError as error:
             got = "something else" if setting.kind == "url" else _short(text)
             raise SettingError(f"{setting.variable}: expected {error}, got {got}") from None
-    return Settings(**values)
+    settings = Settings(**values)
+    _refuse_half_access(settings)
+    return settings
 
 
-def shown(text: str) -> str:
-    """A setting's value for people: of a URL neither the password nor what comes after `?`, which may be one too."""
+def shown(text: str, kind: str = "url") -> str:
+    """A setting's value for people: nothing of a secret; of a URL neither password nor what comes after `?`, maybe another."""
+    if kind == "secret":
+        return "***" if text else ""
     if "://" not in text:
         return text
     text = re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", text)
@@ -185,6 +213,26 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
         slip = 2 * _distance(name, close) <= len(name.removeprefix("TIDEGATE_"))
         meant = f"did you mean {close}? " if slip else ""
         raise SettingError(f"{name}: no such setting; {meant}`tidegate settings` lists them all")
+
+
+def _refuse_half_access(settings: Settings) -> None:
+    """Raises where a login has no user, or where something is set that `broker_security` makes no use of."""
+    security = settings.broker_security
+    login = {name: getattr(settings, f"broker_{name}") for name in ("user", "password")}
+    files = {name: getattr(settings, f"broker_{name}") for name in ("ca", "certificate", "key")}
+    for name, value in login.items():
+        if settings.uses_login and not value:
+            raise SettingError(
+                f"TIDEGATE_BROKER_{name.upper()}: expected one with TIDEGATE_BROKER_SECURITY={security}, got none"
+            )
+    for wanted, given in (("SASL_SSL or SASL_PLAINTEXT", login), ("SSL or SASL_SSL", files)):
+        for name, value in given.items():
+            if value and not (settings.uses_login if given is login else settings.uses_tls):
+                raise SettingError(
+                    f"TIDEGATE_BROKER_{name.upper()}: expected TIDEGATE_BROKER_SECURITY={wanted} with it, got {security}"
+                )
+    if settings.broker_key and not settings.broker_certificate:
+        raise SettingError("TIDEGATE_BROKER_KEY: expected TIDEGATE_BROKER_CERTIFICATE with it, got none")
 
 
 def _value(setting: Setting, text: str) -> Any:
@@ -256,6 +304,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "prefix": _prefix,
     "url": _url,
     "text": str,
+    "secret": str,
 }
 
 

@@ -25,7 +25,12 @@ def settings(as_json: bool, markdown: bool) -> None:
         return
     load_settings()
     rows = [
-        (setting.variable, setting.default, shown(os.environ.get(setting.variable, setting.default)), setting.help)
+        (
+            setting.variable,
+            setting.default,
+            shown(os.environ.get(setting.variable, setting.default), setting.kind),
+            setting.help,
+        )
         for setting in SETTINGS
     ]
     print_table(COLUMNS, rows, as_json)

@@ -164,6 +164,18 @@ def test_settings_show_no_password(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "redis://worker:***@redis.example:6379/0" in out
 
 
+def test_settings_show_that_there_is_a_password_and_not_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("SECURITY", "SASL_SSL"), ("USER", "shop"), ("PASSWORD", "hunter2")):
+        monkeypatch.setenv(f"TIDEGATE_BROKER_{name}", value)
+
+    assert cli.run(["settings"]) == 0
+    out = capsys.readouterr().out
+    assert "hunter2" not in out
+    assert "***" in out
+
+
 def test_a_reader_that_has_seen_enough_gets_no_complaint(tmp_path: Path) -> None:
     """`tidegate simulate … | head -1`."""
     (tmp_path / "s.yaml").write_text("segments: [{id: all, when: {everyone: true}}]")

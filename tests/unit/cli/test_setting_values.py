@@ -78,6 +78,36 @@ def test_a_url_is_shown_without_its_password(url: str) -> None:
     assert "redis.example" in shown(url)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SECURITY": "TLS"}, "TIDEGATE_BROKER_SECURITY: expected 'PLAINTEXT' or 'SSL' or"),
+        ({"SECURITY": "SASL_SSL", "PASSWORD": "hunter2"}, "TIDEGATE_BROKER_USER: expected one with"),
+        ({"SECURITY": "SASL_SSL", "USER": "shop"}, "TIDEGATE_BROKER_PASSWORD: expected one with"),
+        ({"USER": "shop"}, "TIDEGATE_BROKER_USER: expected TIDEGATE_BROKER_SECURITY=SASL_SSL or SASL_PLAINTEXT with it"),
+        ({"SECURITY": "SSL", "PASSWORD": "hunter2"}, "TIDEGATE_BROKER_PASSWORD: expected TIDEGATE_BROKER_SECURITY=SASL_SSL"),
+        ({"CA": "ca.pem"}, "TIDEGATE_BROKER_CA: expected TIDEGATE_BROKER_SECURITY=SSL or SASL_SSL with it, got PLAINTEXT"),
+        ({"SECURITY": "SSL", "KEY": "key.pem"}, "TIDEGATE_BROKER_KEY: expected TIDEGATE_BROKER_CERTIFICATE with it"),
+    ],
+)  # fmt: skip
+def test_half_a_protection_is_refused(given: dict[str, str], said: str) -> None:
+    """Whoever names an authority means TLS, and would go on without it."""
+    with pytest.raises(SettingError) as refused:
+        load_settings({f"TIDEGATE_BROKER_{name}": value for name, value in given.items()})
+
+    assert str(refused.value).startswith(said)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_broker_s_password_is_in_no_repr() -> None:
+    given = {"SECURITY": "SASL_SSL", "USER": "shop", "PASSWORD": "hunter2"}
+    settings = load_settings({f"TIDEGATE_BROKER_{name}": value for name, value in given.items()})
+
+    assert settings.broker_password == "hunter2"
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in shown("hunter2", "secret")
+
+
 def test_a_name_far_from_any_other_is_refused_without_a_guess() -> None:
     with pytest.raises(SettingError, match=r"^TIDEGATE_FOO: no such setting; `tidegate settings` lists them all$"):
         load_settings({"TIDEGATE_FOO": "1"})
