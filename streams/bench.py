@@ -293,12 +293,11 @@ def _worker(settings: Settings, events: int) -> None:
         metrics = app.worker.metrics
         while True:
             await asyncio.sleep(0.02)
-            taken = int(metrics.events_taken._value.get())
+            taken = int(sum(child.value for _, child in metrics.events_taken.items()))
             meter.count(taken)
             idle = not any(partition.overlay.events for partition in app.worker.partitions.values())
             if taken >= events and idle and not app.worker.busy:
-                samples = [sample for each in metrics.transitions_emitted.collect() for sample in each.samples]
-                emitted = sum(sample.value for sample in samples if sample.name.endswith("_total"))
+                emitted = sum(child.value for _, child in metrics.transitions_emitted.items())
                 meter.finish(taken, int(emitted))
 
     faust.Worker(app, loglevel="ERROR", quiet=True, loop=_loop()).execute_from_commandline()

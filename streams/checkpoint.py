@@ -63,7 +63,8 @@ class Overlay:
     """What changed in a partition since its last checkpoint began.
 
     `dirty` has None for a contact that was erased. `events` counts what was applied, played or changed over; `since_ms`
-    is when that began, by the monotonic clock.
+    is when that began, by the monotonic clock. `taken` and `played` are what latencies are measured by: of each turn, the
+    record time of its first event, or its first due instant, and how many there were.
     """
 
     dirty: dict[bytes, Any] = dataclasses.field(default_factory=dict)
@@ -72,6 +73,8 @@ class Overlay:
     events: int = 0
     bytes: int = 0
     since_ms: float | None = None
+    taken: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    played: list[tuple[int, int]] = dataclasses.field(default_factory=list)
 
     def emit(self, emitted: Emitted) -> None:
         """Takes the records of one step in."""

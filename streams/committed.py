@@ -14,10 +14,11 @@ class StateError(Exception):
 
 
 class Committed:
-    """The partition's part of the state topic: the last record of each key, and how far it was read or written."""
+    """The partition's part of the state topic: the last record of each key, their bytes, and how far it was read or written."""
 
     def __init__(self) -> None:
         self.states: dict[bytes, bytes] = {}
+        self.bytes = 0
         self.meta: Meta | None = None
         self.end = 0
 
@@ -28,9 +29,10 @@ class Committed:
             if key == META_KEY and value is not None:
                 self.meta = read_meta(value)
             elif key is not None and value is not None:
+                self.bytes += len(value) - len(states.get(key, b""))
                 states[key] = value
             elif key is not None:
-                states.pop(key, None)
+                self.bytes -= len(states.pop(key, b""))
         self.end = end
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from streams.settings import Settings
+from streams.showing import show
 
 # reading goes on all the time, if only to see that there is nothing; this long without it and something hangs
 SILENT_S_MAX = 60.0
@@ -18,8 +19,8 @@ def add_pages(app: Any) -> None:
 
     @app.page("/metrics", name="metrics")  # type: ignore[untyped-decorator]
     async def metrics(view: Any, request: Any) -> Any:
-        app.worker.show()
-        return view.bytes(app.worker.metrics.text(), content_type="text/plain")
+        show(app.worker)
+        return view.bytes(app.worker.metrics.text(), content_type="text/plain; version=0.0.4")
 
     @app.page("/livez", name="livez")  # type: ignore[untyped-decorator]
     async def livez(view: Any, request: Any) -> Any:

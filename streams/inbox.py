@@ -73,6 +73,7 @@ class _Source:
     held_bytes: int = 0
     end_seen_ms: int = 0
     log_end: int = 0
+    filled: int = 0
 
 
 class Inbox:
@@ -104,6 +105,26 @@ class Inbox:
         """Records between what was applied and the ends of the topics, as of the last fetches."""
         return sum(max(0, source.log_end - source.position) for source in self._sources)
 
+    def lags(self) -> dict[str, int]:
+        """The same by topic."""
+        return {source.topic: max(0, source.log_end - source.position) for source in self._sources}
+
+    def count_taken(self) -> dict[str, int]:
+        """Records that have left since this was asked last, by topic."""
+        taken = {}
+        for source in self._sources:
+            held = len(source.waiting) + (source.head is not None)
+            taken[source.topic], source.filled = source.filled - held, held
+        return taken
+
+    def first_ms(self) -> int | None:
+        """Record time of what leaves next; None: there is nothing."""
+        if not self._heads:
+            return None
+        head = self._sources[self._heads[0][1]].head
+        assert head is not None
+        return head.record[0]
+
     def full(self, topic: str, *, held: bool) -> bool:
         """Whether fetching this topic should pause; when it is `held` already, until most is gone."""
         source = self._by_topic[topic]
@@ -124,6 +145,7 @@ class Inbox:
         source.end_seen_ms = fetch.sent_ms if fetch.end >= fetch.log_end else 0
         if fetch.records:
             source.waiting.extend(fetch.records)
+            source.filled += len(fetch.records)
             source.held_bytes += sum(len(record[3] or b"") for record in fetch.records)
             if source.head is None:
                 self._empty.remove(source)

@@ -1,123 +1,155 @@
-"""Every metric of the worker, declared once; its help says what to do when it moves.
+"""The worker's metrics as it counts them; `metric_table.py` declares them.
 
-One registry a worker, so that tests can have several in one process. Counted per turn and per checkpoint, not per event.
+One registry a worker, so that tests can have several in one process. Counted per turn and per checkpoint, where they are
+of every event; brought into Prometheus' form when it asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import Metric as Shown
 
 from schemas.transitions import Transition
+from streams.instruments import C, Counter, Family, Gauge, Histogram, shown
+from streams.metric_table import METRICS, OTHER
 from streams.plan import Emitted
 
-_CHECKPOINT_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)
-_TAKEOVER_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 180.0)
+SEGMENTS_MAX = 200
+_BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 class Metrics:
     """The worker's metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, segments_max: int = SEGMENTS_MAX) -> None:
+        """At most `segments_max` segments are labels of their own."""
         self.registry = CollectorRegistry()
-        # looking a child up by its labels costs as much as a leaf
-        self._transitions: dict[tuple[str, str], Counter] = {}
+        ProcessCollector(registry=self.registry)
+        self._segments_max = segments_max
+        self.named: frozenset[str] = frozenset()
+        self._before: frozenset[str] = frozenset()
+        self._families: list[Family[Counter] | Family[Gauge] | Family[Histogram]] = []
         self._count_events()
         self._count_output()
         self._measure_work()
         self._show_partitions()
+        self._show_surroundings()
+        assert len(self._families) == len(METRICS), "each that is declared is counted"
+        # looking a child up by its labels costs as much as a leaf
+        self._transitions: dict[tuple[str, str, str], Counter] = {}
+        self.registry.register(self)
+
+    def name_segments(self, ids: Iterable[str]) -> None:
+        """The segments in force: the first of them by id are labels, with those of before, which may still be left."""
+        named = frozenset(sorted(ids)[: self._segments_max])
+        if named != self.named:
+            self._transitions.clear()
+            self._before, self.named = self.named, named
+
+    def label_of(self, segment: str) -> str:
+        """The segment's id, or `other`."""
+        return segment if segment in self.named else OTHER
 
     def emitted(self, transitions: Sequence[Transition], emitted: Emitted) -> None:
         """Counts what one step has brought."""
         for transition in transitions:
-            named = transition.transition, transition.cause
+            named = transition.segment, transition.transition, transition.cause
             counter = self._transitions.get(named)
             if counter is None:
-                counter = self._transitions[named] = self.transitions_emitted.labels(*named)
-            counter.inc()
+                counter = self._transitions[named] = self._counter_of(*named)
+            counter.value += 1
         if emitted.deliveries:
             self.deliveries_emitted.inc(len(emitted.deliveries))
         if emitted.outcomes:
             self.deliveries_skipped.inc(len(emitted.outcomes))
 
+    def taken(self, by_topic: Mapping[str, int]) -> None:
+        """Counts what was taken in, by topic."""
+        for topic, taken in by_topic.items():
+            if taken:
+                self.events_taken.labels(topic).inc(taken)
+
+    def committed(self, taken: Iterable[tuple[int, int]], played: Iterable[tuple[int, int]], now_ms: int) -> None:
+        """Observes how long ago what is committed now was put in the log, or due; of each, the instant and how many."""
+        for first_ms, events in taken:
+            self.end_to_end_seconds.observe(max(0, now_ms - first_ms) / 1000, events)
+        for due_ms, timers in played:
+            self.timer_lag_seconds.observe(max(0, now_ms - due_ms) / 1000, timers)
+
     def text(self) -> bytes:
         """All of them as Prometheus reads them."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
-        return Counter(f"tidegate_{name}", help, labels, registry=self.registry)
+    def collect(self) -> Iterable[Shown]:
+        """For the registry: all families as they are now."""
+        return [shown(family) for family in self._families]
 
-    def _gauge(self, name: str, help: str) -> Gauge:
-        return Gauge(f"tidegate_{name}", help, registry=self.registry)
+    def _counter_of(self, segment: str, transition: str, cause: str) -> Counter:
+        label = segment if segment in self.named or segment in self._before else OTHER
+        return self.transitions_emitted.labels(label, transition, cause)
+
+    def _family(self, name: str, make: type[C]) -> Family[C]:
+        family = Family(_BY_NAME[name], make)
+        self._families.append(family)
+        return family
+
+    def _counter(self, name: str) -> Counter:
+        return self._family(name, Counter).labels()
+
+    def _gauge(self, name: str) -> Gauge:
+        return self._family(name, Gauge).labels()
+
+    def _histogram(self, name: str) -> Histogram:
+        return self._family(name, Histogram).labels()
 
     def _count_events(self) -> None:
-        self.events_taken = self._counter(
-            "events_taken",
-            "source records taken, rejected ones and ticks among them; still with lag: look at checkpoints",
-        )
-        self.events_duplicate = self._counter(
-            "events_duplicate", "events known by their messageId; many: a publisher repeats itself"
-        )
-        self.events_late = self._counter(
-            "events_late",
-            "events that happened before the contact's clock; many: raise TIDEGATE_GRACE or mend a publisher",
-        )
-        self.events_late_read = self._counter(
-            "events_late_read", "events read after time was played past their arrival; many: raise TIDEGATE_SLACK"
-        )
-        self.events_rejected = self._counter(
-            "events_rejected", "records that could not be taken, by reason; see `tidegate tail rejected`", ("reason",)
-        )
-
-        self.links_left = self._counter(
-            "links_left",
-            "identify events with two ids that were taken without linking them: links come with a later version",
-        )
-        self.limits_passed = self._counter(
-            "limits_passed",
-            "limits that a contact passed, so that the oldest of something was dropped; `tidegate explain` says whose",
-        )
+        self.events_taken = self._family("events_taken", Counter)
+        self.events_rejected = self._family("events_rejected", Counter)
+        self.events_duplicate = self._counter("events_duplicate")
+        self.events_late = self._counter("events_late")
+        self.events_late_read = self._counter("events_late_read")
+        self.links_left = self._counter("links_left")
+        self.limits_passed = self._counter("limits_passed")
 
     def _count_output(self) -> None:
-        self.transitions_emitted = self._counter(
-            "transitions_emitted", "transitions, before their checkpoint is committed", ("transition", "cause")
-        )
-        self.deliveries_emitted = self._counter("deliveries_emitted", "deliveries asked for by rules")
-        self.deliveries_skipped = self._counter(
-            "deliveries_skipped", "deliveries that rules left out; `outcomes` says why"
-        )
-        self.timers_played = self._counter(
-            "timers_played", "contacts whose due instant came without an event of theirs"
-        )
+        self.transitions_emitted = self._family("transitions_emitted", Counter)
+        self.segment_members = self._family("segment_members", Gauge)
+        self.segment_members_uncounted = self._gauge("segment_members_uncounted")
+        self.deliveries_emitted = self._counter("deliveries_emitted")
+        self.deliveries_skipped = self._counter("deliveries_skipped")
+        self.timers_played = self._counter("timers_played")
 
     def _measure_work(self) -> None:
-        self.checkpoint_seconds = Histogram(
-            "tidegate_checkpoint_seconds",
-            "from the start of a checkpoint to its commit; rising: the broker is slow, and latency rises with it",
-            buckets=_CHECKPOINT_S,
-            registry=self.registry,
-        )
-        self.checkpoint_records = self._counter(
-            "checkpoint_records", "records written by checkpoints, by topic", ("topic",)
-        )
-        self.takeover_seconds = Histogram(
-            "tidegate_takeover_seconds",
-            "from an assignment to reading on; rising: state has grown, or the broker is slow",
-            buckets=_TAKEOVER_S,
-            registry=self.registry,
-        )
-        self.turn_seconds = self._counter("turn_seconds", "time spent applying; near 1 a second: add a worker")
+        self.evaluation_seconds = self._histogram("evaluation_seconds")
+        self.end_to_end_seconds = self._histogram("end_to_end_seconds")
+        self.timer_lag_seconds = self._histogram("timer_lag_seconds")
+        self.turn_seconds = self._counter("turn_seconds")
+        self.loop_lag_seconds = self._histogram("loop_lag_seconds")
+        self.checkpoint_seconds = self._histogram("checkpoint_seconds")
+        self.checkpoint_records = self._family("checkpoint_records", Counter)
+        self.transactions = self._family("transactions", Counter)
+        self.commit_age_seconds = self._gauge("commit_age_seconds")
 
     def _show_partitions(self) -> None:
-        self.partitions_owned = self._gauge(
-            "partitions_owned", "partitions of this worker; 0 for long: more workers than work"
-        )
-        self.contacts = self._gauge("contacts", "contacts whose state this worker keeps in memory")
-        self.lag_records = self._gauge("lag_records", "source records not applied yet; rising: add a worker")
-        self.held_bytes = self._gauge("held_bytes", "read ahead and not applied yet; bounded, high: see lag_records")
-        self.timer_overdue_seconds = self._gauge(
-            "timer_overdue_seconds", "how late the oldest due instant is; rising: more is due than can be played"
-        )
-        self.revision = self._gauge("definitions_revision", "revision of the definitions in force here")
-        self.contacts_to_change = self._gauge(
-            "contacts_to_change", "contacts still to be taken over into that revision; not falling: see checkpoints"
-        )
+        self.partitions = self._gauge("partitions")
+        self.partitions_owned = self._gauge("partitions_owned")
+        self.partitions_stopped = self._gauge("partitions_stopped")
+        self.contacts_quarantined = self._gauge("contacts_quarantined")
+        self.assigned = self._gauge("assigned")
+        self.rebalances = self._counter("rebalances")
+        self.takeover_seconds = self._histogram("takeover_seconds")
+        self.recovering = self._gauge("recovering")
+        self.recovery_records = self._counter("recovery_records")
+        self.recovery_partitions_left = self._gauge("recovery_partitions_left")
+        self.contacts = self._gauge("contacts")
+        self.state_bytes = self._gauge("state_bytes")
+        self.lag_records = self._family("lag_records", Gauge)
+        self.held_bytes = self._gauge("held_bytes")
+        self.timer_overdue_seconds = self._gauge("timer_overdue_seconds")
+        self.definitions_revision = self._gauge("definitions_revision")
+        self.contacts_to_change = self._gauge("contacts_to_change")
+
+    def _show_surroundings(self) -> None:
+        self.clock_skew_seconds = self._gauge("clock_skew_seconds")
+        self.broker_unanswered_seconds = self._gauge("broker_unanswered_seconds")
+        self.stalled_seconds = self._family("stalled_seconds", Gauge)

@@ -22,6 +22,7 @@ from streams.inbox import Inbox, Taken
 from streams.log import Claim
 from streams.metrics import Metrics
 from streams.plan import Plan, fitting
+from streams.sizes import Sizes
 from streams.timers import Timers
 
 # decoded states kept from one checkpoint to the next, per partition: some 2 KiB each
@@ -70,6 +71,8 @@ class Partition:
         self.settling = False
         self.closing = False
         self.checkpoint_ms = 0.0
+        self.committing_since_ms: float | None = None
+        self.sizes = Sizes(committed.states)
         # timers and states of other revisions are found again from the headers of the state records alone (I7)
         headers = ((key, plan.header(record)[0]) for key, record in committed.states.items())
         self._timers = Timers((key, due_ms) for key, due_ms in headers if due_ms is not None)
@@ -81,6 +84,11 @@ class Partition:
     def to_change(self) -> int:
         """Contacts whose state may still be of an older revision."""
         return len(self._to_change)
+
+    @property
+    def uncommitted_since_ms(self) -> float | None:
+        """When the oldest change that isn't committed was made, by the monotonic clock; None: all is."""
+        return self.overlay.since_ms if self.committing_since_ms is None else self.committing_since_ms
 
     @property
     def overdue_ms(self) -> int:
@@ -145,6 +153,7 @@ class Partition:
 
     def _apply_events(self, clock: Clock, until_ms: float, now_ms: int) -> bool:
         inbox, applied, room = self.inbox, 0, self.rates.chunk_events
+        first_ms, started_ms = inbox.first_ms(), clock.spent_ms()
         while applied < room:
             taken = inbox.pop(now_ms)
             if taken is None:
@@ -163,7 +172,9 @@ class Partition:
                 break
         if applied:
             self.overlay.events += applied
-            self.metrics.events_taken.inc(applied)
+            assert first_ms is not None
+            self.overlay.taken.append((first_ms, applied))
+            self.metrics.evaluation_seconds.observe((clock.spent_ms() - started_ms) / 1000 / applied, applied)
         return taken is not None and len(inbox) > 0 and not self.full()
 
     def _arrive(self, time_ms: int, received_ms: int, now_ms: int) -> int:
@@ -222,6 +233,7 @@ class Partition:
         self.overlay.emit(emitted)
         self.overlay.erase(key, state)
         self.metrics.emitted(transitions, emitted)
+        self.sizes.move(key, None, transitions)
         self.states.pop(key, None)
         self.erased.add(key)
 
@@ -241,6 +253,7 @@ class Partition:
             emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
             self.overlay.emit(emitted)
             self.metrics.emitted(transitions, emitted)
+            self.sizes.move(key, state, transitions)
 
     def _decode(self, key: bytes, now_ms: int) -> Any:
         """The committed state, taken over into the plan's revision where it was written under another; None: none."""
@@ -272,7 +285,7 @@ class Partition:
         _, offset, key, value = taken.record
         headers = rejection_headers(rejection.reason, rejection.sentence, taken.topic, self.number, offset, now_ms)
         self.overlay.reject(fitting(key, value if value is not None else b"", headers))
-        self.metrics.events_rejected.labels(reason=str(rejection.reason)).inc()
+        self.metrics.events_rejected.labels(str(rejection.reason)).inc()
 
     # ---- time ---------------------------------------------------------------------------------------------------------
 
@@ -291,35 +304,39 @@ class Partition:
 
     def _play(self, clock: Clock, until_ms: float, now_ms: int) -> None:
         """Plays due instants, earliest contact first."""
-        played = 0
+        played: list[int] = []
         while (key := self._timers.pop(self.arrival_ms - self.rates.grace_ms)) is not None:
-            self._advance(key, now_ms)
-            played += 1
+            if (due_ms := self._advance(key, now_ms)) is not None:
+                played.append(due_ms)
             if clock.spent_ms() > until_ms:
                 break
         if played:
-            self.metrics.timers_played.inc(played)
+            self.metrics.timers_played.inc(len(played))
+            self.overlay.played.append((min(played), len(played)))
 
-    def _advance(self, key: bytes, now_ms: int) -> None:
+    def _advance(self, key: bytes, now_ms: int) -> int | None:
+        """Plays what is due of a contact; returns the instant that was, None where it is later or gone."""
         until_ms = self.arrival_ms - self.rates.grace_ms
         state = self.states.get(key)
         if state is None:
             record = self.committed.states.get(key) if key not in self.erased else None
             if record is not None and (due_ms := self.plan.header(record)[0]) is not None and due_ms > until_ms:
                 self._timers.arm(key, due_ms)  # postponed since: there is nothing to decode
-                return
+                return None
             state = self._decode(key, now_ms)
         if state is None:
-            return
-        if state.due_ms is None or state.due_ms > until_ms:
-            if state.due_ms is not None:
-                self._timers.arm(key, state.due_ms)
-            return
+            return None
+        due_ms = state.due_ms
+        if due_ms is None or due_ms > until_ms:
+            if due_ms is not None:
+                self._timers.arm(key, due_ms)
+            return None
         passed = state.limits_passed
         transitions = self.plan.program.advance(state, until_ms)
         self._count_limits(state, passed)
         self.overlay.events += 1
         self._changed(key, state, transitions, self.arrival_ms, now_ms)
+        return int(due_ms)
 
     # ---- changed definitions ------------------------------------------------------------------------------------------
 
@@ -341,7 +358,8 @@ class Partition:
     def freeze(self) -> Freezing:
         """Starts a checkpoint: the overlay is set aside, to be encoded piece by piece; until then no turn is taken."""
         overlay, self.overlay = self.overlay, Overlay()
-        self.frozen = True
+        self.frozen, self.committing_since_ms = True, overlay.since_ms
+        self.metrics.taken(self.inbox.count_taken())
         meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, self.inbox.marks(), self._effective_ms)
         return Freezing(self.plan.program.encode, overlay, meta)
 
@@ -356,8 +374,20 @@ class Partition:
             if record is None and self.overlay.dirty.get(key, _ABSENT) is not None:
                 self.erased.discard(key)
         self.committed.meta = frozen.meta
+        self.committing_since_ms = None
         if len(self.states) > STATES_KEPT_MAX:
             self.states = {key: state for key, state in self.overlay.dirty.items() if state is not None}
+
+    # ---- what is measured ---------------------------------------------------------------------------------------------
+
+    def count_sizes(self, clock: Clock, until_ms: float) -> None:
+        """Goes on counting the members of segments, until the clock's `spent_ms` passes `until_ms`."""
+        self.sizes.count_some(self._state_of, clock, until_ms)
+
+    def _state_of(self, key: bytes) -> Any:
+        record = self.committed.states.get(key)
+        decoded = self.states.get(key)
+        return decoded if decoded is not None or record is None else self.plan.program.decode(key.decode(), record)
 
 
 _ABSENT = object()

@@ -36,6 +36,9 @@ class State(Protocol):
     consent: dict[str, list[Any]]
     limits_passed: int
 
+    def memberships(self) -> Iterable[tuple[str, str | None, int, int]]:
+        """Segment, key, `seq` and since when (epoch ms) of every membership that there is."""
+
     def every_membership(self) -> Iterable[tuple[str, str | None]]:
         """Segment and key of every membership that there ever was."""
 
@@ -67,6 +70,7 @@ class Program(Protocol):
     """What the shell asks of the compiled segments (`segments.Program`)."""
 
     revision: int
+    segment_ids: tuple[str, ...]
 
     def apply(self, state: Any, event: Event, arrived_ms: int, received_ms: int) -> Step:
         """Plays what is due, then the event; `state` None: the contact's first."""

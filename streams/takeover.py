@@ -37,7 +37,7 @@ async def take_over(
     """
     claims = await _claim(log, numbers)
     try:
-        await _load(log, committed)
+        await _load(log, committed, metrics)
         for number in numbers:
             check_whole(number, committed[number])
         bounds = await log.bounds(numbers)
@@ -79,10 +79,17 @@ async def _claim(log: Log, numbers: Set[int]) -> dict[int, Claim]:
         raise
 
 
-async def _load(log: Log, committed: Mapping[int, Committed]) -> None:
+async def _load(log: Log, committed: Mapping[int, Committed], metrics: Metrics) -> None:
     """Reads the state topic from where each partition was left to its end."""
+    left = set(committed)
+    metrics.recovery_partitions_left.set(len(left))
     async for number, records, end in log.read_state({number: c.end for number, c in committed.items()}):
         committed[number].load(records_of(records), end)
+        metrics.recovery_records.inc(len(records))
+        if not records:  # it was read to its end
+            left.discard(number)
+            metrics.recovery_partitions_left.set(len(left))
+    metrics.recovery_partitions_left.set(0)
 
 
 def _marks(

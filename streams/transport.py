@@ -101,7 +101,8 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Stands in for Faust's own drain; called by its Fetcher service, ended by cancelling."""
-        jobs = (self._feed(), self._turns(), self.worker.commit_when_due(), self.app.plans.follow())
+        worker = self.worker
+        jobs = (self._feed(), self._turns(), worker.commit_when_due(), worker.count_sizes(), self.app.plans.follow())
         tasks = [asyncio.ensure_future(job) for job in jobs]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

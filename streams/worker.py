@@ -10,15 +10,16 @@ from what is committed (I5).
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
-from streams.checkpoint import write
+from streams.checkpoint import Frozen, write
 from streams.clock import Clock
 from streams.committed import Committed
-from streams.log import Log, LogError
+from streams.log import FencedError, Log, LogError
 from streams.metrics import Metrics
 from streams.partition import Partition, Rates
 from streams.plan import Plans
+from streams.skew import Skew
 from streams.takeover import close, take_over
 
 logger = logging.getLogger("tidegate.worker")
@@ -29,6 +30,8 @@ TURN_MS = 5.0
 OFFSETS_EVERY_MS = 1_000.0
 # checkpoints due within this of each other start together: fewer wake-ups
 TOGETHER_MS = 5.0
+# counting the members of segments takes a tenth of the time at most
+COUNT_MS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,9 @@ class Worker:
         self._offsets_ms: dict[int, float] = {}
         self._changed = asyncio.Event()
         self._next = 0
+        self.assigned = self.recovering = False
+        self.skew = Skew()
+        self._uncounted = asyncio.Event()
 
     # ---- taking over and letting go -----------------------------------------------------------------------------------
 
@@ -76,6 +82,21 @@ class Worker:
         assert not self.partitions, "released first"
         self._refuse_if_failed()
         started_ms = self.clock.spent_ms()
+        self.recovering = True
+        try:
+            await self._take_over(numbers)
+        finally:
+            self.recovering = False
+        self.assigned = True
+        self.metrics.rebalances.inc()
+        took_s = (self.clock.spent_ms() - started_ms) / 1000
+        self.metrics.takeover_seconds.observe(took_s)
+        contacts = sum(len(committed.states) for committed in self.committed.values())
+        logger.info("took over %d partitions with %d contacts in %.2f s", len(numbers), contacts, took_s)
+        self._uncounted.set()
+        self.wake.set()
+
+    async def _take_over(self, numbers: Set[int]) -> None:
         self.committed = {number: self.committed.get(number) or Committed() for number in sorted(numbers)}
         self.partitions = await take_over(
             self.log, numbers, self.committed, self.plans, self.topics, self.rates, self.metrics
@@ -89,11 +110,7 @@ class Worker:
             raise
         self._held.clear()
         self._offsets_ms.clear()
-        took_s = (self.clock.spent_ms() - started_ms) / 1000
-        self.metrics.takeover_seconds.observe(took_s)
-        contacts = sum(len(committed.states) for committed in self.committed.values())
-        logger.info("took over %d partitions with %d contacts in %.2f s", len(numbers), contacts, took_s)
-        self.wake.set()
+        self.metrics.name_segments(self.plans.current.program.segment_ids)
 
     async def release(self, timeout_s: float) -> None:
         """A last checkpoint of each partition, then lets go of them, in bounded time.
@@ -101,6 +118,7 @@ class Worker:
         A checkpoint that fails here is only logged: the next owner goes on from the one before.
         """
         partitions, self.partitions = self.partitions, {}
+        self.assigned = False
         if not partitions:
             return
         last = [asyncio.ensure_future(self._last_checkpoint(partition)) for partition in partitions.values()]
@@ -135,6 +153,8 @@ class Worker:
             partition = self.partitions.get(fetch.partition)
             if partition is not None:
                 partition.inbox.fill(fetch)
+                if fetch.records and fetch.end >= fetch.log_end:
+                    self.skew.take(self.clock.now_ms() - fetch.records[-1][0], self.clock.spent_ms())
         self._hold()
         self._fed_ms = self.clock.spent_ms()
         if fetches or self._held:
@@ -150,6 +170,12 @@ class Worker:
     def unanswered_ms(self) -> float:
         """How long ago the log answered last, if only that there is nothing."""
         return self.clock.spent_ms() - self._answered_ms
+
+    @property
+    def uncommitted_ms(self) -> float:
+        """Age of the oldest change that isn't committed; 0 when all is."""
+        since = [partition.uncommitted_since_ms for partition in self.partitions.values()]
+        return max((self.clock.spent_ms() - each for each in since if each is not None), default=0.0)
 
     def _hold(self) -> None:
         """Decides what is not read on until some of it has been applied."""
@@ -206,6 +232,7 @@ class Worker:
                 self._changed.set()
             else:
                 partition.take_plan(plan)
+                self.metrics.name_segments(plan.program.segment_ids)
                 logger.info("partition %d: revision %d of the definitions is in force", number, plan.revision)
                 # one at a time: it looks through all contacts of the partition, and the loop is to get its turn
                 self.wake.set()
@@ -280,15 +307,32 @@ class Worker:
         frozen = freezing.frozen()
         partition.thaw()
         self.wake.set()
-        end = await write(partition.claim, frozen, positions if offsets else None)
+        end = await self._write(partition, frozen, positions if offsets else None)
         partition.commit(frozen, end)
         if offsets:
             self._offsets_ms[partition.number] = started_ms
         partition.checkpoint_ms = self.clock.spent_ms() - started_ms
         self.metrics.checkpoint_seconds.observe(partition.checkpoint_ms / 1000)
         for topic, records in frozen.records().items():
-            self.metrics.checkpoint_records.labels(topic=topic).inc(len(records))
+            self.metrics.checkpoint_records.labels(topic).inc(len(records))
         self.wake.set()
+
+    async def _write(self, partition: Partition, frozen: Frozen, offsets: Mapping[str, int] | None) -> int:
+        """`checkpoint.write`, counted by what became of it."""
+        result = "aborted"
+        try:
+            end = await write(partition.claim, frozen, offsets)
+            result = "committed"
+        except FencedError:
+            result = "fenced"
+            raise
+        finally:
+            self.metrics.transactions.labels(result).inc()
+        grace_ms, overlay = self.rates.grace_ms, frozen.overlay
+        # with the arrival clock, due is no time of day
+        played = [] if self.rates.arrival else [(due_ms + grace_ms, count) for due_ms, count in overlay.played]
+        self.metrics.committed(overlay.taken, played, self.clock.now_ms())
+        return end
 
     def _refuse_if_failed(self) -> None:
         if self.failed:
@@ -296,19 +340,18 @@ class Worker:
                 "expected to go on, but an earlier step or checkpoint of this worker has failed: start it again"
             )
 
-    # ---- showing ------------------------------------------------------------------------------------------------------
+    # ---- counting -----------------------------------------------------------------------------------------------------
 
-    def show(self) -> None:
-        """Brings the gauges up to date."""
-        owned = self.partitions.values()
-        metrics = self.metrics
-        metrics.partitions_owned.set(len(owned))
-        metrics.contacts.set(sum(len(partition.committed.states) for partition in owned))
-        metrics.lag_records.set(sum(partition.inbox.lag for partition in owned))
-        metrics.held_bytes.set(sum(partition.inbox.held_bytes for partition in owned))
-        metrics.timer_overdue_seconds.set(max((partition.overdue_ms for partition in owned), default=0) / 1000)
-        metrics.revision.set(min((partition.plan.revision for partition in owned), default=0))
-        metrics.contacts_to_change.set(sum(partition.to_change for partition in owned))
+    async def count_sizes(self) -> None:
+        """Counts the members of segments in what was taken over, beside all else, for ever."""
+        while True:
+            left = [partition for partition in self.partitions.values() if partition.sizes.uncounted]
+            if not left:
+                self._uncounted.clear()
+                await self._uncounted.wait()
+                continue
+            left[0].count_sizes(self.clock, self.clock.spent_ms() + COUNT_MS)
+            await asyncio.sleep(9 * COUNT_MS / 1000)
 
 
 async def _results(tasks: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
