@@ -25,6 +25,10 @@ class Reason(enum.StrEnum):
     WRONG_PARTITION = "wrong_partition"
     TICK = "tick"
     FAILED = "failed"
+    RAISED = "raised"
+    QUARANTINED = "quarantined"
+    # no rejection but the mark of one that was published again: `tidegate rejected replay`
+    REPLAYED = "replayed"
 
 
 class Rejection(Exception):

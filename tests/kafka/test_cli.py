@@ -19,6 +19,7 @@ from streams import cli
 from streams import definitions as kafka_definitions
 from streams.broker import admin, producer, stored
 from streams.cli.terminal import run as run_loop
+from streams.clock import SystemClock
 from streams.definitions import DefinitionsReader, read_in_force
 from streams.errors import DefinitionsRefused
 from streams.revisions import Revised, revise
@@ -537,6 +538,95 @@ def test_a_rejected_value_that_was_cut_says_how_long_it_was(topics: Settings, ti
     long, short = map(json.loads, tidegate("rejected", "show")[1].splitlines())
     assert (long["value"], long["cut_from_bytes"]) == ("long", 5_000_000)
     assert "cut_from_bytes" not in short
+
+
+def _reject(settings: Settings, contact: bytes | None, value: bytes, reason: Reason, *more: tuple[str, bytes]) -> None:
+    offset = len(value)
+    headers = rejection_headers(reason, "expected otherwise", "events.email", 0, offset, 1_000 + offset)
+    _write(settings, "rejected", [(contact, value, [*headers, *more])])
+
+
+def _emailed(settings: Settings) -> list[tuple[bytes | None, bytes | None, int]]:
+    """Key, value and partition of all in the topic that they came by, by value."""
+
+    async def read() -> list[tuple[bytes | None, bytes | None, int]]:
+        found = stored(settings, [settings.topic("events.email")])
+        return sorted([(each.key, each.value, each.partition) async for each in found], key=lambda each: each[1])
+
+    return run_loop(read())
+
+
+def test_what_is_replayed_goes_out_as_it_came_once_and_to_the_partition_of_its_key(
+    topics: Settings, tidegate: Call
+) -> None:
+    """Byte for byte: with its `messageId` where it has one, and with none where it has none."""
+    _reject(topics, b"c-1", b'{"messageId": "m-1"}', Reason.RAISED)
+    _reject(topics, b"c-2", b'{ "type":"track" }', Reason.RAISED)
+    _reject(topics, b"c-2", b"{nope", Reason.NOT_JSON)
+    replay = ("rejected", "replay", "--reason", "raised", "--json")
+
+    status, out, err = tidegate(*replay, "--dry-run")
+    assert (status, json.loads(out)["replayed"], _emailed(topics)) == (0, 2, [])
+    assert err == "2 records would be replayed, 0 left\n"
+    status, out, err = tidegate(*replay)
+    assert (status, json.loads(out)["replayed"], err) == (0, 2, "2 records replayed, 0 left\n")
+    once = [
+        (b"c-2", b'{ "type":"track" }', partition_of(b"c-2", PARTITIONS)),
+        (b"c-1", b'{"messageId": "m-1"}', partition_of(b"c-1", PARTITIONS)),
+    ]
+    assert _emailed(topics) == once
+    assert json.loads(tidegate(*replay)[1]) == {"replayed": 0, "before": 2, "left": {}}
+    assert _emailed(topics) == once
+    assert json.loads(tidegate(*replay, "--again", "--contact", "c-1")[1])["replayed"] == 1
+    assert [value for _, value, _ in _emailed(topics)].count(b'{"messageId": "m-1"}') == 2
+
+
+def test_what_is_rejected_after_it_was_replayed_is_replayed_anew(topics: Settings, tidegate: Call) -> None:
+    """The mark is for what was rejected before it; and marks are counted, not listed as rejected."""
+    _reject(topics, b"c-1", b"{}", Reason.RAISED)
+    assert tidegate("rejected", "replay")[0] == 0
+    (row,) = json.loads(tidegate("rejected", "list", "--json")[1])
+    assert (row["reason"], row["count"], row["replayed"]) == ("raised", 1, 1)
+    _reject(topics, b"c-1", b"{}", Reason.RAISED)
+
+    assert json.loads(tidegate("rejected", "replay", "--json")[1]) == {"replayed": 1, "before": 1, "left": {}}
+    assert [json.loads(line)["reason"] for line in tidegate("rejected", "show")[1].splitlines()] == ["raised"] * 2
+
+
+def test_what_cannot_be_replayed_is_counted_with_the_reason_and_the_rest_goes_out(
+    topics: Settings, tidegate: Call
+) -> None:
+    """A piece is not what was published, and without a key it is nobody's."""
+    _reject(topics, b"c-1", b"piece", Reason.TOO_LARGE, ("cut_from_bytes", b"5000000"))
+    _reject(topics, None, b"{}", Reason.NO_KEY)
+    delivery = rejection_headers(Reason.FAILED, "expected a delivery", topics.topic("deliveries"), 0, 7, 7)
+    _write(topics, "rejected", [(b"c-1", b"delivery", delivery)])
+    _reject(topics, b"c-1", b"whole", Reason.QUARANTINED)
+
+    status, out, err = tidegate("rejected", "replay", "--json")
+    assert (status, json.loads(out)["replayed"]) == (1, 1)
+    assert [value for _, value, _ in _emailed(topics)] == [b"whole"]
+    first, *others = err.splitlines()
+    assert first == "1 records replayed, 3 left"
+    assert sorted(others) == [
+        "left: 1 from no topic of events",
+        "left: 1 too long to have been kept whole: the whole is where it came from",
+        "left: 1 without a key: no contact to publish it for",
+    ]
+
+
+def test_rejected_records_are_asked_for_by_contact_and_age(topics: Settings, tidegate: Call) -> None:
+    """Of a morning's worth of them, those that somebody complains about."""
+    _reject(topics, b"c-1", b"long ago", Reason.RAISED)
+    now_ms = SystemClock().now_ms()
+    recent = rejection_headers(Reason.RAISED, "expected otherwise", "events.email", 0, 77, now_ms)
+    _write(topics, "rejected", [(b"c-1", b"new", recent), (b"c-2", b"other", recent)])
+
+    lines = tidegate("rejected", "show", "--contact", "c-1", "--since", "1h")[1].splitlines()
+    assert [json.loads(line)["value"] for line in lines] == ["new"]
+    assert json.loads(tidegate("rejected", "list", "--since", "1h", "--json")[1])[0]["count"] == 2
+    assert json.loads(tidegate("rejected", "replay", "--since", "1h", "--json")[1])["replayed"] == 2
+    assert tidegate("rejected", "list", "--contact", "nobody")[2] == "nothing was rejected of these\n"
 
 
 def test_what_is_stored_is_read_to_its_end_while_more_is_being_written(topics: Settings) -> None:
