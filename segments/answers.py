@@ -62,10 +62,9 @@ class Work:
 def read(index: Index, state: ContactState, leaf: AnyLeaf, work: Work) -> None:
     """Ask a leaf of the contact again; where it flipped, the nodes above it are to be asked."""
     index.tally.leaves += 1
-    row = state.row(leaf.key)
-    kept = row.kept if not isinstance(leaf, ScoreTest) else state.row(leaf.score.key).kept
+    kept = state.kept.get(leaf.score.key if isinstance(leaf, ScoreTest) else leaf.key)
     answer, due_ms = leaf.read(kept, state, work.now_ms)
-    if state.note(leaf.key, row, answer, due_ms):
+    if state.note(leaf.key, answer, due_ms):
         work.ask(index.above[leaf.key])
 
 
@@ -77,10 +76,9 @@ def flip(index: Index, state: ContactState, key: int, answer: bool, work: Work) 
 
 def read_keyed(state: ContactState, node: KeyedNode, key: str, keyed: Keyed, leaf: AnyLeaf, work: Work) -> None:
     """Ask a leaf of one value again."""
-    row = keyed.row(leaf.key)
-    answer, due_ms = leaf.read(row.kept, state, work.now_ms)
-    if row.due_ms != due_ms or row.true is not answer:
-        keyed.note(leaf.key, row, answer, due_ms)
+    answer, due_ms = leaf.read(keyed.kept.get(leaf.key), state, work.now_ms)
+    before_ms = keyed.due_of(leaf.key)
+    if keyed.note(leaf.key, answer, due_ms) or before_ms != due_ms:
         work.ask_key(node.index, key)
 
 
@@ -127,7 +125,7 @@ def change(index: Index, state: ContactState, node: SegmentNode, work: Work) -> 
 def _ask_keyed(state: ContactState, node: KeyedNode, work: Work) -> None:
     asked = work.keys.pop(node.index, None)
     by_key = state.keyed.get(node.id, {})
-    first_ms = state.row(node.keyed_key).due_ms
+    first_ms = state.due_of(node.keyed_key)
     moved = False  # whether the membership that the first due instant came from has another now
     for key in list(by_key) if asked is None else asked:
         keyed = by_key.get(key)

@@ -11,9 +11,9 @@ from segments.unit import Unit
 
 def forget_empty(unit: Unit, leaf: AnyLeaf) -> None:
     """Forget what a leaf keeps where that says no more than nothing."""
-    row = unit.row(leaf.key)
-    if row.kept is not None and leaf.is_empty(row.kept):
-        row.kept = None
+    kept = unit.kept.get(leaf.key)
+    if kept is not None and leaf.is_empty(kept):
+        del unit.kept[leaf.key]
 
 
 def drop_traits(index: Index, state: ContactState) -> list[str]:
@@ -32,7 +32,7 @@ def _drop_trait(index: Index, state: ContactState) -> str:
     for leaf in index.on_trait.get(key, ()):
         writer = writer_of(leaf)
         if writer is not None:
-            kept = state.row(writer.key).kept
+            kept = state.kept.get(writer.key)
             state.keep(writer.key, writer.forget_writes(kept) if isinstance(writer, ScoreLeaf) else None)
     return key
 
@@ -93,7 +93,7 @@ def _shed(index: Index, state: ContactState, before_ms: int) -> None:
 
 
 def _shed_unit(unit: Unit, leaves: dict[int, AnyLeaf], before_ms: int) -> None:
-    for key, kept in list(unit.kept()):
+    for key, kept in list(unit.kept.items()):
         leaf = leaves.get(key)
         if leaf is None:
             unit.drop(key)

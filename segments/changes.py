@@ -142,11 +142,11 @@ def _remove(index: Index, state: ContactState, work: Work) -> None:
 def _seed(index: Index, state: ContactState) -> None:
     """Without a past, a new `unchanged_for` knows the last write of each trait, and nothing before."""
     for leaf in index.writers():
-        if state.row(leaf.key).kept is None:
+        if leaf.key not in state.kept:
             for key in sorted(leaf.traits):
                 if key in state.traits:
                     value, at_ms = state.traits[key]
-                    state.keep(leaf.key, leaf.write(state.row(leaf.key).kept, {key: value}, at_ms, state))
+                    state.keep(leaf.key, leaf.write(state.kept.get(leaf.key), {key: value}, at_ms, state))
 
 
 def _replay(index: Index, state: ContactState, change_: Change, past: Past, work: Work) -> None:
@@ -163,7 +163,7 @@ def _replay(index: Index, state: ContactState, change_: Change, past: Past, work
         if event.traits is not None:
             for leaf in written:
                 if not leaf.traits.isdisjoint(event.traits):
-                    state.keep(leaf.key, leaf.write(state.row(leaf.key).kept, event.traits, t_ms, state))
+                    state.keep(leaf.key, leaf.write(state.kept.get(leaf.key), event.traits, t_ms, state))
         if event.name is not None:
             _replay_event(index, state, new, keyed_nodes, event, t_ms, work)
     for node in keyed_nodes:
@@ -186,7 +186,7 @@ def _replay_event(
             _take(state, leaf, event, t_ms, state)
     for score, _ in listeners.scores:
         if score.key in new:
-            kept = score.take(state.row(score.key).kept, event, t_ms, state)
+            kept = score.take(state.kept.get(score.key), event, t_ms, state)
             if kept is not None:
                 state.keep(score.key, kept)
     for node, leaves in listeners.keyed:
@@ -204,7 +204,7 @@ def _replay_event(
 
 
 def _take(unit: Unit, leaf: Any, event: Event, t_ms: int, state: ContactState) -> None:
-    taken = leaf.take(unit.row(leaf.key).kept, event, t_ms, state)
+    taken = leaf.take(unit.kept.get(leaf.key), event, t_ms, state)
     if taken is not None:
         unit.keep(leaf.key, taken[0])
 

@@ -115,7 +115,7 @@ def _instant_or_none(at_ms: int | None) -> str | None:
 def _score(scene: Scene, condition: ScoreIs) -> Explained:
     score = scene.index.scores_by_id[condition.id]
     leaf = scene.index.scores[score_key(score)]
-    kept = scene.state.row(leaf.key).kept
+    kept = scene.state.kept.get(leaf.key)
     rules, notes = [], []
     bodies = score.body.get("rules", [])
     traits = {rule.name: rule for rule in leaf.trait_rules}

@@ -137,10 +137,10 @@ def _joined(absorbed: dict[str, list[Any]], survivor: dict[str, list[Any]], time
 
 
 def _merge_kept(survivor: Unit, absorbed: Unit, leaves: dict[int, Any], contact: ContactState) -> None:
-    for key, kept in absorbed.kept():
+    for key, kept in absorbed.kept.items():
         leaf = leaves.get(key)
         if leaf is not None:
-            survivor.keep(key, leaf.merge(survivor.row(key).kept, kept, contact))
+            survivor.keep(key, leaf.merge(survivor.kept.get(key), kept, contact))
 
 
 def _merge_keyed(

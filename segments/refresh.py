@@ -24,7 +24,5 @@ def refresh(index: Index, state: ContactState, now_ms: int) -> None:
 
 def _read(unit: Unit, state: ContactState, leaves: Iterable[AnyLeaf], now_ms: int) -> None:
     for leaf in leaves:
-        row = unit.row(leaf.key)
-        kept = row.kept if not isinstance(leaf, ScoreTest) else unit.row(leaf.score.key).kept
-        answer, due_ms = leaf.read(kept, state, now_ms)
-        unit.note(leaf.key, row, answer, due_ms)
+        kept = unit.kept.get(leaf.score.key if isinstance(leaf, ScoreTest) else leaf.key)
+        unit.note(leaf.key, *leaf.read(kept, state, now_ms))

@@ -1,7 +1,7 @@
 """What is kept of one contact, and its bytes.
 
 Invariants:
-  * A row is true where its leaf or `held` condition is at `clock_ms`, or where the contact is in its segment, named by
+  * A key is true where its leaf or `held` condition is at `clock_ms`, or where the contact is in its segment, named by
     others. It has a due instant where time alone may change it, or where a hold ends.
   * `clock_ms` and `arrived_ms` never fall.
   * `members[segment][0]` is the last `seq`: odd in, even out; a segment never entered is not there.
@@ -11,10 +11,10 @@ Invariants:
 
 A record is a header, which timers and sweeps read without decoding the rest, and a MessagePack array:
 
-    byte 0      format, 2
+    byte 0      format, 3
     bytes 1-8   `due_ms`, signed big-endian; 2^63 - 1 for none
     bytes 9-12  definitions revision that it was last stepped under, big-endian
-    rest        the fields of `state_record.Stored2`, in order
+    rest        the fields of `state_record.Stored`, in order
 """
 
 import struct
@@ -23,14 +23,14 @@ from typing import Any
 
 import msgspec
 
+from segments import state_formats as formats
 from segments import state_record as layout
-from segments.canonical import hold_key
 from segments.errors import StateError
 from segments.unit import Unit
-from segments.values import eq_key
 
-FORMAT = 2
+FORMAT = 3
 _HEADER = struct.Struct(">BqI")
+_READERS = {1: formats.read_1, 2: formats.read_2, FORMAT: layout.decode}
 _NEVER = 2**63 - 1
 
 # An id takes 12 bytes of hash and 6 of time: a million ids of one contact collide with a chance below 10^-16.
@@ -93,7 +93,7 @@ class ContactState(Unit):
         "traits",
     )
 
-    def __init__(self, contact: str, program_revision: int, stored: layout.Stored2 | None = None) -> None:
+    def __init__(self, contact: str, program_revision: int, stored: layout.Stored | None = None) -> None:
         super().__init__()
         self.contact = contact
         self.program_revision = program_revision
@@ -114,7 +114,8 @@ class ContactState(Unit):
         self.answers = stored.answers
         self.consent = stored.consent
         self.lists = stored.lists
-        self.unpack(stored.rows)
+        self.kept = stored.kept
+        self.live = stored.live
         if stored.keyed:
             for segment, by_key in stored.keyed.items():
                 self.keyed[segment] = {key: _keyed(one) for key, one in by_key.items()}
@@ -181,7 +182,7 @@ def joined_known(one: bytes, other: bytes) -> bytes:
 
 def header(record: bytes) -> tuple[int | None, int]:
     """`(due_ms or None, definitions revision)` of an encoded state; raises `StateError` when it is none."""
-    if len(record) < _HEADER.size or record[0] not in (1, FORMAT):
+    if len(record) < _HEADER.size or record[0] not in (1, 2, FORMAT):
         found = f"format {record[0]}" if record else "nothing"
         raise StateError(
             f"expected a state record of a format up to {FORMAT}, got {found}; was it written by a newer version?"
@@ -193,7 +194,7 @@ def header(record: bytes) -> tuple[int | None, int]:
 def encode(state: ContactState) -> bytes:
     """The state's record."""
     body = layout.encode(
-        layout.Stored2(
+        layout.Stored(
             state.clock_ms,
             state.arrived_ms,
             state.first_ms,
@@ -203,7 +204,8 @@ def encode(state: ContactState) -> bytes:
             state.known,
             state.traits,
             state.members,
-            state.pack(),
+            state.kept,
+            state.live,
             state.answers,
             state.consent,
             state.lists,
@@ -217,7 +219,8 @@ def encode(state: ContactState) -> bytes:
 
 def _stored_keys(by_key: dict[str, Keyed]) -> dict[str, layout.StoredKeyed]:
     return {
-        key: layout.StoredKeyed(one.born_ms, one.seq, one.at_ms, one.pack(), one.answers) for key, one in by_key.items()
+        key: layout.StoredKeyed(one.born_ms, one.seq, one.at_ms, one.kept, one.live, one.answers)
+        for key, one in by_key.items()
     }
 
 
@@ -225,13 +228,10 @@ def decode(contact: str, record: bytes) -> ContactState:
     """The state of `contact` in a record; raises `StateError` when it can't be read."""
     due_ms, program_revision = header(record)
     try:
-        if record[0] == FORMAT:
-            state = ContactState(contact, program_revision, layout.decode_2(memoryview(record)[_HEADER.size :]))
-        else:
-            state = ContactState(contact, program_revision)
-            _take_1(state, layout.decode_1(memoryview(record)[_HEADER.size :]))
+        stored = _READERS[record[0]](memoryview(record)[_HEADER.size :])
     except (msgspec.DecodeError, ValueError) as error:
         raise StateError(f"expected the state of {contact!r}, got bytes that can't be read: {error}") from None
+    state = ContactState(contact, program_revision, stored)
     state.due_ms = due_ms
     state.bytes_estimated = len(record)
     return state
@@ -240,42 +240,8 @@ def decode(contact: str, record: bytes) -> ContactState:
 def _keyed(stored: layout.StoredKeyed) -> Keyed:
     keyed = Keyed(stored.born_ms)
     keyed.seq, keyed.at_ms = stored.seq, stored.at_ms
-    keyed.unpack(stored.rows)
-    keyed.answers = stored.answers
+    keyed.kept, keyed.live, keyed.answers = stored.kept, stored.live, stored.answers
     keyed.due_stale = True
     keyed.find_due()
     keyed.counted_ms = keyed.due_ms
     return keyed
-
-
-def _kept_1(kept: Any) -> Any:
-    """What a leaf kept in format 1 as it keeps it now; two kinds have changed, and each is told by its shape."""
-    if type(kept) is not list or not kept:
-        return kept
-    if len(kept) == 2 and type(kept[0]) is not list and type(kept[1]) is list:  # a sum in a window
-        return [*kept, None, sum(value < 0 for _, value in kept[1])]
-    if type(kept[0]) is list and len(kept[0]) == 3:  # writes of a trait: values, where keys of their equals are now
-        return [[at_ms, way, None if value is None else eq_key(value)] for at_ms, way, value in kept]
-    return kept
-
-
-def _take_1(state: ContactState, stored: layout.Stored1) -> None:
-    """Format 1 knew an answer's age only while a hold ran; of all others it is that of the membership."""
-    state.clock_ms = stored.clock_ms
-    state.arrived_ms = stored.arrived_ms
-    state.first_ms = state.born_ms = stored.first_ms
-    state.revision = stored.revision
-    state.known = stored.known
-    state.traits = stored.traits
-    state.members = stored.members
-    for key in sorted({*stored.true, *stored.kept, *stored.dues}):
-        kept = stored.kept.get(key)
-        state.keep(key, None if kept is None else _kept_1(kept))
-        state.set_true(key, key in stored.true)
-        state.set_due(key, stored.dues.get(key))
-    for segment, (seq, at_ms) in stored.members.items():
-        if segment not in stored.pending:
-            state.answers[hold_key(segment)] = at_ms * 2 + (seq & 1)
-    for segment, since_ms in stored.pending.items():
-        member = stored.members.get(segment)
-        state.answers[hold_key(segment)] = since_ms * 2 + (member is None or not member[0] & 1)

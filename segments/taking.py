@@ -52,18 +52,18 @@ def _take_leaves(index: Index, state: ContactState, listeners: Listeners, event:
         if leaf.where is not None and not leaf.where(seen):
             continue
         key = leaf.key
-        row = state.row(key)
-        taken = leaf.take(row.kept, event, t_ms, state)
+        taken = leaf.take(state.kept.get(key), event, t_ms, state)
         if taken is None:
             continue
-        row.kept, answer, due_ms = taken
-        if state.note(key, row, answer, due_ms):
+        kept, answer, due_ms = taken
+        state.keep(key, kept)
+        if state.note(key, answer, due_ms):
             work.ask(index.above[key])
 
 
 def _take_scores(index: Index, state: ContactState, listeners: Listeners, event: Event, t_ms: int, work: Work) -> None:
     for score, tests in listeners.scores:
-        kept = score.take(state.row(score.key).kept, event, t_ms, state)
+        kept = score.take(state.kept.get(score.key), event, t_ms, state)
         if kept is None:
             continue
         state.keep(score.key, kept)
@@ -98,11 +98,11 @@ def _take_keyed(
     for leaf in leaves:
         if leaf.where is not None and not leaf.where(seen):
             continue
-        row = keyed.row(leaf.key)
-        taken = leaf.take(row.kept, event, t_ms, state)
+        taken = leaf.take(keyed.kept.get(leaf.key), event, t_ms, state)
         if taken is not None:
-            row.kept, answer, due_ms = taken
-            keyed.note(leaf.key, row, answer, due_ms)
+            kept, answer, due_ms = taken
+            keyed.keep(leaf.key, kept)
+            keyed.note(leaf.key, answer, due_ms)
     work.ask_key(node.index, key)
     if len(by_key) > index.limits.values:
         drop_keys(index, state, node, work, index.limits.values)
@@ -139,7 +139,7 @@ def _tell_of_writes(index: Index, state: ContactState, event: Event, t_ms: int, 
     }
     writers = {writer.key: writer for leaf in told.values() if (writer := writer_of(leaf)) is not None}
     for writer in writers.values():
-        state.keep(writer.key, writer.write(state.row(writer.key).kept, event.traits, t_ms, state))
+        state.keep(writer.key, writer.write(state.kept.get(writer.key), event.traits, t_ms, state))
         state.bytes_estimated += encoded_bytes_max(event)
     for leaf in told.values():
         read(index, state, leaf, work)

@@ -37,7 +37,8 @@ class CountWithin(Window):
 
     Keeps the times of the newest as many as the highest count at which the answer flips, oldest first: with more in the
     window the answer is that of so many, and one older than those leaves the window before them. A late one finds its
-    place among them, or is older than all and would be dropped had it come in time.
+    place among them, or is older than all and would be dropped had it come in time. One time that flips nothing by
+    itself is kept as it is, not as a list: most of what contacts have are those.
     """
 
     def __init__(self, condition: EventIs) -> None:
@@ -51,27 +52,32 @@ class CountWithin(Window):
         super().limit(events_max, values_max)
         self.times_max = kept_max(self.flips, events_max)
 
-    def take(self, kept: list[int] | None, event: Event, at_ms: int, contact: Contact) -> Taken | None:
+    def take(self, kept: Any, event: Event, at_ms: int, contact: Contact) -> Taken | None:
         if self.gate is not None and not self.gate(event, at_ms):
             return None
         flips, now_ms = self.flips, contact.clock_ms
         until_ms = now_ms - self.window_ms if self.window_ms else self.until_ms(now_ms)
         if at_ms <= until_ms or not flips:
             return None
-        if not kept:
-            kept = [at_ms]
-        else:
-            if at_ms >= kept[-1]:
-                kept.append(at_ms)
+        if type(kept) is int:
+            times = [kept, at_ms] if at_ms >= kept else [at_ms, kept]
+        elif kept:
+            times = kept
+            if at_ms >= times[-1]:
+                times.append(at_ms)
             else:
-                insort(kept, at_ms)
-            if kept[0] <= until_ms:
-                del kept[0]
-            if len(kept) > self.times_max:
-                self._bound(kept, contact)
-        if len(kept) < flips[0] and kept[0] > until_ms:
-            return kept, False, None
-        return kept, *self.read(kept, contact, now_ms)
+                insort(times, at_ms)
+        elif flips[0] > 1:
+            return at_ms, False, None
+        else:
+            times = [at_ms]
+        if times[0] <= until_ms:
+            del times[0]
+        if len(times) > self.times_max:
+            self._bound(times, contact)
+        if len(times) < flips[0] and times[0] > until_ms:
+            return times, False, None
+        return times, *self.read(times, contact, now_ms)
 
     def _bound(self, times: list[int], contact: Contact) -> None:
         """Keep the newest that matter; no limit is passed where those before them don't."""
@@ -80,32 +86,39 @@ class CountWithin(Window):
         else:
             del times[: -self.times_max]
 
-    def read(self, kept: list[int] | None, contact: Contact, now_ms: int) -> Read:
-        if not kept:
+    def read(self, kept: Any, contact: Contact, now_ms: int) -> Read:
+        if not kept or type(kept) is int:
             return False, None
+        times: list[int] = kept
         until_ms = now_ms - self.window_ms if self.window_ms else self.until_ms(now_ms)
-        if kept[0] <= until_ms:
-            del kept[: bisect_right(kept, until_ms)]
-        count = len(kept)
+        if times[0] <= until_ms:
+            del times[: bisect_right(times, until_ms)]
+        count = len(times)
         below = bisect_right(self.flips, count)
         if not below:
             return False, None
         # down to one less than the flip below: when the oldest (count - flip + 1) have left the window
-        last_ms = kept[count - self.flips[below - 1]]
+        last_ms = times[count - self.flips[below - 1]]
         due_ms = last_ms + self.window_ms if self.window_ms else self.goes_ms(last_ms, now_ms, contact)
         return below & 1 == 1, due_ms
 
-    def merge(self, kept: list[int] | None, other: list[int] | None, contact: Contact) -> list[int] | None:
-        times = sorted((kept or []) + (other or []))
+    def merge(self, kept: Any, other: Any, contact: Contact) -> Any:
+        times = sorted([*self.times(kept), *self.times(other)])
         if len(times) > self.times_max:
             self._bound(times, contact)
         return times or None
 
-    def times(self, kept: list[int] | None) -> list[int]:
-        return kept or []
+    def times(self, kept: Any) -> list[int]:
+        if kept is None:
+            return []
+        return [kept] if type(kept) is int else kept
 
-    def shed(self, kept: list[int] | None, before_ms: int) -> list[int] | None:
-        return kept[bisect_right(kept, before_ms) :] if kept else None
+    def shed(self, kept: Any, before_ms: int) -> Any:
+        times = self.times(kept)
+        return times[bisect_right(times, before_ms) :] or None
+
+    def is_empty(self, kept: Any) -> bool:
+        return kept is None or kept == []
 
 
 class NewestWithin(Window):

@@ -249,7 +249,7 @@ def test_a_score_is_looked_ahead_with_few_weights_however_many_events_are_open()
     state = applied(program, [{"timestamp": at_ms, "properties": {"v": n}} for n, at_ms in enumerate(times_ms)])
     leaf = next(iter(program.scores.values()))
 
-    outlook = leaf.outlook(state.row(leaf.key).kept, state, times_ms[-1])
+    outlook = leaf.outlook(state.kept.get(leaf.key), state, times_ms[-1])
 
     assert len(outlook.weights) <= NEWEST_MAX
     exact = fsum(0.1 * 2 ** ((at_ms - times_ms[-1]) / 86_400_000) for at_ms in times_ms)

@@ -126,7 +126,7 @@ def test_the_values_seen_longest_ago_go_first(time: dict[str, Any]) -> None:
     """Who comes again stays, whatever else there was."""
     when = {"event": "A", **time, "distinct": {"of": "item", "gte": 20}}
     state = state_of(one(when), [*events(6), *events(9)[6:]], Limits(values=5))
-    (kept,) = [kept for _, kept in state.kept()]
+    (kept,) = state.kept.values()
 
     assert [eq_key(f"c{n}") for n in range(3, 9)] == list(kept)
 

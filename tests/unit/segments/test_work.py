@@ -50,22 +50,6 @@ def test_an_event_touches_the_leaves_of_its_name_and_no_tree_that_did_not_flip(n
     assert 0 == program.tally.instants
 
 
-def test_a_step_unpacks_no_row_that_it_does_not_touch() -> None:
-    """What a contact has in its state for a thousand other segments may not cost at each of its events."""
-    whens = [{"event": f"Name {n}", "within": "1d"} for n in range(1000)]
-    program = compile_program(load_data({"segments": [{"id": f"s{n}", "when": when} for n, when in enumerate(whens)]}))
-    state = None
-    for n in range(1000):
-        event = Event("track", "c", f"Name {n}", occurred_at_ms=n, received_at_ms=n)
-        state = program.apply(state, event, n, n).state
-    assert state is not None
-    state = program.decode("c", program.encode(state))
-
-    program.apply(state, Event("track", "c", "Name 7", occurred_at_ms=2000, received_at_ms=2000), 2000, 2000)
-
-    assert 1 == state.unpacked
-
-
 def test_conditions_that_mean_the_same_are_one_leaf() -> None:
     """Segments that share a condition share its state: that is what makes a thousand segments affordable."""
     whens = [
@@ -93,7 +77,7 @@ def test_a_count_in_a_window_keeps_no_more_times_than_its_threshold_needs() -> N
     (leaf,) = program.leaves.values()
 
     assert isinstance(leaf, CountWithin)
-    assert [997, 998, 999] == state.row(leaf.key).kept
+    assert [997, 998, 999] == state.kept[leaf.key]
 
 
 @pytest.mark.parametrize("number", [10, 100, 10_000])
