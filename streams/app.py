@@ -20,6 +20,7 @@ import uvloop
 from schemas.topics import SOURCES, STATE
 from streams.clock import SystemClock
 from streams.errors import StreamsError, TopicsError
+from streams.guard import Guard
 from streams.health import add_pages, web_port
 from streams.kafka_log import FETCH_BYTES_MAX, KafkaLog, Reader
 from streams.logs import logging_config
@@ -52,6 +53,7 @@ class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
     settings: Settings
     plans: FollowedPlans
     worker: Worker
+    guard: Guard
     turns_topic: str
 
     async def on_first_start(self) -> None:
@@ -60,6 +62,7 @@ class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
         await self.plans.start()
         # contacts' states make no cycles, but there are many of them: looking through them took a fifth of all time
         gc.set_threshold(*GC_THRESHOLDS)
+        self.add_future(self.guard.follow())
         await super().on_first_start()
 
     async def on_started(self) -> None:
@@ -98,7 +101,9 @@ def build_app(settings: Settings) -> TidegateApp:
 
     app.plans = FollowedPlans(settings)
     log = KafkaLog(settings, Reader(settings, sources), call)
-    app.worker = Worker(log, app.plans, SystemClock(), sources, rates_of(settings), pace_of(settings), Metrics())
+    metrics = Metrics(settings.metrics_segments)
+    app.worker = Worker(log, app.plans, SystemClock(), sources, rates_of(settings), pace_of(settings), metrics)
+    app.guard = Guard(app.worker, settings)
     app.plans.on_newer = app.worker.wake.set
     app.turns_topic = settings.topic(sources[0])
     _add_agent(app, [settings.topic(name) for name in sources])

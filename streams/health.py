@@ -1,4 +1,9 @@
-"""What the worker's web port answers: `/metrics`, `/livez`, `/readyz`, by way of Faust's web server."""
+"""What the worker's web port answers: `/metrics`, `/livez`, `/readyz`, by way of Faust's web server.
+
+As Kubernetes means the two: who isn't live is to be started again, who isn't ready is to be left as it is. Live is a
+worker whose loop answers and in which nothing has stalled for TIDEGATE_STALL_EXIT; a broker that is away is no reason to
+start a worker again. Ready is one that owns partitions, has their state and hears from the broker. Both say why not.
+"""
 
 import socket
 from typing import Any
@@ -7,9 +12,8 @@ import orjson
 
 from streams.settings import Settings
 from streams.showing import show
+from streams.worker import Worker
 
-# reading goes on all the time, if only to see that there is nothing; this long without it and something hangs
-SILENT_S_MAX = 60.0
 # the broker answers several times a second, if only that there is nothing; this long without it and it is away
 UNANSWERED_S_MAX = 10.0
 
@@ -24,17 +28,29 @@ def add_pages(app: Any) -> None:
 
     @app.page("/livez", name="livez")  # type: ignore[untyped-decorator]
     async def livez(view: Any, request: Any) -> Any:
-        silent_s = app.worker.silent_ms / 1000
-        live = app.rebalancing or silent_s < SILENT_S_MAX
-        return _answer(view, live, {"silent_s": round(silent_s, 3), "rebalancing": bool(app.rebalancing)})
+        dead = app.guard.watchdog.dead
+        return _answer(view, [] if dead is None else [f"stalled: {dead.problem}"])
 
     @app.page("/readyz", name="readyz")  # type: ignore[untyped-decorator]
     async def readyz(view: Any, request: Any) -> Any:
-        owned = sorted(app.worker.partitions)
-        unanswered_s = app.worker.unanswered_ms / 1000
-        ready = bool(owned) and app.tables.actives_ready and not app.rebalancing and unanswered_s < UNANSWERED_S_MAX
-        shown = {"partitions": owned, "rebalancing": bool(app.rebalancing), "unanswered_s": round(unanswered_s, 3)}
-        return _answer(view, ready, shown)
+        return _answer(view, not_ready(app), partitions=sorted(app.worker.partitions))
+
+
+def not_ready(app: Any) -> list[str]:
+    """Why this worker doesn't do all that it is there for; empty when it does."""
+    worker: Worker = app.worker
+    why = []
+    if worker.recovering:
+        why.append("its state is being read")
+    elif not worker.assigned:
+        why.append("the group has not given it its share")
+    elif not worker.partitions:
+        why.append("the group has no partition left for it")
+    elif app.rebalancing or not app.tables.actives_ready:
+        why.append("the group is sharing out anew")
+    if worker.partitions and worker.unanswered_ms / 1000 > UNANSWERED_S_MAX:
+        why.append(f"the broker has not answered for {worker.unanswered_ms / 1000:.0f} s")
+    return why
 
 
 def web_port(settings: Settings) -> int:
@@ -46,6 +62,6 @@ def web_port(settings: Settings) -> int:
         return int(probe.getsockname()[1])
 
 
-def _answer(view: Any, well: bool, shown: dict[str, Any]) -> Any:
-    body = orjson.dumps({"ok": well, **shown})
-    return view.bytes(body, content_type="application/json", status=200 if well else 503)
+def _answer(view: Any, why: list[str], **shown: Any) -> Any:
+    body = orjson.dumps({"ok": not why, "why": why, **shown})
+    return view.bytes(body, content_type="application/json", status=503 if why else 200)

@@ -71,6 +71,7 @@ class JsonLines(logging.Formatter):
 
 def logging_config(settings: Settings) -> dict[str, Any]:
     """For `logging.config.dictConfig`: to standard error, Faust's own lines from WARNING on."""
+    level = settings.log_level.upper()
     text = {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}
     return {
         "version": 1,
@@ -81,8 +82,9 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["client"]},
         },
         "loggers": {
-            "tidegate": {"level": "INFO"},
-            "streams": {"level": "INFO"},
+            "tidegate": {"level": level},
+            "streams": {"level": level},
+            "actions": {"level": level},
             # what Faust says of the services that are ours
             "streams.app": {"level": "WARNING"},
             "streams.transport": {"level": "WARNING"},

@@ -85,6 +85,11 @@ SETTINGS = (
     Setting("mail_from", "", "text", "sender of the e-mail channel, `Name <address>`; needed as soon as a rule sends mail"),
     Setting("templates", "templates", "text", "directory of the e-mail templates"),
     Setting("log", "text", "text|json", "how log lines look"),
+    Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
+    Setting("metrics_segments", "200", "count", "segments that are labels in metrics, the first by id; the rest is `other`",
+            most=10_000),
+    Setting("stall_exit_ms", "2m", "duration", "a worker that has not moved for so long ends, for its supervisor; 0: never",
+            most=DAY_MS),
 )  # fmt: skip
 
 # secrets are named by rules (`secret: SHOP_WEBHOOK`) and live under this prefix; they are never read into Settings
@@ -132,6 +137,9 @@ class Settings:
     mail_from: str
     templates: str
     log: str
+    log_level: str
+    metrics_segments: int
+    stall_exit_ms: int
 
     @property
     def servers(self) -> list[str]:

@@ -65,7 +65,7 @@ class Worker:
         self.committed: dict[int, Committed] = {}
         self.failed = False
         self.wake = asyncio.Event()
-        self._fed_ms = self._answered_ms = clock.spent_ms()
+        self._answered_ms = clock.spent_ms()
         self._held: set[tuple[str, int]] = set()
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._offsets_ms: dict[int, float] = {}
@@ -156,15 +156,14 @@ class Worker:
                 if fetch.records and fetch.end >= fetch.log_end:
                     self.skew.take(self.clock.now_ms() - fetch.records[-1][0], self.clock.spent_ms())
         self._hold()
-        self._fed_ms = self.clock.spent_ms()
         if fetches or self._held:
-            self._answered_ms = self._fed_ms
+            self._answered_ms = self.clock.spent_ms()
         self.wake.set()
 
     @property
-    def silent_ms(self) -> float:
-        """How long ago the last fetch came back."""
-        return self.clock.spent_ms() - self._fed_ms
+    def answered_ms(self) -> float:
+        """When the log answered last, by the monotonic clock."""
+        return self._answered_ms
 
     @property
     def unanswered_ms(self) -> float:
