@@ -19,7 +19,8 @@ import uvloop
 
 from schemas.topics import SOURCES, STATE
 from streams.clock import SystemClock
-from streams.errors import StreamsError, TopicsError
+from streams.ending import Explained, causes
+from streams.errors import StreamsError
 from streams.guard import Guard
 from streams.health import add_pages, web_port
 from streams.kafka_log import FETCH_BYTES_MAX, KafkaLog, Reader
@@ -29,8 +30,8 @@ from streams.partition import Rates
 from streams.plans import FollowedPlans
 from streams.recovery import StateTable, StateTableManager
 from streams.security import tls_context
-from streams.settings import Settings, load_settings
-from streams.topics import check_topics
+from streams.settings import SettingError, Settings, load_settings
+from streams.surroundings import look_after, refuse_wrong
 from streams.transport import LeaveSchema, WorkerTransport
 from streams.worker import Pace, Worker
 
@@ -55,11 +56,15 @@ class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
     worker: Worker
     guard: Guard
     turns_topic: str
+    cause: BaseException | None = None
 
     async def on_first_start(self) -> None:
-        """Refuses to start on wrong topics (I1), then reads the definitions: before the first event."""
-        await refuse_wrong_topics(self.settings)
+        """Refuses to start in wrong surroundings (I1), then reads the definitions: before the first event."""
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(Explained(lambda: self.cause))
+        await refuse_wrong(self.settings)
         await self.plans.start()
+        self.add_future(look_after(self.settings))
         # contacts' states make no cycles, but there are many of them: looking through them took a fifth of all time
         gc.set_threshold(*GC_THRESHOLDS)
         self.add_future(self.guard.follow())
@@ -69,6 +74,12 @@ class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
         """Says where it can be looked at."""
         logger.info("metrics and health on http://%s:%d", self.conf.web_bind, self.conf.web_port)
         await super().on_started()
+
+    def _crash(self, reason: BaseException) -> None:
+        """Keeps the first cause: what fails in consequence of it says nothing."""
+        if self.cause is None and not isinstance(reason, asyncio.CancelledError):
+            self.cause = reason
+        super()._crash(reason)
 
     async def on_stop(self) -> None:
         """Last checkpoints, then the rest, in bounded time: with the broker away, clients would hang on to it for ever."""
@@ -190,25 +201,24 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-async def refuse_wrong_topics(settings: Settings) -> None:
-    """Raises `TopicsError` with a line for each thing that is wrong, `BrokerError` without a broker (I1)."""
-    if problems := await check_topics(settings):
-        raise TopicsError(*problems)
-
-
 def run_worker(settings: Settings | None = None) -> None:
     """Runs the worker until SIGTERM or an error, then exits: 0 or 1. Raises `StreamsError` before it has begun."""
     settings = load_settings() if settings is None else settings
-    asyncio.run(refuse_wrong_topics(settings))
+    asyncio.run(refuse_wrong(settings))
     _refuse_taken_port(settings)
     _refuse_unwritable(settings.data_dir)
     uvloop.install()
-    worker = faust.Worker(build_app(settings), loglevel="INFO", quiet=True, loop=asyncio.new_event_loop())
+    app = build_app(settings)
+    worker = faust.Worker(app, loglevel="INFO", quiet=True, loop=asyncio.new_event_loop())
     try:
         worker.execute_from_commandline()
-    finally:
-        if worker.crash_reason is not None:
-            logger.critical("the worker ends, its supervisor has to start it again: %s", worker.crash_reason)
+    except (SystemExit, asyncio.CancelledError):
+        cause = app.cause or worker.crash_reason
+        if cause is None:
+            raise
+        for line in causes(cause, settings):
+            logger.critical("the worker ends, its supervisor has to start it again: %s", line)
+        raise SystemExit(1) from None
 
 
 def _refuse_taken_port(settings: Settings) -> None:
@@ -239,6 +249,9 @@ def __getattr__(name: str) -> Any:
     """`app` for `faust -A streams.app`, made from the environment when it is first asked for."""
     if name != "app":
         raise AttributeError(name)
-    app = build_app(load_settings())
+    try:
+        app = build_app(load_settings())
+    except (SettingError, StreamsError) as error:
+        raise SystemExit(str(error)) from None
     globals()["app"] = app
     return app

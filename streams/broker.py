@@ -10,7 +10,12 @@ from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
+from aiokafka.errors import (
+    InvalidTransactionTimeout,
+    KafkaError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
+)
 
 from streams.errors import BrokerError, TopicsError
 from streams.security import access, knock, reason
@@ -19,6 +24,8 @@ from streams.settings import Settings
 CONNECT_TIMEOUT_S = 5.0
 # how long one request may take before the broker counts as gone
 REQUEST_TIMEOUT_MS = 10_000
+# what ACLs refuse: a topic, a group, the cluster, a transactional id
+_FORBIDDEN = (29, 30, 31, 53)
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 FETCH_MS = 250
 STALLED_S = 15.0
@@ -37,6 +44,9 @@ async def admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that waits for all replicas and repeats nothing; raises `BrokerError`."""
     await reach(settings)
+    if "transactional_id" in options:
+        # the client's own default may be more than the brokers allow
+        options["transaction_timeout_ms"] = settings.transaction_timeout_ms
     client = AIOKafkaProducer(
         **access(settings),
         acks="all",
@@ -149,11 +159,7 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await client.start()
         except (TimeoutError, KafkaError) as error:
-            said = "no answer as a broker gives it" if isinstance(error, TimeoutError) else words_of(error)
-            raise BrokerError(
-                f"expected a Kafka broker at {settings.broker}, got a connection but {said}: "
-                "see that this is Kafka's own port and that its advertised listener can be reached from here"
-            ) from None
+            raise BrokerError(_not_served(error, client, settings)) from None
         try:
             yield
         except KafkaError as error:
@@ -163,6 +169,27 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await stop()
+
+
+def _not_served(error: TimeoutError | KafkaError, client: Any, settings: Settings) -> str:
+    """Why a client could not be started by a broker that lets this in."""
+    if isinstance(error, InvalidTransactionTimeout):
+        return (
+            f"expected Kafka at {settings.broker} to allow transactions of {settings.transaction_timeout_ms} ms, it does "
+            "not: set TIDEGATE_TRANSACTION_TIMEOUT to no more than the brokers' transaction.max.timeout.ms"
+        )
+    if getattr(error, "errno", None) in _FORBIDDEN:
+        return f"Kafka at {settings.broker} doesn't allow it: {words_of(error)}: see its ACLs for this user"
+    if isinstance(error, TimeoutError) and isinstance(client, AIOKafkaProducer) and client._txn_manager is not None:
+        return (
+            f"expected Kafka at {settings.broker} to begin transactions, got no answer: see with `tidegate topics check` "
+            "whether it can, and that __transaction_state has leaders"
+        )
+    said = "no answer as a broker gives it" if isinstance(error, TimeoutError) else words_of(error)
+    return (
+        f"expected a Kafka broker at {settings.broker}, got a connection but {said}: "
+        "see that this is Kafka's own port and that its advertised listener can be reached from here"
+    )
 
 
 def words_of(error: KafkaError) -> str:

@@ -19,7 +19,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+    ProducerFenced,
+)
 
 from schemas.topics import STATE
 from streams.log import Claim, FencedError, Fetch, LogError, Outgoing, OvertakenError, Record
@@ -186,6 +193,27 @@ class Reader:
 def _position(consumer: Any, partition: TopicPartition) -> int | None:
     state = consumer._subscription.subscription.assignment.state_value(partition)
     return state.position if state is not None and state.has_valid_position else None
+
+
+def refuse_refused(consumer: Any, settings: Settings) -> None:
+    """Raises LogError where the group has refused the consumer for good; may be called from any thread."""
+    error = consumer._coordinator._pending_exception
+    if error is None:
+        return
+    if isinstance(error, InvalidSessionTimeoutError):
+        why = (
+            f"a session of {settings.session_ms} ms is refused: set TIDEGATE_SESSION within the brokers' "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )
+    elif isinstance(error, InconsistentGroupProtocolError):
+        why = "consumers of another kind are in it: stop them, or set TIDEGATE_PREFIX to one of this worker's own"
+    elif isinstance(error, GroupAuthorizationFailedError):
+        why = (
+            "this user may not read with it: give it READ on the group (kafka-acls.sh --add --operation Read --group …)"
+        )
+    else:
+        why = repr(error)
+    raise LogError(f"expected to join the group {settings.group}, could not: {why}")
 
 
 class KafkaClaim:

@@ -1,24 +1,27 @@
 """Topics as they must be: made where they are missing, compared where they are there (architecture page, I1).
 
-`create` is for the command line, `check_topics` for a worker before it starts. What can't be put right by making a
+`create` is for the command line, `check_topics` for a worker (`surroundings.py`). What can't be put right by making a
 topic is never changed here: partition counts decide which contact is where, and cleanup decides what is kept.
 """
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-from schemas.topics import TOPICS, Topic
+from schemas.topics import SOURCES, TOPICS, Topic
 from streams.broker import admin
 from streams.errors import BrokerError
+from streams.kafka_log import BATCH_BYTES_MAX
 from streams.settings import Settings
 
 # what a worker can't do without; the rest is the operator's to choose, and `topics create` only mentions it
 VITAL = ("cleanup.policy", "message.timestamp.type")
+# Kafka's own default, for a command that puts a smaller one right
+MESSAGE_BYTES = 1_048_588
 _TOPIC_ALREADY_EXISTS = 36
 _VISIBLE_TIMEOUT_S = 10.0
 
@@ -64,14 +67,16 @@ async def create(settings: Settings) -> Created:
     return Created(made, there, _differences(settings, found))
 
 
-async def check_topics(settings: Settings) -> list[str]:
-    """What a worker can't start with, a sentence each with what to do; empty when all is well. Raises `BrokerError`."""
-    async with admin(settings) as client:
-        found = await _found(client, settings)
+async def check_topics(settings: Settings, client: AIOKafkaAdminClient) -> tuple[list[str], list[str]]:
+    """What a worker can't do without and what it can't trust, a sentence each with what to do. Raises `BrokerError`."""
+    found = await _found(client, settings)
     missing = [settings.topic(topic.name) for topic in TOPICS if settings.topic(topic.name) not in found]
-    problems = [(name, "expected this topic, found none: make it with `tidegate topics create`") for name in missing]
+    what = (
+        "expected this topic, found none: make it with `tidegate topics create`, or set TIDEGATE_PREFIX and "
+        "TIDEGATE_BROKER to where it is"
+    )
     differing = [(each.topic, each.what) for each in _differences(settings, found) if each.vital]
-    return sentences(problems + differing)
+    return sentences([(name, what) for name in missing]), sentences(differing)
 
 
 def sentences(problems: Iterable[tuple[str, str]]) -> list[str]:
@@ -97,7 +102,25 @@ def differences(settings: Settings, topic: Topic, found: Found) -> list[Differen
         if got != expected:
             vital = entry in VITAL
             listed.append(Difference(name, _wrong_entry(settings, name, entry, expected, got, vital), vital))
-    return listed
+    return listed + [Difference(name, what, True) for what in _too_tight(settings, topic, found)]
+
+
+def _too_tight(settings: Settings, topic: Topic, found: Found) -> Iterator[str]:
+    """What of the bounds of `found`, its own or the brokers', would refuse what a worker writes."""
+    largest = found.configuration.get("max.message.bytes")
+    if topic not in SOURCES and largest is not None and int(largest) < BATCH_BYTES_MAX:
+        command = _alter(settings, settings.topic(topic.name), f"max.message.bytes={MESSAGE_BYTES}")
+        yield (
+            f"expected max.message.bytes of at least {BATCH_BYTES_MAX}, as a record may be that large, found {largest}: "
+            f"{command}"
+        )
+    least = found.configuration.get("min.insync.replicas")
+    if least is not None and int(least) > found.replicas:
+        command = _alter(settings, settings.topic(topic.name), f"min.insync.replicas={found.replicas}")
+        yield (
+            f"expected min.insync.replicas of at most {found.replicas}, as it has so many replicas, found {least}, with which "
+            f"nothing can be written: {command}, or give it more replicas"
+        )
 
 
 def _wrong_partitions(topic: Topic, expected: int, got: int) -> str:
@@ -111,10 +134,12 @@ def _wrong_partitions(topic: Topic, expected: int, got: int) -> str:
 
 
 def _wrong_entry(settings: Settings, name: str, entry: str, expected: str, got: str | None, vital: bool) -> str:
-    command = (
-        f"kafka-configs.sh --bootstrap-server {settings.broker} --alter --topic {name} --add-config {entry}={expected}"
-    )
-    return f"{'expected' if vital else 'would be made with'} {entry}={expected}, found {got}: `{command}`"
+    command = _alter(settings, name, f"{entry}={expected}")
+    return f"{'expected' if vital else 'would be made with'} {entry}={expected}, found {got}: {command}"
+
+
+def _alter(settings: Settings, name: str, entry: str) -> str:
+    return f"`kafka-configs.sh --bootstrap-server {settings.broker} --alter --topic {name} --add-config {entry}`"
 
 
 def _differences(settings: Settings, found: Mapping[str, Found]) -> list[Difference]:

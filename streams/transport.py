@@ -19,12 +19,14 @@ from typing import Any
 from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
-from streams.kafka_log import FETCH_WAIT_MS
+from streams.kafka_log import FETCH_WAIT_MS, refuse_refused
 from streams.worker import Worker
 
 # LeaveGroup fails, or never ends, while the coordinator is away; stock Faust then never stops either
 LEAVE_TIMEOUT_S = 10.0
+GROUP_LOOK_S = 1.0
 # for the last checkpoints, when partitions are taken away or the worker stops; below any rebalance time-out
 RELEASE_TIMEOUT_S = 10.0
 
@@ -96,6 +98,14 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs `function(consumer, …)` in the consumer's thread."""
         return await self._thread.call(function, *arguments)
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _watch_group(self) -> None:
+        """Ends the app where the group refuses this worker for good: Kafka's client says so to `getmany` alone."""
+        while not self.should_stop:
+            await self.sleep(GROUP_LOOK_S)
+            if (consumer := self._thread._consumer) is not None:
+                refuse_refused(consumer, self.app.settings)
 
     # ---- reading, turns, checkpoints: for as long as Faust's fetcher runs ---------------------------------------------
 

@@ -55,7 +55,9 @@ def check() -> int:
     Example:
       tidegate topics check && tidegate worker
     """
-    problems = run(kafka_topics.check_topics(settings()))
+    from streams.surroundings import look
+
+    problems = run(look(settings())).all
     for problem in problems:
         say(problem)
     return 1 if problems else 0

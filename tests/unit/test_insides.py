@@ -15,6 +15,7 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, TopicPartitionState
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.stores.base import Store
@@ -24,7 +25,8 @@ from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
-from mode.services import ServiceTask
+from mode.services import Service, ServiceTask
+from mode.worker import Worker as ModeWorker
 
 from streams.kafka_log import as_record
 from streams.settings import load_settings
@@ -197,6 +199,21 @@ async def test_isolation_and_patience_can_be_set_before_the_consumer_starts() ->
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source(AIOKafkaConsumer.start)
     assert "isolation_level=self._isolation_level" in source(AIOKafkaConsumer.start)
     await consumer.stop()
+
+
+def test_a_group_s_refusal_is_kept_until_somebody_asks_for_it() -> None:
+    """`refuse_refused` looks for it: our reading asks the fetcher, and never `getmany`."""
+    assert "self._pending_exception = exc" in source(GroupCoordinator._push_error_to_user)
+    assert "raise exc" in source(GroupCoordinator.check_errors)
+    assert "_coordinator.check_errors()" not in source(Fetcher.fetched_records)
+
+
+def test_services_say_how_they_failed_in_these_words_and_tell_all_above_them() -> None:
+    """`ending.Explained` knows them by it; the app learns of the first cause by `_crash`."""
+    assert '"Crashed reason=%r"' in source(Service.crash)
+    assert "child._crash(reason)" in source(Service.crash)
+    assert "Error while stopping child" in source(Service._default_stop_children)
+    assert "We experienced a crash!" in source(ModeWorker._shutdown_loop)
 
 
 # ---- aiokafka: writing ------------------------------------------------------------------------------------------------

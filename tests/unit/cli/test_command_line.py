@@ -15,7 +15,7 @@ from streams import cli
 from streams.cli import COMMANDS
 from streams.errors import BrokerError
 from streams.settings import SETTINGS, load_settings
-from streams.topics import check_topics
+from streams.surroundings import look
 
 
 def _commands(group: click.Group, path: str) -> list[tuple[str, click.Command]]:
@@ -229,4 +229,4 @@ def test_a_refused_connection_reads_the_same_on_any_event_loop(free_port: object
     settings = load_settings({"TIDEGATE_BROKER": f"127.0.0.1:{free_port()}"})
 
     with pytest.raises(BrokerError, match="Connection refused"):
-        asyncio.run(check_topics(settings))
+        asyncio.run(look(settings))

@@ -35,10 +35,16 @@ def test_a_topic_as_it_is_made_differs_in_nothing(topic: Topic) -> None:
             _found(EVENTS_PRODUCT, message_timestamp_type="CreateTime"),
             "expected message.timestamp.type=LogAppendTime, found CreateTime",
         ),
+        (
+            STATE,
+            _found(STATE, max_message_bytes="65536"),
+            "expected max.message.bytes of at least 1000000, as a record",
+        ),
+        (STATE, _found(STATE, min_insync_replicas="2"), "expected min.insync.replicas of at most 1, as it has so many"),
     ],
 )
 def test_what_a_worker_cannot_start_with_is_said_with_what_to_do(topic: Topic, found: Found, said: str) -> None:
-    """Partition count, cleanup and the sources' timestamp type (I1)."""
+    """Partition count, cleanup, the sources' timestamp type (I1), and bounds that refuse what is written."""
     (difference,) = differences(SETTINGS, topic, found)
 
     assert difference.vital

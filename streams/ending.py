@@ -1,0 +1,72 @@
+"""How a worker ends that can't go on: the first cause in a sentence, and no traceback where the sentence says it all.
+
+Faust's services fail one after another when the first of them has; only that one is of interest.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
+
+from streams.broker import words_of
+from streams.errors import StreamsError
+from streams.settings import Settings
+from streams.surroundings import look
+
+# how Faust's services say that one has failed, or that it failed again on its way out
+_CRASHED = ("Crashed reason=", "Error while stopping child", "We experienced a crash!")
+_LOOK_S_MAX = 15.0
+_OURS = ("streams", "segments", "actions", "schemas")
+
+
+def explained(error: BaseException) -> bool:
+    """Whether the error's text is enough: what we raise ourselves is a sentence, and Kafka's errors are known."""
+    return type(error).__module__.partition(".")[0] in _OURS or isinstance(error, KafkaError)
+
+
+def lines_of(error: BaseException) -> list[str]:
+    """What to say of the error, a line each."""
+    if isinstance(error, StreamsError):
+        return list(error.lines)
+    if isinstance(error, KafkaError):
+        return [words_of(error)]
+    return [str(error) or type(error).__name__]
+
+
+def causes(error: BaseException, settings: Settings) -> list[str]:
+    """Why the worker ends, a line each: what is wrong around it, where something is, as that comes before `error`."""
+
+    async def seen() -> list[str]:
+        async with asyncio.timeout(_LOOK_S_MAX):
+            return (await look(settings)).all
+
+    try:
+        return asyncio.run(seen()) or lines_of(error)
+    except (StreamsError, TimeoutError):
+        return lines_of(error)
+
+
+class Explained(logging.Filter):
+    """Leaves tracebacks out where an error is explained, and whatever services say in consequence of the first error."""
+
+    def __init__(self, cause: Callable[[], BaseException | None]) -> None:
+        """`cause` tells the first error of the app, None as long as there is none."""
+        super().__init__()
+        self._cause = cause
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        error = record.exc_info[1] if record.exc_info else None
+        if any(each in str(record.msg) for each in _CRASHED) and self._follows(error):
+            return False
+        if error is not None and explained(error):
+            record.msg, record.args, record.exc_info = "\n".join(lines_of(error)), (), None
+        return True
+
+    def _follows(self, error: BaseException | None) -> bool:
+        """Whether it is said again at the end, or comes of something that is."""
+        cause = self._cause()
+        return (
+            error is None or explained(error) or isinstance(error, asyncio.CancelledError) or cause not in (None, error)
+        )

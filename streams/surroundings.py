@@ -1,0 +1,136 @@
+"""What surrounds a worker and isn't its own: topics and brokers, looked at before it starts and again while it runs.
+
+Invariants:
+  * A worker starts on nothing that it can't trust (I1), and ends as soon as it is seen that a topic has gone.
+  * What is otherwise wrong while it runs is said, and refused at the next start: ending wouldn't mend it.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from schemas.instants import format_duration
+from streams.broker import admin
+from streams.errors import BrokerError, TopicsError
+from streams.settings import Settings
+from streams.topics import check_topics
+
+logger = logging.getLogger("tidegate.surroundings")
+
+LOOK_EVERY_S = 30.0
+# what the brokers keep transactions and groups in, by what its entries in their configuration begin with
+_OWN_TOPICS = {"transaction.state.log": "__transaction_state", "offsets.topic": "__consumer_offsets"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Brokers:
+    """The brokers: how many, one's configuration (empty where it isn't told), replicas of the topics that are their own."""
+
+    count: int
+    configuration: Mapping[str, str]
+    replicas: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What is wrong, a sentence each with what to do: topics that are `missing`, and what is `otherwise` than it must be."""
+
+    missing: list[str]
+    otherwise: list[str]
+
+    @property
+    def all(self) -> list[str]:
+        """Every sentence."""
+        return self.missing + self.otherwise
+
+
+async def look(settings: Settings) -> Seen:
+    """Looks at topics and brokers. Raises `BrokerError`."""
+    async with admin(settings) as client:
+        missing, otherwise = await check_topics(settings, client)
+        return Seen(missing, otherwise + brokers_problems(settings, await _brokers(client)))
+
+
+async def refuse_wrong(settings: Settings) -> None:
+    """Raises `TopicsError` with a line for each thing that is wrong, `BrokerError` without a broker (I1)."""
+    if problems := (await look(settings)).all:
+        raise TopicsError(*problems)
+
+
+async def look_after(settings: Settings, every_s: float = LOOK_EVERY_S) -> None:
+    """Looks again and again, for ever; raises `TopicsError` once a topic has gone, and logs anything else."""
+    said: list[str] = []
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            seen = await look(settings)
+        except BrokerError:
+            continue  # whoever reads and writes says more of that
+        if seen.missing:
+            raise TopicsError(*seen.missing)
+        for sentence in seen.otherwise:
+            if sentence not in said:
+                logger.error("what no worker will start with any more: %s", sentence)
+        said = seen.otherwise
+
+
+def brokers_problems(settings: Settings, brokers: Brokers) -> list[str]:
+    """What the brokers don't allow that a worker of these settings needs; what they don't tell is taken to be well."""
+    found = [*_durations(settings, brokers.configuration), *_copies(brokers)]
+    return [f"brokers: {sentence}" for sentence in found]
+
+
+def _durations(settings: Settings, configuration: Mapping[str, str]) -> Iterator[str]:
+    bounds = (
+        ("transaction.max.timeout.ms", "TIDEGATE_TRANSACTION_TIMEOUT", settings.transaction_timeout_ms, "least"),
+        ("group.max.session.timeout.ms", "TIDEGATE_SESSION", settings.session_ms, "least"),
+        ("group.min.session.timeout.ms", "TIDEGATE_SESSION", settings.session_ms, "most"),
+    )
+    for entry, variable, value_ms, at in bounds:
+        bound_ms = _number(configuration, entry)
+        if bound_ms is not None and (bound_ms < value_ms if at == "least" else bound_ms > value_ms):
+            yield (
+                f"expected {entry} of at {at} {value_ms}, as {variable} is {format_duration(value_ms)}, found {bound_ms}: "
+                f"set {variable}={format_duration(bound_ms)}, or change it in their server.properties"
+            )
+
+
+def _copies(brokers: Brokers) -> Iterator[str]:
+    for kind, topic in _OWN_TOPICS.items():
+        wanted = _number(brokers.configuration, f"{kind}.replication.factor")
+        there = brokers.replicas.get(topic)
+        if there is None and wanted is not None and wanted > brokers.count:
+            yield (
+                f"expected at least {wanted} of them, as {kind}.replication.factor is {wanted}, found {brokers.count}: "
+                f"{topic} can't be made, without which no worker can work: start the others, or set "
+                f"{kind}.replication.factor={brokers.count} in their server.properties"
+            )
+        copies = wanted if there is None else there
+        least = _number(brokers.configuration, f"{kind}.min.isr")
+        if copies is not None and least is not None and least > copies:
+            yield (
+                f"expected {kind}.min.isr of at most {copies}, as {topic} has so many replicas, found {least}: set it in "
+                f"their server.properties, or give {topic} more replicas"
+            )
+
+
+def _number(configuration: Mapping[str, str], entry: str) -> int | None:
+    text = configuration.get(entry)
+    return int(text) if text else None
+
+
+async def _brokers(client: AIOKafkaAdminClient) -> Brokers:
+    nodes = sorted(broker["node_id"] for broker in (await client.describe_cluster())["brokers"])
+    configuration: dict[str, str] = {}
+    for answer in await client.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(nodes[0]))]):
+        for code, _message, _kind, _name, entries in answer.resources:
+            if not code:  # else we may not know, and find out by trying
+                configuration = {entry[0]: entry[1] for entry in entries}
+    own = sorted(set(_OWN_TOPICS.values()) & set(await client.list_topics()))
+    shapes = await client.describe_topics(own) if own else []
+    replicas = {each["topic"]: min((len(p["replicas"]) for p in each["partitions"]), default=0) for each in shapes}
+    return Brokers(len(nodes), configuration, replicas)
