@@ -32,7 +32,8 @@ Key = bytes  # `Overlay` has a field of the type's name
 class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a partition is: marks of the source topics, arrival time (epoch ms), revision of the definitions.
 
-    `effective_ms` is when that revision took effect here; None where it was there from the start.
+    `effective_ms` is when that revision took effect here; None where it was there from the start. `due_ms` is the first
+    instant at which a contact is to be looked at (epoch ms), for `tidegate status`.
     """
 
     format: int
@@ -40,10 +41,24 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: int
     topics: dict[str, Mark]
     effective_ms: int | None = None
+    due_ms: int | None = None
 
 
 class UnknownFormatError(Exception):
     """A meta record of a later version of Tidegate. Operator's step: run that version."""
+
+
+class UnreadableMetaError(Exception):
+    """Bytes that are no meta record: where the partition stands can't be known, so nothing of its state can be trusted."""
+
+
+class EncodeError(Exception):
+    """`cause` was raised when the state of the contact with this key was made a record."""
+
+    def __init__(self, key: bytes, cause: Exception) -> None:
+        super().__init__(f"expected a state that can be encoded, got {type(cause).__name__}")
+        self.key = key
+        self.cause = cause
 
 
 _encode = msgspec.json.Encoder().encode
@@ -51,8 +66,11 @@ _decode = msgspec.json.Decoder(Meta).decode
 
 
 def read_meta(value: bytes) -> Meta:
-    """The meta record in `value`; raises UnknownFormatError."""
-    meta = _decode(value)
+    """The meta record in `value`; raises UnknownFormatError, UnreadableMetaError."""
+    try:
+        meta = _decode(value)
+    except msgspec.DecodeError as error:
+        raise UnreadableMetaError(f"expected a meta record, got bytes that can't be read ({error})") from None
     if meta.format != META_FORMAT:
         raise UnknownFormatError(f"expected a meta record of format {META_FORMAT}, got {meta.format}")
     return meta
@@ -135,18 +153,24 @@ class Freezing:
         self._contacts: list[Outgoing] = []
 
     def encode(self, clock: Clock, until_ms: float) -> bool:
-        """Encodes some; returns whether all is done."""
+        """Encodes some; returns whether all is done. Raises EncodeError, and then there is nothing to commit."""
         while self._left:
             key, state = self._left.popleft()
-            self._states[key] = None if state is None else self._encode(state)
-            if state is None:
-                self._contacts.append(Outgoing(key, None))
-            elif state.contact_changed:
-                self._contacts.append(contact_record(state))
-                state.contact_changed = False
+            try:
+                self._put(key, state)
+            except Exception as error:
+                raise EncodeError(key, error) from error
             if not len(self._left) % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
                 break
         return not self._left
+
+    def _put(self, key: Key, state: Any) -> None:
+        self._states[key] = None if state is None else self._encode(state)
+        if state is None:
+            self._contacts.append(Outgoing(key, None))
+        elif state.contact_changed:
+            self._contacts.append(contact_record(state))
+            state.contact_changed = False
 
     def frozen(self) -> Frozen:
         """The records."""

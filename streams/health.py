@@ -33,7 +33,9 @@ def add_pages(app: Any) -> None:
 
     @app.page("/readyz", name="readyz")  # type: ignore[untyped-decorator]
     async def readyz(view: Any, request: Any) -> Any:
-        return _answer(view, not_ready(app), partitions=sorted(app.worker.partitions))
+        partitions = app.worker.partitions
+        stopped = sorted(number for number, partition in partitions.items() if partition.stopped)
+        return _answer(view, not_ready(app), partitions=sorted(partitions), stopped=stopped)
 
 
 def not_ready(app: Any) -> list[str]:

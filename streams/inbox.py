@@ -19,7 +19,6 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.events import Event, parse_event
-from schemas.rejected import Rejection
 from streams.log import Fetch, Record
 
 FRESH_MS = 250
@@ -49,11 +48,14 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Taken(NamedTuple):
-    """A record whose turn it is: `received_ms` is its `receivedAt` or, failing that, what stands in for it (I6)."""
+    """A record whose turn it is: `received_ms` is its `receivedAt` or, failing that, what stands in for it (I6).
+
+    `event` is what reading it raised where it is none.
+    """
 
     topic: str
     record: Record
-    event: Event | Rejection
+    event: Event | Exception
     received_ms: int
 
 
@@ -201,14 +203,20 @@ class Inbox:
         """Offset of the next record of each topic."""
         return {source.topic: source.position for source in self._sources}
 
+    def reading(self) -> dict[str, int]:
+        """Offset from which each topic is to be read on."""
+        return {source.topic: source.read for source in self._sources}
+
     def _next_head(self, source: _Source) -> int:
         """Makes the oldest waiting record its topic's head; returns the instant that the merge goes by."""
         record = source.waiting.popleft()
-        event: Event | Rejection
+        event: Event | Exception
         try:
             event = parse_event(record[3] or b"", ticks=self.arrival)
-        except Rejection as rejection:
-            event = rejection
+        except MemoryError:
+            raise
+        except Exception as error:  # a Rejection, or ours to mend: said when its turn comes
+            event = error
         received_ms = event.received_at_ms if type(event) is Event else None
         time_ms = record[0]
         if self.arrival:

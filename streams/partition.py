@@ -1,32 +1,28 @@
-"""One owned partition: the contacts' states, what changed, what is due, and the turn in which records are applied.
+"""One owned partition: its contacts, the records to come, and the turn in which these are applied.
 
 Invariants:
-  * `committed` is a prefix of the state topic as a read-committed reader sees it. Everything else may be thrown away at any
-    moment (I5): `states` (decoded; each equals its committed record, or is in the overlay or in the running checkpoint).
-  * A contact's state is changed by `turn` alone, which awaits nothing (I2): a turn is applied whole.
-  * `arrival_ms` never falls. Timers are played up to it less the grace, so what a restart finds is what would have been.
+  * `committed` is a prefix of the state topic as a read-committed reader sees it; everything else may be thrown away at any
+    moment (I5), and is when a step raises: the partition then goes on from `committed`, once no checkpoint is under way.
+  * A contact's state is changed by `turn` alone, which awaits nothing (I2): a turn is applied whole, or void.
+  * `arrival_ms` never falls but with what it came from. Timers are played up to it less the grace, so what a restart finds
+    is what would have been.
 """
 
 import dataclasses
-from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any
 
-from schemas.events import Event
-from schemas.rejected import Reason, Rejection, rejection_headers
-from schemas.topics import partition_of
-from streams.checkpoint import META_FORMAT, Freezing, Frozen, Meta, Overlay
+from schemas.rejected import Reason, Rejection
+from streams.checkpoint import META_FORMAT, EncodeError, Freezing, Frozen, Meta, Overlay
 from streams.clock import Clock
 from streams.committed import Committed
+from streams.contacts import Contacts
 from streams.inbox import Inbox, Taken
 from streams.log import Claim
 from streams.metrics import Metrics
-from streams.plan import Plan, fitting
+from streams.plan import Plan
+from streams.poison import Poison
+from streams.refusals import rejected
 from streams.sizes import Sizes
-from streams.timers import Timers
 
-# decoded states kept from one checkpoint to the next, per partition: some 2 KiB each
-STATES_KEPT_MAX = 4_096
 OVERLAY_BYTES_MAX = 16 << 20
 # timers and changed definitions share a turn with the events: at most so much of it
 SIDE_WORK_MS = 1.5
@@ -58,32 +54,63 @@ class Partition:
         self.plan = plan
         self.rates = rates
         self.metrics = metrics
-        self.arrival_ms = committed.meta.arrival_ms if committed.meta else 0
-        # the instant at which the plan takes effect on states of other revisions
-        effective_ms = committed.meta.effective_ms if committed.meta else None
-        self._effective_ms = self.arrival_ms - rates.grace_ms if effective_ms is None else effective_ms
-        self.states: dict[bytes, Any] = {}
-        # contacts erased by what is not committed yet: their committed records are none any more
-        self.erased: set[bytes] = set()
-        self.overlay = Overlay()
+        self.poison = Poison(number)
         self.frozen = False
         # a newer plan waits: first what is due under this one is played and nothing else taken, then all of it committed
         self.settling = False
         self.closing = False
         self.checkpoint_ms = 0.0
         self.committing_since_ms: float | None = None
-        self.sizes = Sizes(committed.states)
-        # timers and states of other revisions are found again from the headers of the state records alone (I7)
-        headers = ((key, plan.header(record)[0]) for key, record in committed.states.items())
-        self._timers = Timers((key, due_ms) for key, due_ms in headers if due_ms is not None)
-        self._to_change = deque(self._of_other_revisions())
+        self._start = inbox.marks()
+        self.arrival_ms = committed.meta.arrival_ms if committed.meta else 0
+        effective_ms = committed.meta.effective_ms if committed.meta else None
+        self.contacts = self._recalled(self.arrival_ms - rates.grace_ms if effective_ms is None else effective_ms)
+
+    def _recalled(self, effective_ms: int) -> Contacts:
+        """The contacts as they are committed."""
+        return Contacts(
+            self.number, self.rates.partitions, self.committed, self.plan, effective_ms, self.poison, self.metrics
+        )
+
+    def read_anew(self) -> None:
+        """Goes on from what is committed: of what was in memory nothing is left but the plan and what raised under it.
+
+        The log has to be sought back to where the inbox is now; no checkpoint may be under way.
+        """
+        meta = self.committed.meta
+        marks = self._start if meta is None else self._start | meta.topics
+        self.inbox = Inbox(tuple(self._start), marks, arrival=self.rates.arrival)
+        self.arrival_ms = 0 if meta is None else meta.arrival_ms
+        self.settling = self.closing = False
+        self.poison.forget(self.inbox.positions())
+        self.contacts = self._recalled(self.contacts.effective_ms)
 
     # ---- what there is to do ------------------------------------------------------------------------------------------
 
     @property
+    def overlay(self) -> Overlay:
+        """What changed since the last checkpoint began."""
+        return self.contacts.overlay
+
+    @property
+    def sizes(self) -> Sizes:
+        """How many members each segment has."""
+        return self.contacts.sizes
+
+    @property
+    def void(self) -> bool:
+        """Whether a step raised, so that it has to be read anew before anything else."""
+        return self.contacts.void
+
+    @property
+    def stopped(self) -> bool:
+        """Whether too much raised: it takes nothing in, until newer definitions are in force."""
+        return self.poison.stopped is not None
+
+    @property
     def to_change(self) -> int:
         """Contacts whose state may still be of an older revision."""
-        return len(self._to_change)
+        return len(self.contacts.to_change)
 
     @property
     def uncommitted_since_ms(self) -> float | None:
@@ -93,16 +120,19 @@ class Partition:
     @property
     def overdue_ms(self) -> int:
         """By how much arrival time is past the first due instant and its grace; 0 when nothing is due."""
-        first_ms = self._timers.first_ms
+        first_ms = self.contacts.first_due_ms
         return 0 if first_ms is None else max(0, self.arrival_ms - self.rates.grace_ms - first_ms)
 
     def full(self) -> bool:
-        """Whether it takes nothing more in until a checkpoint has gone."""
+        """Whether it takes nothing more in until a checkpoint has gone, it was read anew, or newer definitions are there."""
+        overlay = self.contacts.overlay
         return (
             self.frozen
             or self.closing
-            or self.overlay.events >= 4 * self.rates.checkpoint_events
-            or self.overlay.bytes >= OVERLAY_BYTES_MAX
+            or self.contacts.void
+            or (self.stopped and not self.settling)
+            or overlay.events >= 4 * self.rates.checkpoint_events
+            or overlay.bytes >= OVERLAY_BYTES_MAX
         )
 
     def ready(self, now_ms: int) -> bool:
@@ -110,27 +140,30 @@ class Partition:
         if self.full():
             return False
         if self.settling:
-            return bool(self._to_change) or self.timers_due
-        return bool(self._to_change) or len(self.inbox) > 0 or self._due(self._arrival_at(now_ms))
+            return bool(self.contacts.to_change) or self.timers_due
+        return bool(self.contacts.to_change) or len(self.inbox) > 0 or self._due(self._arrival_at(now_ms))
 
     @property
     def timers_due(self) -> bool:
         """Whether the plan in force has due instants to play, as of the last turn."""
         return self._due(self.arrival_ms)
 
-    def take_plan(self, plan: Plan) -> None:
+    def take_plan(self, plan: Plan, spent_ms: float) -> None:
         """From here on `plan` applies; contacts written under another revision are changed over in the next turns.
 
         Only with all committed: what was decoded or changed under one plan is never encoded under another. And only once
         what was due has been played under the old one: the new one takes effect at this instant, and plays nothing of before.
+        `spent_ms` is the clock's.
         """
-        assert not self.overlay.events and not self.frozen
+        assert not self.overlay.events and not self.frozen and not self.void
         self.plan = plan
-        self._effective_ms = self.arrival_ms - self.rates.grace_ms
         self.settling = self.closing = False
-        self.states.clear()
-        self.erased.clear()
-        self._to_change = deque(self._of_other_revisions())
+        self.poison.take_plan(plan.revision, self._read(), spent_ms)
+        self.contacts.take_plan(plan, self.arrival_ms - self.rates.grace_ms)
+
+    def _read(self) -> int:
+        """How many source records have left the inbox, from the topics' beginnings."""
+        return sum(self.inbox.positions().values())
 
     # ---- the turn -----------------------------------------------------------------------------------------------------
 
@@ -144,30 +177,41 @@ class Partition:
         if not self.settling:
             self.arrival_ms = self._arrival_at(now_ms)
         side_until_ms = min(until_ms, started_ms + SIDE_WORK_MS)
-        self._change_over(clock, side_until_ms, now_ms)
-        self._play(clock, side_until_ms, now_ms)
-        more = False if self.settling else self._apply_events(clock, until_ms, now_ms)
-        if self.overlay.events and self.overlay.since_ms is None:
-            self.overlay.since_ms = started_ms
-        return more or bool(self._to_change) or self._due(self.arrival_ms)
+        contacts, more = self.contacts, False
+        contacts.change_over(clock, side_until_ms, self.arrival_ms, now_ms)
+        contacts.play(clock, side_until_ms, self.arrival_ms, self.rates.grace_ms, now_ms)
+        if not self.settling and not contacts.void and not self.stopped:
+            more = self._apply_events(clock, until_ms, now_ms)
+        if contacts.overlay.events and contacts.overlay.since_ms is None:
+            contacts.overlay.since_ms = started_ms
+        return more or bool(contacts.to_change) or self._due(self.arrival_ms)
 
     def _apply_events(self, clock: Clock, until_ms: float, now_ms: int) -> bool:
         inbox, applied, room = self.inbox, 0, self.rates.chunk_events
+        apply, left_out = self.contacts.apply, self.poison.records
         first_ms, started_ms = inbox.first_ms(), clock.spent_ms()
         while applied < room:
             taken = inbox.pop(now_ms)
             if taken is None:
                 break
             applied += 1
-            _, record, event, received_ms = taken
+            topic, record, event, received_ms = taken
             arrived_ms = self._arrive(record[0], received_ms, now_ms)
-            if isinstance(event, Rejection):
-                self._reject(taken, event, now_ms)
-            elif event.type != "tick":
-                try:
-                    self._apply(record[2], event, arrived_ms, received_ms, now_ms)
-                except Rejection as rejection:
-                    self._reject(taken, rejection, now_ms)
+            try:
+                if left_out and (sentence := left_out.get((topic, record[1]))) is not None:
+                    raise Rejection(Reason.RAISED, sentence)
+                if isinstance(event, Exception):
+                    raise event
+                if event.type != "tick":
+                    apply(record[2], event, arrived_ms, received_ms, now_ms)
+            except Rejection as rejection:
+                self._reject(taken, rejection, now_ms)
+            except MemoryError:
+                raise
+            except Exception as error:
+                self.poison.raised(taken, error, self._read(), clock.spent_ms())
+                self.contacts.forget()
+                return False
             if not applied % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:
                 break
         if applied:
@@ -192,99 +236,8 @@ class Partition:
         self.metrics.events_late_read.inc()
         return time_ms if time_ms >= before_ms else now_ms
 
-    def _apply(self, key: bytes | None, event: Event, arrived_ms: int, received_ms: int, now_ms: int) -> None:
-        """One step of a contact; raises Rejection for a key that isn't the contact's."""
-        if key is None:
-            raise Rejection(Reason.NO_KEY, "expected the contact as the record's key, got none")
-        if event.type == "alias":
-            raise Rejection(
-                Reason.NOT_SUPPORTED, "expected no alias: workers do not link contacts across partitions yet"
-            )
-        if event.links is not None:
-            self.metrics.links_left.inc()
-        state = self.states.get(key)
-        if state is None:
-            state = self._decode(key, now_ms)
-        if state is None:
-            self._check_key(key, event)
-        elif state.contact != event.contact:
-            raise _wrong_key(key, event)
-        passed = 0 if state is None else state.limits_passed
-        step = self.plan.program.apply(state, event, arrived_ms, received_ms)
-        if step.duplicate:
-            self.metrics.events_duplicate.inc()
-            return
-        if step.late:
-            self.metrics.events_late.inc()
-        if step.state is None:
-            if state is not None:
-                self._erase(key, state, step.transitions, arrived_ms, now_ms)
-            return
-        self._count_limits(step.state, passed)
-        self._changed(key, step.state, step.transitions, arrived_ms, now_ms)
-
-    def _count_limits(self, state: Any, passed_before: int) -> None:
-        if state.limits_passed > passed_before:
-            self.metrics.limits_passed.inc(state.limits_passed - passed_before)
-
-    def _erase(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
-        """Puts into the overlay that nothing is kept of a contact any more."""
-        emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
-        self.overlay.emit(emitted)
-        self.overlay.erase(key, state)
-        self.metrics.emitted(transitions, emitted)
-        self.sizes.move(key, None, transitions)
-        self.states.pop(key, None)
-        self.erased.add(key)
-
-    def _changed(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
-        """Puts a state that has changed and what came of it into the overlay."""
-        dirty = self.overlay.dirty
-        if key not in dirty:
-            self.overlay.bytes += state.bytes_estimated
-        if key in self.erased:
-            self.erased.discard(key)
-            state.contact_changed = True  # `contacts` has a tombstone, and a contact anew is one with no traits
-        self.states[key] = dirty[key] = state
-        due_ms = state.due_ms
-        if due_ms is not None:
-            self._timers.arm(key, due_ms)
-        if transitions:
-            emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
-            self.overlay.emit(emitted)
-            self.metrics.emitted(transitions, emitted)
-            self.sizes.move(key, state, transitions)
-
-    def _decode(self, key: bytes, now_ms: int) -> Any:
-        """The committed state, taken over into the plan's revision where it was written under another; None: none."""
-        record = self.committed.states.get(key)
-        if record is None or key in self.erased:
-            return None
-        state = self.states[key] = self.plan.program.decode(key.decode(), record)
-        if self.plan.header(record)[1] != self.plan.revision:
-            passed = state.limits_passed
-            transitions = self.plan.program.change_over(state, self._effective_ms)
-            self._count_limits(state, passed)
-            self.overlay.events += 1
-            self._changed(key, state, transitions, self.arrival_ms, now_ms)
-        return state
-
-    def _check_key(self, key: bytes, event: Event) -> None:
-        """Looks at the key of a contact seen for the first time; later on the state stands under it."""
-        if event.contact.encode() != key:
-            raise _wrong_key(key, event)
-        expected = partition_of(key, self.rates.partitions)
-        if expected != self.number:
-            raise Rejection(
-                Reason.WRONG_PARTITION,
-                f"expected partition {expected} for this key (murmur2, as the Java client has it), got {self.number}: "
-                "set `partitioner=murmur2_random` where the producer is librdkafka",
-            )
-
     def _reject(self, taken: Taken, rejection: Rejection, now_ms: int) -> None:
-        _, offset, key, value = taken.record
-        headers = rejection_headers(rejection.reason, rejection.sentence, taken.topic, self.number, offset, now_ms)
-        self.overlay.reject(fitting(key, value if value is not None else b"", headers))
+        self.overlay.reject(rejected(taken, rejection, self.number, now_ms))
         self.metrics.events_rejected.labels(str(rejection.reason)).inc()
 
     # ---- time ---------------------------------------------------------------------------------------------------------
@@ -299,68 +252,19 @@ class Partition:
         return max(self.arrival_ms, min(now_ms - self.rates.slack_ms, seen_ms))
 
     def _due(self, arrival_ms: int) -> bool:
-        first_ms = self._timers.first_ms
+        first_ms = self.contacts.first_due_ms
         return first_ms is not None and first_ms + self.rates.grace_ms <= arrival_ms
-
-    def _play(self, clock: Clock, until_ms: float, now_ms: int) -> None:
-        """Plays due instants, earliest contact first."""
-        played: list[int] = []
-        while (key := self._timers.pop(self.arrival_ms - self.rates.grace_ms)) is not None:
-            if (due_ms := self._advance(key, now_ms)) is not None:
-                played.append(due_ms)
-            if clock.spent_ms() > until_ms:
-                break
-        if played:
-            self.metrics.timers_played.inc(len(played))
-            self.overlay.played.append((min(played), len(played)))
-
-    def _advance(self, key: bytes, now_ms: int) -> int | None:
-        """Plays what is due of a contact; returns the instant that was, None where it is later or gone."""
-        until_ms = self.arrival_ms - self.rates.grace_ms
-        state = self.states.get(key)
-        if state is None:
-            record = self.committed.states.get(key) if key not in self.erased else None
-            if record is not None and (due_ms := self.plan.header(record)[0]) is not None and due_ms > until_ms:
-                self._timers.arm(key, due_ms)  # postponed since: there is nothing to decode
-                return None
-            state = self._decode(key, now_ms)
-        if state is None:
-            return None
-        due_ms = state.due_ms
-        if due_ms is None or due_ms > until_ms:
-            if due_ms is not None:
-                self._timers.arm(key, due_ms)
-            return None
-        passed = state.limits_passed
-        transitions = self.plan.program.advance(state, until_ms)
-        self._count_limits(state, passed)
-        self.overlay.events += 1
-        self._changed(key, state, transitions, self.arrival_ms, now_ms)
-        return int(due_ms)
-
-    # ---- changed definitions ------------------------------------------------------------------------------------------
-
-    def _change_over(self, clock: Clock, until_ms: float, now_ms: int) -> None:
-        """Takes contacts over into the plan's revision, without waiting for their next event."""
-        while self._to_change:
-            key = self._to_change.popleft()
-            if key not in self.states:
-                self._decode(key, now_ms)
-            if clock.spent_ms() > until_ms:
-                break
-
-    def _of_other_revisions(self) -> Iterable[bytes]:
-        revision, header = self.plan.revision, self.plan.header
-        return [key for key, record in self.committed.states.items() if header(record)[1] != revision]
 
     # ---- checkpoint ---------------------------------------------------------------------------------------------------
 
     def freeze(self) -> Freezing:
         """Starts a checkpoint: the overlay is set aside, to be encoded piece by piece; until then no turn is taken."""
-        overlay, self.overlay = self.overlay, Overlay()
+        assert not self.void, "its positions are those of what was thrown away"
+        overlay, self.contacts.overlay = self.contacts.overlay, Overlay()
         self.frozen, self.committing_since_ms = True, overlay.since_ms
         self.metrics.taken(self.inbox.count_taken())
-        meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, self.inbox.marks(), self._effective_ms)
+        contacts, marks = self.contacts, self.inbox.marks()
+        meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, marks, contacts.effective_ms, contacts.first_due_ms)
         return Freezing(self.plan.program.encode, overlay, meta)
 
     def thaw(self) -> None:
@@ -369,30 +273,18 @@ class Partition:
 
     def commit(self, frozen: Frozen, end: int) -> None:
         """Takes in that `frozen` is committed; `end` is where the state topic goes on."""
-        self.committed.load(frozen.states.items(), end)
-        for key, record in frozen.states.items():
-            if record is None and self.overlay.dirty.get(key, _ABSENT) is not None:
-                self.erased.discard(key)
+        self.contacts.commit(frozen.states, end)
         self.committed.meta = frozen.meta
         self.committing_since_ms = None
-        if len(self.states) > STATES_KEPT_MAX:
-            self.states = {key: state for key, state in self.overlay.dirty.items() if state is not None}
+
+    def give_up(self, error: EncodeError) -> None:
+        """Ends a checkpoint that can't be encoded: the contact is quarantined, and what was to be committed is void."""
+        self.frozen, self.committing_since_ms = False, None
+        self.contacts.quarantine(error.key, error.cause, "state")
+        self.contacts.forget()
 
     # ---- what is measured ---------------------------------------------------------------------------------------------
 
     def count_sizes(self, clock: Clock, until_ms: float) -> None:
         """Goes on counting the members of segments, until the clock's `spent_ms` passes `until_ms`."""
-        self.sizes.count_some(self._state_of, clock, until_ms)
-
-    def _state_of(self, key: bytes) -> Any:
-        record = self.committed.states.get(key)
-        decoded = self.states.get(key)
-        return decoded if decoded is not None or record is None else self.plan.program.decode(key.decode(), record)
-
-
-_ABSENT = object()
-
-
-def _wrong_key(key: bytes, event: Event) -> Rejection:
-    shown = key[:80].decode("utf-8", "replace")
-    return Rejection(Reason.WRONG_KEY, f"expected the contact {event.contact!r} as the record's key, got {shown!r}")
+        self.sizes.count_some(self.contacts.state_of, clock, until_ms)

@@ -10,6 +10,8 @@ def show(worker: Worker) -> None:
     metrics, owned, spent_ms = worker.metrics, worker.partitions.values(), worker.clock.spent_ms()
     metrics.partitions.set(worker.rates.partitions)
     metrics.partitions_owned.set(len(owned))
+    metrics.partitions_stopped.set(sum(partition.stopped for partition in owned))
+    metrics.contacts_quarantined.set(sum(len(partition.poison.contacts) for partition in owned))
     metrics.assigned.set(worker.assigned)
     metrics.recovering.set(worker.recovering)
     metrics.contacts.set(sum(len(partition.committed.states) for partition in owned))

@@ -4,7 +4,7 @@
 
 Whoever hosts it calls `feed` in a loop, `turn` whenever `ready`, and runs `commit_when_due`; the Faust app does so
 (`transport.py`), and so does the simulation. Any error ends the worker: nothing is repaired in place, a new start goes on
-from what is committed (I5).
+from what is committed (I5). A contact's step that raises is no such error: its partition alone goes on from there.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence, Set
 
-from streams.checkpoint import Frozen, write
+from streams.checkpoint import EncodeError, Frozen, write
 from streams.clock import Clock
 from streams.committed import Committed
 from streams.log import FencedError, Log, LogError
@@ -67,6 +67,7 @@ class Worker:
         self.wake = asyncio.Event()
         self._answered_ms = clock.spent_ms()
         self._held: set[tuple[str, int]] = set()
+        self._astray = False
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._offsets_ms: dict[int, float] = {}
         self._changed = asyncio.Event()
@@ -109,6 +110,7 @@ class Worker:
             await close([each.claim for each in taken.values()])
             raise
         self._held.clear()
+        self._astray = False
         self._offsets_ms.clear()
         self.metrics.name_segments(self.plans.current.program.segment_ids)
 
@@ -148,6 +150,7 @@ class Worker:
 
     async def feed(self) -> None:
         """One fetch into the inboxes. Raises LostEventsError and what the log raises."""
+        await self._read_anew()
         fetches = await self.log.fetch(frozenset(self._held))
         for fetch in fetches:
             partition = self.partitions.get(fetch.partition)
@@ -159,6 +162,21 @@ class Worker:
         if fetches or self._held:
             self._answered_ms = self.clock.spent_ms()
         self.wake.set()
+
+    async def _read_anew(self) -> None:
+        """Has partitions in which a step raised go on from what is committed; the others read on where they are.
+
+        Here, and nowhere else, no fetch is under way that might tell of records after positions that are left.
+        """
+        for partition in self.partitions.values():
+            if partition.void and partition.committing_since_ms is None and not self.failed:
+                partition.read_anew()
+                self._astray = True
+        if self._astray:
+            await self.log.seek({number: each.inbox.reading() for number, each in self.partitions.items()})
+            self._astray = False
+            self._hold()
+            self._uncounted.set()
 
     @property
     def answered_ms(self) -> float:
@@ -221,7 +239,7 @@ class Worker:
         """Takes newer definitions up, in each partition as soon as all that was due is played and all of it committed."""
         plan = self.plans.current
         for number, partition in self.partitions.items():
-            if plan.revision <= partition.plan.revision:
+            if plan.revision <= partition.plan.revision or partition.void:
                 continue
             partition.settling = True
             if partition.timers_due or partition.to_change:
@@ -230,7 +248,7 @@ class Worker:
                 partition.closing = True
                 self._changed.set()
             else:
-                partition.take_plan(plan)
+                partition.take_plan(plan, self.clock.spent_ms())
                 self.metrics.name_segments(plan.program.segment_ids)
                 logger.info("partition %d: revision %d of the definitions is in force", number, plan.revision)
                 # one at a time: it looks through all contacts of the partition, and the loop is to get its turn
@@ -296,13 +314,19 @@ class Worker:
 
     async def _checkpoint(self, partition: Partition, offsets: bool) -> None:
         self._refuse_if_failed()
+        if partition.void:  # since this checkpoint was asked for
+            return
         started_ms = self.clock.spent_ms()
         offsets = offsets or started_ms - self._offsets_ms.get(partition.number, -OFFSETS_EVERY_MS) >= OFFSETS_EVERY_MS
         freezing = partition.freeze()
         positions = partition.inbox.positions()
-        while not freezing.encode(self.clock, self.clock.spent_ms() + TURN_MS):
-            await asyncio.sleep(0)
-            self._refuse_if_failed()
+        try:
+            while not freezing.encode(self.clock, self.clock.spent_ms() + TURN_MS):
+                await asyncio.sleep(0)
+                self._refuse_if_failed()
+        except EncodeError as error:
+            partition.give_up(error)
+            return
         frozen = freezing.frozen()
         partition.thaw()
         self.wake.set()

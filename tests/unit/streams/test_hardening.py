@@ -134,10 +134,10 @@ class TestDefinitionsTakeEffectAtOneInstant:
             await bench.commit()
         bench.publish(contact="d")
         await bench.commit()
-        effective_ms = bench.worker.partitions[0]._effective_ms
+        effective_ms = bench.worker.partitions[0].contacts.effective_ms
         bench.clock.at_ms += 60_000
         await bench.restart()
-        assert bench.worker.partitions[0]._effective_ms == effective_ms
+        assert bench.worker.partitions[0].contacts.effective_ms == effective_ms
 
     async def test_a_new_owner_goes_on_under_the_revision_that_it_finds(self, bench: Bench) -> None:
         """What fell due while nobody was there belongs to the definitions of then (I9)."""
