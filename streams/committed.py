@@ -59,11 +59,12 @@ def check_positions(
         if position < first:
             raise StateError(
                 f"{topic}, partition {number}: expected to go on at offset {position}, but the log begins at {first}: "
-                f"retention has removed {first - position} events that were not applied yet; "
-                "start under a new prefix, or put up with the gap there"
+                f"retention has removed {first - position} records that were not applied yet; "
+                "start under another TIDEGATE_PREFIX, or put up with the gap by `tidegate topics gaps --accept`"
             )
         if position > end:
             raise StateError(
                 f"{topic}, partition {number}: expected to go on at offset {position}, but the log ends at {end}: "
-                "the topic was made anew; start under a new prefix"
+                "the topic was made anew; start under another TIDEGATE_PREFIX, or put up with what is gone by "
+                "`tidegate topics gaps --accept`"
             )

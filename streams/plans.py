@@ -53,7 +53,8 @@ class FollowedPlans:
             except TimeoutError:
                 raise DefinitionsUnreadable(
                     f"expected revision {revision}, which state was written under, within {REVISION_TIMEOUT_S:g} s; the "
-                    f"definitions topic has {self.current.revision}: was it made anew, or is the prefix another's?"
+                    f"definitions topic has {self.current.revision}: was it made anew, or is the prefix another's? Restore "
+                    "it, set TIDEGATE_PREFIX to the one that is meant, or begin under a new one"
                 ) from None
         if self.current.revision == revision:
             return self.current

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
 
 from schemas.instants import format_duration
-from streams.broker import admin
+from schemas.topics import STATE
+from streams.broker import admin, reader
 from streams.errors import BrokerError, TopicsError
 from streams.settings import Settings
 from streams.topics import check_topics
@@ -52,7 +54,10 @@ async def look(settings: Settings) -> Seen:
     """Looks at topics and brokers. Raises `BrokerError`."""
     async with admin(settings) as client:
         missing, otherwise = await check_topics(settings, client)
-        return Seen(missing, otherwise + brokers_problems(settings, await _brokers(client)))
+        otherwise += brokers_problems(settings, await _brokers(client))
+        if not missing and (lost := await _lost_state(settings, client)):
+            otherwise.append(lost)
+        return Seen(missing, otherwise)
 
 
 async def refuse_wrong(settings: Settings) -> None:
@@ -76,6 +81,33 @@ async def look_after(settings: Settings, every_s: float = LOOK_EVERY_S) -> None:
             if sentence not in said:
                 logger.error("what no worker will start with any more: %s", sentence)
         said = seen.otherwise
+
+
+async def _lost_state(settings: Settings, client: AIOKafkaAdminClient) -> str | None:
+    """What is wrong where the state topic holds nothing of partitions that the group has come further in.
+
+    Offsets and state are committed in one transaction: the topic was deleted and made anew. To begin at the beginning
+    would tell all transitions a second time.
+    """
+    topic = settings.topic(STATE.name)
+    try:
+        offsets = await client.list_consumer_group_offsets(settings.group)
+    except KafkaError:
+        return None  # a fresh broker has no coordinator of groups yet
+    come = {partition.partition for partition, committed in offsets.items() if committed.offset > 0}
+    if not come:
+        return None
+    async with reader(settings, [topic]) as consumer:
+        ends = await consumer.end_offsets([each for each in consumer.assignment() if each.partition in come])
+    empty = sorted(partition.partition for partition, end in ends.items() if not end)
+    if not empty:
+        return None
+    return (
+        f"{topic}: expected the state of partitions {', '.join(map(str, empty))}, of which the group {settings.group} has "
+        "taken events, found none: was the topic deleted? Restore it, begin under another TIDEGATE_PREFIX, or have all "
+        f"events taken and all transitions told again by `kafka-consumer-groups.sh --bootstrap-server {settings.broker} "
+        f"--delete --group {settings.group}`"
+    )
 
 
 def brokers_problems(settings: Settings, brokers: Brokers) -> list[str]:

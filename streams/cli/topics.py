@@ -61,3 +61,31 @@ def check() -> int:
     for problem in problems:
         say(problem)
     return 1 if problems else 0
+
+
+@topics.command()
+@click.option("--accept", is_flag=True, help="Go on behind them: what is gone is never applied.")
+@json_option
+def gaps(accept: bool, as_json: bool) -> int:
+    """List events that are gone before a worker applied them, and go on behind them with --accept.
+
+    Retention may have removed them while no worker ran, or a source topic was deleted and made anew. Workers refuse to
+    start on such a gap, as segments would be wrong without anybody's knowledge. Where that is put up with, contacts keep
+    what was applied before, and miss what was lost. Exit status 1 where there are gaps that aren't accepted.
+
+    \b
+    Examples:
+      tidegate topics gaps
+      tidegate topics gaps --accept
+    """
+    from streams import gaps as lost
+
+    given = settings()
+    found = run(lost.find(given))
+    if accept and found:
+        found = run(lost.accept(given, found))
+    rows = [(given.topic(gap.topic), gap.partition, gap.position, gap.first, gap.lost) for gap in found]
+    print_table(("topic", "partition", "was_to_go_on_at", "can_go_on_at", "lost"), rows, as_json)
+    if accept and found:
+        say("accepted: start the workers")
+    return 1 if found and not accept else 0
