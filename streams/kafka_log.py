@@ -329,6 +329,7 @@ class KafkaLog:
 
     async def seek(self, positions: Mapping[int, Mapping[str, int]]) -> None:
         """Reads on from these positions."""
+        self._number = -1  # what is on its way was asked for others
         self._number = await self._call(self._reader.seek, positions)
 
     async def fetch(self, hold: Set[tuple[str, int]]) -> Sequence[Fetch]:

@@ -329,6 +329,7 @@ class MemoryLog:
         wanted = {
             (topic, number): position for number, by_topic in positions.items() for topic, position in by_topic.items()
         }
+        self._number = -1  # what is on its way was asked for others
         self._number = await self._network.request("seek", ALL, lambda: self._seek(wanted))
         await asyncio.sleep(0)
 

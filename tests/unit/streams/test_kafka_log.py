@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import types
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from streams import kafka_log
-from streams.kafka_log import Reader
+from streams.kafka_log import KafkaLog, Reader
+from streams.log import Fetch
 from streams.settings import load_settings
 
 PLACE = TopicPartition("t.one", 0)
@@ -95,3 +97,23 @@ def test_what_was_seen_before_a_seek_says_nothing_of_after_it(clock: types.Simpl
     assignment = types.SimpleNamespace(state_value=lambda partition: state)
     consumer._subscription = types.SimpleNamespace(subscription=types.SimpleNamespace(assignment=assignment))
     assert reader._fetches(consumer, {PLACE: 7}, {}) == []
+
+
+async def test_what_was_fetched_before_a_seek_is_not_told_while_the_seek_is_under_way() -> None:
+    """The worker has its new partitions by then, and would take it for a hole in the log."""
+    sought = asyncio.Event()
+
+    async def call(function: Any, *_: Any) -> Any:
+        if function == reader.seek:
+            await sought.wait()
+            return 1
+        return 0, [Fetch("one", 0, 5, 6, 6, 1, [(1, 5, b"k", b"v")])]
+
+    reader = Reader(load_settings({}), ["one"])
+    log = KafkaLog(load_settings({}), reader, call)
+    assert len(await log.fetch(frozenset())) == 1
+    seeking = asyncio.ensure_future(log.seek({0: {"one": 4}}))
+    await asyncio.sleep(0)
+    assert await log.fetch(frozenset()) == []
+    sought.set()
+    await seeking
