@@ -239,6 +239,18 @@ async def test_a_seek_begins_anew_whatever_was_read_before(place: Any) -> None:
     assert await fetched(log, 3) == [(SOURCES[0], 0, at) for at in range(1, 4)]
 
 
+async def test_a_partition_goes_back_while_the_other_reads_on_from_where_it_was_read_to(place: Any) -> None:
+    log = place.log()
+    for number in (0, 1):
+        await place.publish(SOURCES[0], number, [(b"k", b"%d" % at) for at in range(4)])
+    await log.seek({number: dict.fromkeys(SOURCES, 0) for number in (0, 1)})
+    assert len(await fetched(log, 8)) == 8
+    await place.publish(SOURCES[0], 1, [(b"k", b"4")])
+    await log.seek({0: {SOURCES[0]: 1, SOURCES[1]: 0}, 1: {SOURCES[0]: 4, SOURCES[1]: 0}})
+    found = sorted(await fetched(log, 4))
+    assert found == [*((SOURCES[0], 0, at) for at in range(1, 4)), (SOURCES[0], 1, 4)]
+
+
 async def test_a_fetch_that_crosses_a_seek_tells_nothing_of_before_it(place: Any) -> None:
     log = place.log()
     await place.publish(SOURCES[0], 0, [(b"k", b"%d" % at) for at in range(4)])

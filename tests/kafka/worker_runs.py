@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,23 @@ class WorkerProcess:
     environment: dict[str, str]
     directory: Path
     process: subprocess.Popen[bytes] | None = None
+    main: str = "from streams.cli import main; main()"
 
     @property
     def log(self) -> Path:
         """All that it wrote, over all its starts."""
         return self.directory / f"{self.name}.log"
 
-    def start(self) -> WorkerProcess:
-        """Starts it, or starts it again."""
+    def start(self, arguments: Sequence[str] = ("tidegate", "worker")) -> WorkerProcess:
+        """Starts it, or starts it again; `arguments` where it is another command than `tidegate worker`."""
+        main = {"tidegate": "from streams.cli import main", "faust": "from faust.cli.faust import cli as main"}[
+            arguments[0]
+        ]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         data = {"TIDEGATE_DATA_DIR": str(self.directory / self.name)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from streams.cli import main; main()", "worker"],
+                [sys.executable, "-c", self.main, "worker"],
                 cwd=ROOT,
                 env=clean | data | self.environment,
                 stdout=log,
