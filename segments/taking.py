@@ -45,19 +45,23 @@ def take_event(index: Index, state: ContactState, event: Event, t_ms: int, work:
 
 def _take_leaves(index: Index, state: ContactState, listeners: Listeners, event: Event, t_ms: int, work: Work) -> None:
     seen = (event.properties, event.context)
-    leaves = listeners.leaves
+    leaves, kept_of, live = listeners.leaves, state.kept, state.live
     state.bytes_estimated += _LEAF_BYTES * len(leaves)
     index.tally.leaves += len(leaves)
     for leaf in leaves:
         if leaf.where is not None and not leaf.where(seen):
             continue
         key = leaf.key
-        taken = leaf.take(state.kept.get(key), event, t_ms, state)
+        taken = leaf.take(kept_of.get(key), event, t_ms, state)
         if taken is None:
             continue
         kept, answer, due_ms = taken
-        state.keep(key, kept)
-        if state.note(key, answer, due_ms):
+        if kept is None:
+            kept_of.pop(key, None)
+        else:
+            kept_of[key] = kept
+        # most have nothing to say, neither before nor after
+        if (answer or due_ms is not None or key in live) and state.note(key, answer, due_ms):
             work.ask(index.above[key])
 
 

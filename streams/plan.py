@@ -14,7 +14,15 @@ from actions import Rules, too_large
 from schemas.events import Event
 from schemas.instants import format_instant
 from schemas.topics import DELIVERIES, OUTCOMES, TRANSITIONS
-from schemas.transitions import Consent, ContactRecord, MembershipRecord, Transition, ce_headers, membership_key
+from schemas.transitions import (
+    Consent,
+    ContactRecord,
+    MembershipRecord,
+    Transition,
+    TransitionRecord,
+    ce_headers,
+    membership_key,
+)
 from segments import header
 from streams.log import Outgoing
 
@@ -111,7 +119,7 @@ class Plan:
         for transition in transitions:
             record = transition.record(now_ms, state.revision)
             emitted.transitions.append(Outgoing(key, _encode(record), ce_headers(record)))
-            emitted.memberships.append(_membership(transition, state.revision))
+            emitted.memberships.append(_membership(record))
             if transition.segment in self.rules.segments:
                 traits = state.present_traits() if traits is None else traits
                 deliveries, outcomes = self.rules.act(transition, traits, state.revision, arrived_ms)
@@ -174,15 +182,15 @@ def fitting(key: bytes | None, value: bytes, headers: list[tuple[str, bytes]]) -
     )
 
 
-def _membership(transition: Transition, revision: int) -> Outgoing:
+def _membership(told: TransitionRecord) -> Outgoing:
     record = MembershipRecord(
-        contact=transition.contact,
-        segment=transition.segment,
-        member=transition.transition == "entered",
-        since=format_instant(transition.at_ms),
-        seq=transition.seq,
-        segment_version=transition.segment_version,
-        revision=revision,
-        key=transition.key,
+        contact=told.contact,
+        segment=told.segment,
+        member=told.transition == "entered",
+        since=told.at,
+        seq=told.seq,
+        segment_version=told.segment_version,
+        revision=told.revision,
+        key=told.key,
     )
-    return Outgoing(membership_key(transition.contact, transition.segment, transition.key), _encode(record))
+    return Outgoing(membership_key(told.contact, told.segment, told.key), _encode(record))
