@@ -18,7 +18,7 @@ import faust
 import uvloop
 
 from schemas.topics import SOURCES, STATE
-from streams.clock import SystemClock
+from streams.clock import SteadyClock
 from streams.ending import Explained, causes
 from streams.errors import StreamsError
 from streams.guard import Guard
@@ -111,9 +111,10 @@ def build_app(settings: Settings) -> TidegateApp:
         return await app.consumer.call(function, *arguments)
 
     app.plans = FollowedPlans(settings)
-    log = KafkaLog(settings, Reader(settings, sources), call)
+    clock = SteadyClock()
+    log = KafkaLog(settings, Reader(settings, sources, clock), call)
     metrics = Metrics(settings.metrics_segments)
-    app.worker = Worker(log, app.plans, SystemClock(), sources, rates_of(settings), pace_of(settings), metrics)
+    app.worker = Worker(log, app.plans, clock, sources, rates_of(settings), pace_of(settings), metrics)
     app.guard = Guard(app.worker, settings)
     app.plans.on_newer = app.worker.wake.set
     app.turns_topic = settings.topic(sources[0])

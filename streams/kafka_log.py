@@ -29,6 +29,7 @@ from aiokafka.errors import (
 )
 
 from schemas.topics import STATE
+from streams.clock import SteadyClock
 from streams.log import Claim, FencedError, Fetch, LogError, Outgoing, OvertakenError, Record
 from streams.security import access
 from streams.settings import Settings
@@ -73,9 +74,11 @@ async def take_records(fetcher: Any, partitions: Set[TopicPartition]) -> dict[To
 class Reader:
     """Source partitions, read with a running consumer; every method is called on the consumer's loop."""
 
-    def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, topics: Sequence[str], clock: SteadyClock | None = None) -> None:
+        """`clock` is the worker's, as what it takes for fresh is told by `sent_ms`."""
         self._names = {settings.topic(topic): topic for topic in topics}
         self._settings = settings
+        self._clock = clock or SteadyClock()
         self.number = 0
         self._reading: set[TopicPartition] = set()
         self._asked_ms: dict[TopicPartition, int] = {}
@@ -145,7 +148,9 @@ class Reader:
             records = found.get(partition, [])
             # 0, which is never fresh, where it was asked before it was watched; its records count all the same
             asked_ms = self._asked_ms.get(partition, 0)
-            if not records and self._told_ms.get(partition, 0) == asked_ms:
+            if records:
+                self._clock.saw(records[-1][0])
+            elif self._told_ms.get(partition, 0) == asked_ms:
                 continue
             self._told_ms[partition] = asked_ms
             end = state.lso if state.lso is not None else state.highwater
@@ -164,7 +169,7 @@ class Reader:
         self._asked_ms.clear()
 
         async def noted(assignment: Any, node_id: int, request: Any) -> Any:
-            asked_ms = time.time_ns() // 1_000_000
+            asked_ms = self._clock.now_ms()
             asked = [TopicPartition(topic, each[0]) for topic, listed in request.topics for each in listed]
             states = [assignment.state_value(partition) for partition in asked]
             before = [state.timestamp for state in states]

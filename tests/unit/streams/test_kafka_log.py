@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from streams import kafka_log
 from streams.kafka_log import KafkaLog, Reader
 from streams.log import Fetch
 from streams.settings import load_settings
@@ -39,9 +38,9 @@ class Fetcher:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+def clock() -> types.SimpleNamespace:
     at = types.SimpleNamespace(at_ms=5_000)
-    monkeypatch.setattr(kafka_log.time, "time_ns", lambda: at.at_ms * 1_000_000)
+    at.now_ms = lambda: at.at_ms
     return at
 
 
@@ -49,7 +48,7 @@ async def test_a_partition_counts_as_looked_at_when_it_was_asked_not_when_the_an
     clock: types.SimpleNamespace,
 ) -> None:
     """A process that slept while an answer lay in its socket would take that for the end of the log as of now."""
-    reader, fetcher, state = Reader(load_settings({}), ["one"]), Fetcher(clock), State(1)
+    reader, fetcher, state = Reader(load_settings({}), ["one"], clock), Fetcher(clock), State(1)
     assignment = types.SimpleNamespace(state_value=lambda partition: state)
     request = types.SimpleNamespace(topics=[("t.one", [(0, 7, 100)])])
     reader._watch(fetcher)
@@ -83,7 +82,7 @@ def test_records_are_told_even_of_a_partition_whose_asking_was_not_seen() -> Non
 
 def test_what_was_seen_before_a_seek_says_nothing_of_after_it(clock: types.SimpleNamespace) -> None:
     """After a rebalance a partition has a state of its own, which knows of no end yet."""
-    reader, fetcher = Reader(load_settings({"TIDEGATE_PREFIX": "t."}), ["one"]), Fetcher(clock)
+    reader, fetcher = Reader(load_settings({"TIDEGATE_PREFIX": "t."}), ["one"], clock), Fetcher(clock)
     consumer = types.SimpleNamespace(
         _fetcher=fetcher,
         assignment=lambda: {PLACE},
