@@ -63,14 +63,13 @@ class WorkerProcess:
 
     def start(self, arguments: Sequence[str] = ("tidegate", "worker")) -> WorkerProcess:
         """Starts it, or starts it again; `arguments` where it is another command than `tidegate worker`."""
-        main = {"tidegate": "from streams.cli import main", "faust": "from faust.cli.faust import cli as main"}[
-            arguments[0]
-        ]
+        program, *options = arguments
+        main = "from faust.cli.faust import cli; cli()" if program == "faust" else self.main
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         data = {"TIDEGATE_DATA_DIR": str(self.directory / self.name)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", self.main, "worker"],
+                [sys.executable, "-c", main, *options],
                 cwd=ROOT,
                 env=clean | data | self.environment,
                 stdout=log,
