@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from streams.checkpoint import META_KEY, Meta, read_meta
+from streams.checkpoint import META_KEY, Meta, UnreadableMetaError, read_meta
 from streams.log import Record
 
 
@@ -14,12 +14,16 @@ class StateError(Exception):
 
 
 class Committed:
-    """The partition's part of the state topic: the last record of each key, their bytes, and how far it was read or written."""
+    """The partition's part of the state topic: the last record of each key, their bytes, and how far it was read or written.
+
+    `unreadable` is what is wrong with the meta record; one that is written behind it makes that good.
+    """
 
     def __init__(self) -> None:
         self.states: dict[bytes, bytes] = {}
         self.bytes = 0
         self.meta: Meta | None = None
+        self.unreadable: str | None = None
         self.end = 0
 
     def load(self, records: Iterable[tuple[bytes | None, bytes | None]], end: int) -> None:
@@ -27,7 +31,10 @@ class Committed:
         states = self.states
         for key, value in records:
             if key == META_KEY and value is not None:
-                self.meta = read_meta(value)
+                try:
+                    self.meta, self.unreadable = read_meta(value), None
+                except UnreadableMetaError as error:
+                    self.unreadable = str(error)
             elif key is not None and value is not None:
                 self.bytes += len(value) - len(states.get(key, b""))
                 states[key] = value
@@ -37,7 +44,12 @@ class Committed:
 
 
 def check_whole(number: int, committed: Committed) -> None:
-    """Raises StateError where state stands without a meta record (I9): where it led to can't be known."""
+    """Raises StateError where state stands without a meta record that can be read (I9): where it led to can't be known."""
+    if committed.unreadable is not None:
+        raise StateError(
+            f"state, partition {number}: {committed.unreadable}: where the partition stands is not known, and its state "
+            "can't be trusted; see who wrote to the topic, then restore the record, or start under another TIDEGATE_PREFIX"
+        )
     if committed.states and committed.meta is None:
         raise StateError(
             f"state, partition {number}: expected a meta record beside {len(committed.states)} state records, got none: "

@@ -11,8 +11,7 @@ Invariants:
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from streams.checkpoint import UnreadableMetaError
-from streams.committed import Committed, StateError, check_positions, check_whole, records_of
+from streams.committed import Committed, check_positions, check_whole, records_of
 from streams.inbox import Inbox, Mark
 from streams.log import Claim, Log
 from streams.metrics import Metrics
@@ -85,13 +84,7 @@ async def _load(log: Log, committed: Mapping[int, Committed], metrics: Metrics) 
     left = set(committed)
     metrics.recovery_partitions_left.set(len(left))
     async for number, records, end in log.read_state({number: c.end for number, c in committed.items()}):
-        try:
-            committed[number].load(records_of(records), end)
-        except UnreadableMetaError as error:
-            raise StateError(
-                f"state, partition {number}: {error}: where the partition stands is not known, and its state can't be "
-                "trusted; see who wrote to the topic, then restore the topic, or start under a new prefix"
-            ) from None
+        committed[number].load(records_of(records), end)
         metrics.recovery_records.inc(len(records))
         if not records:  # it was read to its end
             left.discard(number)

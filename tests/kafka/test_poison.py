@@ -215,4 +215,4 @@ def test_a_meta_record_that_cannot_be_read_ends_the_worker_with_what_to_do(
     stage.worker("a")
     assert worker.wait(60) == 1
     assert "expected a meta record, got bytes that can't be read" in worker.text()
-    assert "restore the topic, or start under a new prefix" in worker.text()
+    assert "restore the record, or start under another TIDEGATE_PREFIX" in worker.text()

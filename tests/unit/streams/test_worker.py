@@ -291,7 +291,7 @@ async def test_a_position_that_retention_has_passed_is_an_error(bench: Bench) ->
     for _ in range(3):
         bench.publish()
     bench.broker.deleted_before["one", 0] = 3
-    with pytest.raises(StateError, match="retention has removed 2 events"):
+    with pytest.raises(StateError, match="retention has removed 2 records"):
         await bench.restart()
 
 
