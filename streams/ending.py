@@ -58,15 +58,9 @@ class Explained(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
         error = record.exc_info[1] if record.exc_info else None
-        if any(each in str(record.msg) for each in _CRASHED) and self._follows(error):
+        follows = self._cause() is not None or isinstance(error, asyncio.CancelledError)
+        if follows and any(each in str(record.msg) for each in _CRASHED):
             return False
         if error is not None and explained(error):
             record.msg, record.args, record.exc_info = "\n".join(lines_of(error)), (), None
         return True
-
-    def _follows(self, error: BaseException | None) -> bool:
-        """Whether it is said again at the end, or comes of something that is."""
-        cause = self._cause()
-        return (
-            error is None or explained(error) or isinstance(error, asyncio.CancelledError) or cause not in (None, error)
-        )

@@ -23,7 +23,7 @@ from streams.topics import check_topics
 
 logger = logging.getLogger("tidegate.surroundings")
 
-LOOK_EVERY_S = 30.0
+LOOK_EVERY_S = 15.0
 # what the brokers keep transactions and groups in, by what its entries in their configuration begin with
 _OWN_TOPICS = {"transaction.state.log": "__transaction_state", "offsets.topic": "__consumer_offsets"}
 
@@ -66,11 +66,11 @@ async def refuse_wrong(settings: Settings) -> None:
         raise TopicsError(*problems)
 
 
-async def look_after(settings: Settings, every_s: float = LOOK_EVERY_S) -> None:
+async def look_after(settings: Settings) -> None:
     """Looks again and again, for ever; raises `TopicsError` once a topic has gone, and logs anything else."""
     said: list[str] = []
     while True:
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(LOOK_EVERY_S)
         try:
             seen = await look(settings)
         except BrokerError:
