@@ -27,6 +27,8 @@ COMMANDS = {
     "tail": ("streams.cli.tail", "Print committed records as JSON lines"),
     "deliveries": ("streams.cli.deliveries", "List, show, retry, pause and resume deliveries"),
     "rejected": ("streams.cli.rejected", "What could not be taken, by reason"),
+    "status": ("streams.cli.status", "How the workers stand, and what is wrong"),
+    "metrics": ("streams.cli.metrics", "List a worker's metrics, and what to do when each moves"),
     "settings": ("streams.cli.settings", "List all settings, with what each is now"),
     "schemas": ("streams.cli.schemas", "Print the JSON Schemas of everything on the topics"),
     "bench": ("streams.cli.bench", "Measure the worker beside a stock Faust agent"),

@@ -1,0 +1,234 @@
+"""Asks Kafka, and the workers where they can be reached, how things stand (`status.py` says what that means).
+
+Kafka alone is enough: the group's description tells who owns what, the last meta record of each partition how far it is
+and under which revision, all of it as of the last checkpoint. Each worker's web address stands in what it told the group.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.topics import REJECTED, SOURCES, STATE
+from streams.broker import admin, reader
+from streams.checkpoint import META_KEY, Meta, UnknownFormatError, read_meta
+from streams.definitions import read_in_force
+from streams.deliveries import paused
+from streams.errors import BrokerError
+from streams.settings import Settings
+from streams.status import PartitionSeen, Status, WorkerSeen
+
+LATELY_MS = 3_600_000
+REJECTED_MAX = 20_000
+# how far back from the end of the state topic a meta record is looked for at first; then eight times as far
+BACK_RECORDS = 64
+FETCH_MS = 250
+STALLED_S = 15.0
+WORKER_TIMEOUT_S = 2.0
+_ASKED = {
+    "timer_overdue_seconds", "stalled_seconds", "partitions_stopped", "contacts_quarantined", "contacts", "lag_records",
+    "broker_unanswered_seconds", "definitions_revision", "commit_age_seconds", "recovering",
+}  # fmt: skip
+
+
+async def read_status(settings: Settings, now_ms: int) -> Status:
+    """How things stand at `now_ms` (the wall clock); raises `StreamsError`, such as without a broker or topics."""
+    async with admin(settings) as client:
+        group_state, members = await _group(client, settings)
+    workers = await asyncio.gather(*(_asked(member, settings) for member in members))
+    owners = {number: worker.name for worker in workers for number in worker.partitions}
+    partitions, (rejected, cut), in_force, held = await asyncio.gather(
+        _partitions(settings, owners),
+        _rejected(settings, now_ms - LATELY_MS),
+        read_in_force(settings),
+        paused(settings),
+    )
+    return Status(
+        now_ms=now_ms,
+        group=settings.group,
+        group_state=group_state,
+        grace_ms=settings.grace_ms,
+        revision=in_force.number,
+        workers=sorted(workers, key=lambda worker: worker.partitions),
+        partitions=partitions,
+        rejected=rejected,
+        rejected_since_ms=now_ms - LATELY_MS,
+        rejected_cut=cut,
+        paused=sorted(held),
+    )
+
+
+# ---- the group --------------------------------------------------------------------------------------------------------
+
+
+async def _group(client: AIOKafkaAdminClient, settings: Settings) -> tuple[str, Sequence[Any]]:
+    """The group's state as Kafka names it, and its members as it describes them; none where there is no such group."""
+    try:
+        ((_, _, state, _, _, members, *_),) = (await client.describe_consumer_groups([settings.group]))[0].groups
+    except GroupCoordinatorNotAvailableError:
+        return "Unknown", []  # a broker on which there never was a group
+    return state, members
+
+
+async def _asked(member: Any, settings: Settings) -> WorkerSeen:
+    member_id, _, client_host, metadata, assignment, *_ = member
+    host = client_host.lstrip("/")
+    try:
+        numbers = _owned(assignment, settings.topic(STATE.name))
+        told = orjson.loads(ConsumerProtocolMemberMetadata.decode(metadata).user_data)["url"]
+    except (ValueError, KeyError, TypeError):
+        return WorkerSeen(member_id, host, (), {}, "it is no worker of ours, or one of another version")
+    url = reachable(told, host)
+    if url is None:
+        return WorkerSeen(f"{host} {member_id[-8:]}", host, numbers, {}, f"{told} can only be reached from {host}")
+    name = urlsplit(url).netloc
+    try:
+        metrics = await _metrics(url)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return WorkerSeen(name, host, numbers, {}, f"{url}/metrics did not answer", silent=True)
+    return WorkerSeen(name, host, numbers, metrics)
+
+
+def _owned(assignment: bytes, state: str) -> tuple[int, ...]:
+    if not assignment:
+        return ()
+    decoded = ConsumerProtocolMemberAssignment.decode(assignment)
+    return tuple(sorted(n for topic, partitions in decoded.assignment if topic == state for n in partitions))
+
+
+def reachable(url: str, host: str) -> str | None:
+    """Where a worker on `host` that says that it listens at `url` can be asked from here; None: only over there."""
+    parts = urlsplit(url)
+    named = parts.hostname or ""
+    if named in ("0.0.0.0", "::", ""):
+        return f"http://{host}:{parts.port}" if ":" not in host else f"http://[{host}]:{parts.port}"
+    if _is_loopback(named) and not _is_loopback(host):
+        return None
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _metrics(url: str) -> dict[str, float]:
+    timeout = aiohttp.ClientTimeout(total=WORKER_TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/metrics") as answer:
+        answer.raise_for_status()
+        text = await answer.text()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        name = family.name.removeprefix("tidegate_")
+        for sample in family.samples if name in _ASKED else ():
+            label = sample.labels.get("problem")
+            key = name if label is None else f"{name}{{{label}}}"
+            found[key] = found.get(key, 0.0) + sample.value
+    return found
+
+
+# ---- the topics -------------------------------------------------------------------------------------------------------
+
+
+async def _partitions(settings: Settings, owners: Mapping[int, str]) -> list[PartitionSeen]:
+    """What the meta records say, beside where the source topics begin and end."""
+    sources = {settings.topic(topic.name): topic.name for topic in SOURCES}
+    async with reader(settings, [settings.topic(STATE.name)], "latest") as consumer:
+        assigned = list(consumer.assignment())
+        consumer.pause(*assigned)  # a fetch at the end is answered after half a second, and what is asked next waits for it
+        numbers = sorted(partition.partition for partition in assigned)
+        asked = [*assigned, *(TopicPartition(name, number) for name in sources for number in numbers)]
+        first, end = await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
+        metas = await _metas(consumer, first, end)
+    seen = []
+    for number in numbers:
+        meta = metas.get(number)
+        lag = {}
+        for name, short in sources.items():
+            place = TopicPartition(name, number)
+            mark = meta.topics.get(short) if meta is not None else None
+            lag[short] = max(0, end[place] - (first[place] if mark is None else max(mark.position, first[place])))
+        told = () if meta is None else (meta.revision, meta.arrival_ms, meta.due_ms)
+        seen.append(PartitionSeen(number, owners.get(number), lag, *told))
+    return seen
+
+
+async def _metas(
+    consumer: AIOKafkaConsumer, first: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]
+) -> dict[int, Meta]:
+    """The last meta record of each partition that has one: each checkpoint ends its state records with one."""
+    found: dict[int, Meta] = {}
+    left, back = list(consumer.assignment()), BACK_RECORDS
+    while left:
+        for partition in left:
+            consumer.seek(partition, max(first[partition], end[partition] - back))
+            consumer.resume(partition)
+        await _read_metas(consumer, left, end, found)
+        left = [each for each in left if each.partition not in found and end[each] - back > first[each]]
+        back *= 8
+    return found
+
+
+async def _read_metas(
+    consumer: AIOKafkaConsumer,
+    partitions: Sequence[TopicPartition],
+    end: Mapping[TopicPartition, int],
+    found: dict[int, Meta],
+) -> None:
+    clock = asyncio.get_running_loop().time
+    came_s = clock()
+    while todo := [each for each in partitions if await consumer.position(each) < end[each]]:
+        fetched = await consumer.getmany(*todo, timeout_ms=FETCH_MS)
+        for partition, records in fetched.items():
+            came_s = clock()
+            for record in records:
+                if record.key == META_KEY and record.value is not None:
+                    found[partition.partition] = _meta(record)
+        if clock() - came_s > STALLED_S:
+            raise BrokerError(
+                f"expected records of {todo[0].topic} up to their end, got none for {STALLED_S:g} s: "
+                "see that each of its partitions has a leader"
+            )
+
+
+def _meta(record: Any) -> Meta:
+    try:
+        return read_meta(record.value)
+    except (ValueError, UnknownFormatError) as error:
+        raise BrokerError(
+            f"{record.topic}, partition {record.partition}, offset {record.offset}: {error}: run the version that wrote it"
+        ) from None
+
+
+async def _rejected(settings: Settings, since_ms: int) -> tuple[dict[str, int], bool]:
+    """How many records were rejected since then by reason, most first; and whether there are more than were counted."""
+    counts: dict[str, int] = {}
+    async with reader(settings, [settings.topic(REJECTED.name)], "latest") as consumer:
+        places = list(consumer.assignment())
+        consumer.pause(*places)
+        end = await consumer.end_offsets(places)
+        starts = await consumer.offsets_for_times(dict.fromkeys(places, since_ms))
+        todo = [place for place in places if starts[place] is not None]
+        for place in todo:
+            consumer.seek(place, starts[place].offset)
+            consumer.resume(place)
+        counted = 0
+        while counted < REJECTED_MAX and (todo := [e for e in todo if await consumer.position(e) < end[e]]):
+            for records in (await consumer.getmany(*todo, timeout_ms=FETCH_MS)).values():
+                counted += len(records)
+                for record in records:
+                    reason = dict(record.headers).get("reason", b"unknown").decode("utf-8", "replace")
+                    counts[reason] = counts.get(reason, 0) + 1
+    most_first = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return most_first, counted >= REJECTED_MAX
