@@ -1,382 +1,376 @@
-"""A world of several workers on one log in memory, in which one seed decides everything that happens.
+"""A world of several workers on one log in memory, run by a script (`script.py`), the same every time.
 
-Events (late ones, repeats, bad ones), how they are fetched, which worker gets its turn, when checkpoints run and where they
-fail, crashes, rebalances, and owners that don't know yet that they have lost their partitions. The workers are the very
-code that runs in production; only log and clock are not.
+The workers are the very code that runs in production, with the drain of its transport; log, clocks, Faust's part and the
+group are not. Each machine has its process (`machine.py`), each process its steps (`loop.py`), and after it all
+`verdict.py` says what must hold.
 """
 
 from __future__ import annotations
 
-import asyncio
 import collections
-import dataclasses
-import itertools
+import hashlib
 import random
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-from memory_log import LogError, MemoryBroker, MemoryLog, VirtualClock
+from group import Group
+from loop import Loop
+from machine import START_MS, Machine
+from memory_log import MemoryBroker
+from plans import GRACE_MS, SLACK_MS, Plans
+from script import (
+    ACTIVE_MS,
+    CONTACTS,
+    MACHINES,
+    PARTITIONS,
+    POISON,
+    STRIKES,
+    TOPICS,
+    Action,
+    Disturb,
+    Edit,
+    Publish,
+    Script,
+    Tick,
+    draw,
+    shrunk,
+)
+from verdict import check
 
-from actions import Rules
 from schemas.topics import partition_of
-from schemas.transitions import Transition
-from segments import Limits, compile_program, load, simulate
-from streams.metrics import Metrics
-from streams.partition import Rates
-from streams.plan import Plan
-from streams.worker import Pace, Worker
+from streams import checkpoint
+from streams import partition as partition_module
 
-PARTITIONS = 3
-TOPICS = ("one", "two", "three")
-CONTACTS = [f"contact-{number}" for number in range(9)]
-GRACE_MS, SLACK_MS = 2_000, 500
-START_MS = 1_767_225_600_000
-DEFINITIONS = """
-segments:
-  - {id: any-a, when: {event: A}}
-  - {id: three-a, when: {event: A, within: 20s, count: {gte: 3}}}
-  - {id: no-b, when: {event: B, within: 7s, count: 0}}
-  - {id: pro, when: {trait: plan, eq: pro}}
-  - {id: held, when: {segment: three-a}, hold: {enter: 2s, leave: 3s}}
-  - {id: last-a, when: {event: A, last_at: {older_than: 11s}}}
-  - {id: cart, per: cart, hold: {leave: 1s}, when: {all: [{event: A, last_at: {older_than: 3s}}, {event: B, count: 0}]}}
-  - {id: b-after-a, when: {sequence: [{event: A}, {absent: Subscribed, within: 4s}, {event: B}], completed: {within: 9s}}}
-  - {id: keen, when: {score: keen, gte: 2}}
-  - {id: steady, when: {held: {event: A, within: 6s}, for: 8s}}
-  - {id: told, when: {all: [{subscribed: news}, {not: {listed: vip}}]}}
-scores:
-  - {id: keen, half_life: 5s, rules: [{event: A, points: 1.3}, {trait: plan, eq: pro, points: 1}]}
-"""
-FIELDS = ("segment", "key", "transition", "seq", "at", "cause")
-Told = dict[str, list[tuple[Any, ...]]]
+# there are few contacts and few events here: the clock is looked at after each
+checkpoint._BETWEEN_LOOKS = partition_module._BETWEEN_LOOKS = 1
+TRANSACTION_TIMEOUT_MS = 5_000
+RESTART_S = 1.0
+# what a look at the clock takes where the processor is slow: a turn and its piece of a checkpoint end after a few
+LOOK_S = 0.002
+# no window, and nothing that holds or delays one, is longer than this together
+LAST_TIMER_S = 7.0
+SETTLED_BY_S = 120.0
 
 
-@dataclasses.dataclass
-class Plans:
-    """Always the same plan."""
+class BrokerClock:
+    """True time, which the broker stamps records with; no two with the same."""
 
-    current: Plan
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._last_ms = 0
 
-    async def of(self, revision: int) -> Plan:
-        """It."""
-        assert self.current.revision >= revision
-        return self.current
+    def now_ms(self) -> int:
+        """Epoch ms."""
+        return int(self._world.true_ms())
+
+    def stamp_ms(self) -> int:
+        """The same, for a record: with the wall clock those of one millisecond may change places (I6)."""
+        self._last_ms = max(self.now_ms(), self._last_ms + 1)
+        return self._last_ms
 
 
 class World:
-    """One run; `trace` says what happened, newest last."""
+    """One run; `trace` says what happened."""
 
-    def __init__(self, seed: int, *, arrival: bool) -> None:
-        self.rng = random.Random(seed)
-        self.arrival = arrival
-        self.clock = VirtualClock(START_MS)
-        self.broker = MemoryBroker(self.clock, TOPICS)
-        self.definitions = load(DEFINITIONS, "world")
-        program = compile_program(self.definitions, limits=Limits(grace_ms=GRACE_MS))
-        self.plans = Plans(Plan(program, Rules(), 0))
-        self.workers: list[Worker] = []
-        self.checkpoints: set[asyncio.Task[None]] = set()
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.arrival = script.kind == "arrival"
+        self.loop = Loop(random.Random(f"steps {script.seed}"))
+        self.delays = random.Random(f"delays {script.seed}")
+        self.clock = BrokerClock(self)
+        self.broker = MemoryBroker(self.clock, TOPICS, TRANSACTION_TIMEOUT_MS)
+        self.group = Group(self, random.Random(f"group {script.seed}"))
+        self.grace_ms, self.slack_ms, self.partitions = GRACE_MS, SLACK_MS, PARTITIONS
+        self.revision = 1
+        self.machines: list[Machine | None] = [None] * MACHINES
+        self.wanted = [place < script.machines for place in range(MACHINES)]
+        self.armed: list[Disturb] = []
+        self.asleep: list[tuple[Machine, str]] = []
         self.published: list[tuple[int, int, int, bytes]] = []
-        self.bad = 0
-        self.fault_percent = 0.0
+        self.arrived_ms: dict[str, list[int]] = collections.defaultdict(list)
+        self.erased: set[str] = set()
+        self.late: set[str] = set()
+        self.bad: list[bytes] = []
         self.happened: collections.Counter[str] = collections.Counter()
         self.trace: list[str] = []
-        self._numbers = itertools.count()
+        self.look_s = 0.0
+        # with the wall clock a look at the end of the log has to be fresh, with the other it says nothing
+        self.idle_s = 0.5 if self.arrival else 0.2
+        self._slow_until_s = 0.0
+        self._starts = 0
+        self._quiet = False
 
-    async def run(self, steps: int) -> None:
-        """So many steps, then no more faults until all is through; checks after each, and everything at the end."""
-        self.fault_percent = self.rng.choice([0.0, 0.5, 3.0])
-        self._start_worker()
-        await self._rebalance()
-        for _ in range(steps):
-            await self._step()
-            self._check_alternation()
-        await self._settle()
-        self._check_all()
+    def run(self) -> None:
+        """All of the script, then no more disturbances until all is through; raises AssertionError for what is wrong."""
+        try:
+            for action in self.script.actions:
+                self.later(action.at_ms / 1000, self._do, action)
+            for place in range(MACHINES):
+                self._start(place)
+            end_s = ACTIVE_MS / 1000
+            self.loop.go_until(lambda: self.loop.now_s >= end_s, SETTLED_BY_S, "the script to end")
+            self._settle()
+            self.loop.go_until(self._through, SETTLED_BY_S, "everything to be applied and committed")
+            check(self)
+        finally:
+            self.loop.bury()
 
-    # ---- what happens -------------------------------------------------------------------------------------------------
+    # ---- what others ask ----------------------------------------------------------------------------------------------
 
-    async def _step(self) -> None:
-        actions = {
-            self._publish: 30,
-            self._pass_time: 12,
-            self._feed: 25,
-            self._turn: 30,
-            self._checkpoint: 14,
-            self._tick: 3 if self.arrival else 0,
-            self._yield: 10,
-            self._rebalance: 1,
-            self._crash: 1,
-            self._join: 0.6,
-            self._usurp: 0.6,
-        }
-        action = self.rng.choices(list(actions), list(actions.values()))[0]
-        self.trace.append(action.__name__.strip("_"))
-        self.happened[self.trace[-1]] += 1
-        result = action()
-        if result is not None:
-            await result
+    def true_ms(self) -> float:
+        """The true time, epoch ms."""
+        return START_MS + self.loop.now_s * 1000
 
-    def _publish(self) -> None:
-        for _ in range(self.rng.randrange(1, 5)):
-            # records of one millisecond in different topics may change places with the wall clock (I6)
-            self.clock.at_ms += self.rng.choice([0, 0, 1, 3, 400] if self.arrival else [1, 1, 1, 3, 400])
-            topic, contact = self.rng.randrange(len(TOPICS)), self.rng.choice(CONTACTS)
-            if self.rng.random() < 0.03:
-                self.broker.publish(TOPICS[topic], self.rng.randrange(PARTITIONS), contact.encode(), b"{nope")
-                self.bad += 1
-                continue
-            self._publish_event(topic, contact)
+    def later(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> None:
+        """Has the world itself do something."""
+        self.loop.later(seconds, function, arguments)
 
-    def _publish_event(self, topic: int, contact: str) -> None:
-        now_ms = self.clock.now_ms()
-        if self.published and self.rng.random() < 0.05:
-            event = orjson.loads(self.rng.choice(self.published)[3])  # a repeat, under the same messageId
-            contact = event["userId"]
+    def note(self, what: str) -> None:
+        """Into the trace."""
+        self.trace.append(f"{self.loop.now_s:9.4f} {what}")
+
+    def latency_s(self) -> float:
+        """How long a request, or an answer, is on its way this time."""
+        most_s = 0.15 if self.loop.now_s < self._slow_until_s else 0.004
+        return self.delays.random() * most_s
+
+    def plans_of(self, machine: Machine) -> Plans:
+        """What the machine has read of the definitions."""
+        with self.loop.running():
+            return Plans(self, machine)
+
+    def strike(self, phase: str, what: str, machine: Machine) -> Disturb | None:
+        """Does what the script has for this point of an operation; trouble with the answer itself is returned."""
+        if not self.armed and not self.asleep:
+            return None
+        when = f"{phase} {what}"
+        for sleeper, until in self.asleep:
+            if until == when and sleeper is not machine:
+                self.asleep.remove((sleeper, until))
+                self.happened["goes on before another"] += 1
+                sleeper.thaw()
+                break
+        for armed in self.armed:
+            if armed.when == when:
+                self.armed.remove(armed)
+                self.happened[f"{armed.what} {when}"] += 1
+                self.note(f"{armed.what} {when}, {machine.name}")
+                if armed.what not in STRIKES:
+                    return armed
+                self._strike(armed, machine)
+                return None
+        return None
+
+    # ---- the script ---------------------------------------------------------------------------------------------------
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, Publish):
+            self._publish(action)
+        elif isinstance(action, Tick):
+            self._tick(self.clock.now_ms() - 1)
+        elif isinstance(action, Edit):
+            self._edit()
+        elif action.when and not action.when.endswith("steps"):
+            self.armed.append(action)
         else:
-            late_ms = self.rng.choice([0, 0, 0, 1, 500, 2_500, 9_000])
-            event = {"messageId": f"m{next(self._numbers)}", "userId": contact, "timestamp": now_ms - late_ms}
-            event |= self._content()
-        event["receivedAt"] = now_ms
-        line, key = orjson.dumps(event), contact.encode()
-        self.broker.publish(TOPICS[topic], partition_of(key, PARTITIONS), key, line)
-        self.published.append((now_ms, topic, len(self.published), line))
+            self._disturb(action)
 
-    def _content(self) -> dict[str, Any]:
-        """What happened, to whoever it was."""
-        drawn = self.rng.random()
-        if drawn < 0.2:
-            return {"type": "identify", "traits": {"plan": self.rng.choice(["pro", "free", None])}}
-        if drawn < 0.23:
-            return {"type": "delete"}
-        if drawn < 0.28:
-            return {"type": "list", "list": "vip", "action": self.rng.choice(["added", "removed"])}
-        if drawn < 0.34:
-            return {"type": "track", "event": self.rng.choice(["Subscribed", "Unsubscribed"])}
-        cart = self.rng.choice([None, "c1", "c2", 3])
-        return {"type": "track", "event": self.rng.choice("AAB"), "properties": {"cart": cart}}
+    def _publish(self, action: Publish) -> None:
+        now_ms, topic = self.clock.stamp_ms(), TOPICS[action.topic]
+        key = action.contact.encode()
+        number = partition_of(key, PARTITIONS)
+        if action.value is not None:
+            self._append(topic, number, key, action.value, now_ms)
+            self.bad.append(action.value)
+            return
+        event = action.event | {"timestamp": now_ms - action.late_ms, "receivedAt": now_ms}
+        line = orjson.dumps(event)
+        if event.get("event") == POISON:
+            self.bad.append(line)
+            self._append(topic, number, key, line, now_ms)
+            return
+        offset = self._append(topic, number, key, line, now_ms, decided=not action.held_ms)
+        if action.held_ms:
+            self.later(action.held_ms / 1000, self._decide, topic, number, offset, action.commit)
+            if not self.arrival:
+                # what becomes readable later than it was stamped counts as late, and so does what stands behind it
+                self.late.update(each for each in CONTACTS if partition_of(each.encode(), PARTITIONS) == number)
+        if not action.held_ms or action.commit:
+            self.arrived_ms[action.contact].append(now_ms)
+            self.published.append((now_ms, action.topic, len(self.published), line))
+            if event["type"] == "delete":
+                self.erased.add(action.contact)
 
-    def _pass_time(self) -> None:
-        self.clock.at_ms += self.rng.choice([1, 20, 100, 240, 1_000, 5_000])
+    def _append(
+        self, topic: str, number: int, key: bytes | None, line: bytes, time_ms: int, *, decided: bool = True
+    ) -> int:
+        records = self.broker.events[topic, number]
+        records.append((time_ms, len(records), key, line))
+        if not decided:
+            self.broker.undecided[topic, number][len(records) - 1] = records[-1]
+        return len(records) - 1
 
-    def _tick(self, at_ms: int | None = None) -> None:
-        at_ms = self.clock.now_ms() - 1 if at_ms is None else at_ms
+    def _decide(self, topic: str, number: int, offset: int, commit: bool) -> None:
+        self.broker.decide(topic, number, offset, commit=commit)
+
+    def _tick(self, at_ms: int) -> None:
         for topic in TOPICS:
             for number in range(PARTITIONS):
                 self.broker.publish(topic, number, None, orjson.dumps({"type": "tick", "receivedAt": at_ms}))
 
-    async def _yield(self) -> None:
-        for _ in range(self.rng.randrange(1, 12)):
-            await asyncio.sleep(0)
+    def _edit(self) -> None:
+        self.revision += 1
+        self.happened["edit"] += 1
+        self.note(f"revision {self.revision} of the definitions")
+        for machine in self.machines:
+            if machine is not None and not machine.ended:
+                machine.plans.told()
 
-    async def _feed(self) -> None:
-        if self.workers:
-            worker = self.rng.choice(self.workers)
-            worker.log.fetch_max = self.rng.choice([1, 3, 100])  # type: ignore[attr-defined]
-            await self._or_crash(worker, worker.feed())
-
-    def _turn(self) -> None:
-        if self.workers:
-            self.rng.choice(self.workers).turn()
-
-    async def _checkpoint(self) -> None:
-        """Starts one; it goes on whenever the world yields."""
-        if not self.workers:
+    def _disturb(self, action: Disturb) -> None:
+        if action.what == "slow network":
+            self._slow_until_s = self.loop.now_s + action.value
+        elif action.what == "slow processor":
+            self.look_s = LOOK_S
+            self.later(action.value, self._fast)
+        elif action.what == "join":
+            self.wanted[action.who] = True
+            self._start(action.who)
+        elif (machine := self.machines[action.who]) is None or machine.ended:
             return
-        worker = self.rng.choice(self.workers)
-        running = getattr(worker, "running", {})
-        for number, partition in worker.partitions.items():
-            if partition.overlay.events and number not in running and self.rng.random() < 0.5:
-                task = asyncio.ensure_future(self._or_crash(worker, worker.checkpoint(partition)))
-                running[number] = task
-                task.add_done_callback(lambda _, number=number, running=running: running.pop(number))
-                self.checkpoints.add(task)
-                task.add_done_callback(self.checkpoints.discard)
-        worker.running = running  # type: ignore[attr-defined]
-
-    async def _crash(self) -> None:
-        """kill -9: nothing is said to anyone, what is open stays open."""
-        if self.workers:
-            self._drop(self.rng.choice(self.workers))
-        await self._rebalance()
-
-    async def _join(self) -> None:
-        if len(self.workers) < 3:
-            self._start_worker()
-            await self._rebalance()
-
-    async def _usurp(self) -> None:
-        """A worker is taken for dead and replaced while it goes on (SIGSTOP, a partitioned network)."""
-        if not self.workers:
+        elif action.what == "leave":
+            self.wanted[action.who] = False
+            machine.stop()
+        elif action.what == "clock":
+            machine.clock.step_ms = action.value
+        else:
+            steps = int(action.when.split()[0])
+            machine.process.alarm(steps, self._strike, action, machine)
             return
-        victim = self.rng.choice(self.workers)
-        numbers = set(victim.partitions)
-        newcomer = self._worker()
-        if numbers and await self._or_crash(newcomer, newcomer.take_over(numbers)):
-            self.workers.append(newcomer)
-            victim.turn()
-            for partition in list(victim.partitions.values()):
-                if partition.overlay.events and not victim.failed:
-                    self.happened["usurped"] += 1
-                    assert not await self._or_crash(victim, victim.checkpoint(partition)), "expected to be fenced"
-            self._drop(victim)
+        self.happened[action.what] += 1
+        self.note(f"{action.what} {action.value:g}, machine {action.who}")
 
-    async def _rebalance(self) -> None:
-        """All release, then all take over, as an eager group does it."""
-        if not self.workers:
-            self._start_worker()
-        for worker in list(self.workers):
-            await self._quiet(worker)
-            await worker.release(1.0)
-            if worker.failed:
-                self._drop(worker)
-        if not self.workers:
-            self._start_worker()
-        shares: dict[int, set[int]] = collections.defaultdict(set)
-        for number in range(PARTITIONS):
-            shares[self.rng.randrange(len(self.workers))].add(number)
-        for index, worker in enumerate(list(self.workers)):
-            await self._or_crash(worker, worker.take_over(shares[index]))
+    def _fast(self) -> None:
+        self.look_s = 0.0
 
-    # ---- helpers ------------------------------------------------------------------------------------------------------
+    def _strike(self, action: Disturb, machine: Machine) -> None:
+        if self._quiet or machine.ended:
+            return
+        self.happened[action.what] += 1
+        self.note(f"{action.what} {action.value:g}, {machine.name}")
+        if action.what == "kill":
+            machine.kill()
+        elif action.what == "freeze":
+            machine.freeze(action.value)
+            if action.until:
+                self.asleep.append((machine, action.until))
+        elif action.what == "stop":
+            machine.stop(action.value)
+        else:
+            self.group.rebalance()
+            machine.call(machine.learn, self.group.round)
 
-    def _start_worker(self) -> None:
-        self.workers.append(self._worker())
+    # ---- machines -----------------------------------------------------------------------------------------------------
 
-    def _worker(self) -> Worker:
-        rates = Rates(self.arrival, GRACE_MS, SLACK_MS, PARTITIONS, chunk_events=self.rng.choice([1, 3, 50]))
-        log = MemoryLog(self.broker, self._fault)
-        return Worker(log, self.plans, self.clock, TOPICS, rates, Pace(), Metrics())
+    def _start(self, place: int) -> None:
+        machine = self.machines[place]
+        if self.wanted[place] and (machine is None or machine.ended):
+            self._starts += 1
+            self.machines[place] = machine = Machine(self, place, self._starts)
+            self.note(f"{machine.name}")
+        if machine is not None:
+            self.later(RESTART_S, self._start_again, place, machine)
 
-    def _fault(self, what: str, partition: int) -> Exception | None:
-        if self.rng.random() * 100 >= self.fault_percent:
-            return None
-        self.happened[f"fault: {what}"] += 1
-        self.trace.append(f"fault: {what} {partition}")
-        return LogError(f"injected: {what}")
-
-    async def _or_crash(self, worker: Worker, doing: Any) -> bool:
-        """Whether it went well; an error of the log ends the worker, as in production."""
-        try:
-            await doing
-        except LogError:
-            self._drop(worker)
-            return False
-        return True
-
-    def _drop(self, worker: Worker) -> None:
-        worker.failed = True
-        worker.partitions.clear()
-        if worker in self.workers:
-            self.workers.remove(worker)
-
-    async def _quiet(self, worker: Worker) -> None:
-        """Waits for the worker's running checkpoints: on release Faust's flow has stopped, and release waits for them."""
-        while running := list(getattr(worker, "running", {}).values()):
-            await asyncio.wait(running)
+    def _start_again(self, place: int, machine: Machine) -> None:
+        if self.machines[place] is not machine:
+            return
+        if machine.ended:
+            self._start(place)
+        else:
+            self.later(RESTART_S, self._start_again, place, machine)
 
     # ---- the end ------------------------------------------------------------------------------------------------------
 
-    async def _settle(self) -> None:
-        """No more faults; everybody gets everything done."""
-        self.fault_percent = 0.0
-        if self.checkpoints:
-            await asyncio.wait(self.checkpoints)
-        self.clock.at_ms += 10_000
-        self._tick_at_end()
-        await self._rebalance()
-        for _ in range(2_000):
-            for worker in self.workers:
-                await worker.feed()
-                while worker.turn():
-                    pass
-                for partition in worker.partitions.values():
-                    if partition.overlay.events:
-                        await worker.checkpoint(partition)
-            if self._through():
-                return
-        raise AssertionError(f"expected everything to be applied, got {self._positions()}")
-
-    def _tick_at_end(self) -> None:
+    def _settle(self) -> None:
+        """No more disturbances; everybody gets everything done."""
+        self.note("no more disturbances")
+        self._quiet = True
+        self.armed.clear()
+        self.asleep.clear()
+        self._slow_until_s = self.look_s = 0.0
+        self.wanted = [True, *self.wanted[1:]]
+        self._start(0)
+        for machine in self.machines:
+            if machine is not None:
+                machine.thaw()
+        self._end_s = self.loop.now_s + LAST_TIMER_S + 0.01
         if self.arrival:
-            self._tick(self.clock.now_ms())
-
-    def _positions(self) -> dict[tuple[str, int], int]:
-        return {
-            (topic, number): position
-            for worker in self.workers
-            for number, partition in worker.partitions.items()
-            for topic, position in partition.inbox.positions().items()
-        }
+            self.later(LAST_TIMER_S, lambda: self._tick(self.clock.now_ms()))
 
     def _through(self) -> bool:
-        ends = {
-            (topic, number): len(self.broker.events[topic, number]) for topic in TOPICS for number in range(PARTITIONS)
-        }
-        quiet = all(
-            not partition.overlay.events and not partition.ready(self.clock.now_ms())
-            for worker in self.workers
-            for partition in worker.partitions.values()
-        )
-        return quiet and self._positions() == ends
+        if self.loop.now_s < self._end_s or any(self.broker.undecided.values()):
+            return False
+        positions = {}
+        for machine in self.machines:
+            if machine is None or machine.ended:
+                continue
+            if not machine.flow_active or machine.worker.busy or machine.worker.failed:
+                return False
+            for number, partition in machine.worker.partitions.items():
+                now_ms = machine.clock.now_ms()
+                if partition.overlay.events or partition.ready(now_ms):
+                    return False
+                seen_ms = min(source.end_seen_ms for source in partition.inbox._sources)
+                if not self.arrival and seen_ms < self.true_ms() - SLACK_MS - GRACE_MS:
+                    return False
+                positions |= {(topic, number): at for topic, at in partition.inbox.positions().items()}
+        places = [(topic, number) for topic in TOPICS for number in range(PARTITIONS)]
+        return positions == {place: len(self.broker.events[place]) for place in places}
 
-    # ---- what must hold -----------------------------------------------------------------------------------------------
 
-    def told(self) -> Told:
-        """What readers of committed transitions see, by contact, nothing deduplicated."""
-        told: Told = collections.defaultdict(list)
-        for number in range(PARTITIONS):
-            for record in self.broker.committed("transitions", number):
-                fields = orjson.loads(record.value or b"")
-                told[fields["contact"]].append(tuple(fields.get(field) for field in FIELDS))
-        return told
+# ---- runs -------------------------------------------------------------------------------------------------------------
 
-    def expected(self) -> Told:
-        """What `simulate` says of the events in the order of the merge."""
-        ordered = [line for _, _, _, line in sorted(self.published)]
-        end_ms = self.clock.now_ms() - (0 if self.arrival else SLACK_MS) - GRACE_MS
-        told: Told = collections.defaultdict(list)
-        for each in simulate(self.definitions, ordered, until_ms=end_ms, grace_ms=GRACE_MS):
-            assert isinstance(each, Transition), each
-            shown = each.simulated()
-            told[each.contact].append(tuple(shown.get(field) for field in FIELDS))
-        return told
 
-    def _check_alternation(self) -> None:
-        for contact, rows in self.told().items():
-            seqs: dict[tuple[str, str | None], int] = {}
-            for segment, key, transition, seq, _, cause in rows:
-                last = seqs.get((segment, key), 0)
-                anew = seq == 1 and not last % 2 and self._was_deleted(contact)
-                assert anew or seq == last + 1, (contact, segment, key, seq, self.trace[-30:])
-                assert transition == ("entered" if seq % 2 else "left")
-                assert cause != "erasure" or transition == "left"
-                seqs[segment, key] = seq
+def failure_of(script: Script) -> tuple[str, World] | None:
+    """What is wrong after a run of the script; None if nothing is."""
+    world = World(script)
+    try:
+        world.run()
+    except AssertionError as error:
+        return str(error), world
+    return None
 
-    def _was_deleted(self, contact: str) -> bool:
-        return any(b'"delete"' in line and contact.encode() in line for _, _, _, line in self.published)
 
-    def _check_memberships(self) -> None:
-        """The compacted topic says of each membership what the last transition said, and nothing of who was erased."""
-        inside = {}
-        for contact, rows in self.told().items():
-            for segment, key, transition, *_ in rows:
-                inside[contact, segment, key] = transition == "entered"
-        found = {}
-        for number in range(PARTITIONS):
-            for record in self.broker.committed("memberships", number):
-                named = tuple(orjson.loads(record.key or b""))
-                contact, segment, key = named if len(named) == 3 else (*named, None)
-                found[contact, segment, key] = record.value is not None and orjson.loads(record.value)["member"]
-        assert {named for named, member in inside.items() if member} == {
-            named for named, member in found.items() if member
-        }
+def run_seed(seed: int) -> World:
+    """Runs a seed; raises AssertionError with the seed and the shortest script that still fails, and its trace."""
+    script = draw(seed)
+    world = World(script)
+    try:
+        world.run()
+    except AssertionError as error:
+        raise AssertionError(explained(script, str(error))) from None
+    return world
 
-    def _check_all(self) -> None:
-        told, expected = self.told(), self.expected()
-        for contact in expected.keys() | told.keys():
-            differing = [pair for pair in itertools.zip_longest(told[contact], expected[contact]) if pair[0] != pair[1]]
-            assert not differing, (contact, differing[:3], self.trace[-40:])
-        self._check_memberships()
-        rejected = sum(len(self.broker.committed("rejected", number)) for number in range(PARTITIONS))
-        assert rejected == self.bad
+
+def explained(script: Script, wrong: str) -> str:
+    """What to read: what is wrong, how to see it again, and the least that it takes."""
+    least = shrunk(script, lambda shorter: failure_of(shorter) is not None)
+    found = failure_of(least)
+    assert found is not None
+    listed = "\n".join(f"  {action}" for action in least.actions)
+    trace = "\n".join(f"  {line}" for line in found[1].trace[-60:])
+    return (
+        f"seed {script.seed} ({script.kind}): {wrong}\n"
+        f"again: pytest tests/simulation --seed {script.seed}\n"
+        f"the least of its {len(script.actions)} actions that still fails, with {found[0]}:\n{listed}\n"
+        f"what happened then:\n{trace}"
+    )
+
+
+def digest(world: World) -> str:
+    """A hash of all that happened and all that was written."""
+    seen = hashlib.sha256("\n".join(world.trace).encode())
+    for place in sorted(world.broker.written):
+        for written in world.broker.written[place]:
+            seen.update(repr((place, written.record, written.time_ms, written.state)).encode())
+    return seen.hexdigest()

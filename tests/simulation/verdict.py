@@ -1,0 +1,157 @@
+"""What must hold after a run, whatever happened in it."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from plans import GRACE_MS, SLACK_MS, definitions_of, plan_of, unchanged
+from script import PARTITIONS, TOPICS
+
+from schemas.instants import parse_instant
+from schemas.transitions import Transition
+from segments import simulate
+from streams.checkpoint import META_KEY, read_meta
+
+if TYPE_CHECKING:
+    from world import World
+
+FIELDS = ("segment", "key", "transition", "seq", "at", "cause")
+Told = dict[str, list[tuple[Any, ...]]]
+Memberships = set[tuple[str, str, str | None]]
+
+
+def check(world: World) -> None:
+    """Raises AssertionError with the first thing that is wrong."""
+    told = told_by(world)
+    _check_sequence(world, told)
+    members = memberships_of(world)
+    assert members == in_state(world), (
+        f"memberships and state differ: {sorted(map(str, members ^ in_state(world)))[:3]}"
+    )
+    assert members == in_transitions(told), "memberships differ from what transitions said last"
+    _check_times(world)
+    _check_metas(world)
+    _check_rejected(world)
+    _check_against_simulate(world, told, members)
+
+
+def told_by(world: World) -> Told:
+    """What readers of committed transitions see, by contact, nothing deduplicated."""
+    told: Told = collections.defaultdict(list)
+    for number in range(PARTITIONS):
+        for record in world.broker.committed("transitions", number):
+            fields = orjson.loads(record.value or b"")
+            told[fields["contact"]].append(tuple(map(fields.get, FIELDS)))
+    return told
+
+
+def expected_of(world: World) -> Told:
+    """What `simulate` says of the events in the order of the merge."""
+    lines = [line for *_, line in sorted(world.published)]
+    until_ms = int(world.true_ms()) - SLACK_MS - GRACE_MS
+    told: Told = collections.defaultdict(list)
+    for each in simulate(definitions_of(1), lines, until_ms=until_ms, grace_ms=GRACE_MS, keep_past=False):
+        assert isinstance(each, Transition), each
+        shown = each.simulated()
+        told[each.contact].append(tuple(map(shown.get, FIELDS)))
+    return told
+
+
+def memberships_of(world: World) -> Memberships:
+    """Who is in, by the compacted topic."""
+    last: dict[bytes | None, bytes | None] = {}
+    for number in range(PARTITIONS):
+        last |= {record.key: record.value for record in world.broker.committed("memberships", number)}
+    found = set()
+    for name, value in last.items():
+        if value is not None and orjson.loads(value)["member"]:
+            contact, segment, *key = orjson.loads(name or b"")
+            found.add((contact, segment, key[0] if key else None))
+    return found
+
+
+def in_state(world: World) -> Memberships:
+    """Who is in, by the state records."""
+    found = set()
+    for number in range(PARTITIONS):
+        records = {each.key: each.value for each in world.broker.committed("state", number) if each.key != META_KEY}
+        for key, record in records.items():
+            if record is not None and key is not None:
+                contact = key.decode()
+                state = plan_of(1).program.decode(contact, record)
+                assert state.program_revision == world.revision, (
+                    f"{contact}: left under revision {state.program_revision}"
+                )
+                found |= {(contact, segment, value) for segment, value, _, _ in state.memberships()}
+    return found
+
+
+def in_transitions(told: Told) -> Memberships:
+    """Who is in, by what was said last."""
+    inside = {}
+    for contact, rows in told.items():
+        for segment, key, transition, *_ in rows:
+            inside[contact, segment, key] = transition == "entered"
+    return {named for named, member in inside.items() if member}
+
+
+def _check_sequence(world: World, told: Told) -> None:
+    for contact, rows in told.items():
+        seqs: dict[tuple[str, str | None], int] = {}
+        for segment, key, transition, seq, _, cause in rows:
+            last = seqs.get((segment, key), 0)
+            # counted anew after an erasure, or where a segment was gone for a time
+            anew = seq == 1 and not last % 2 and (contact in world.erased or segment not in unchanged())
+            assert anew or seq == last + 1, f"{contact}, {segment}: expected seq {last + 1}, got {seq}"
+            assert transition == ("entered" if seq % 2 else "left"), (contact, segment, transition, seq)
+            assert cause != "erasure" or transition == "left", (contact, segment)
+            seqs[segment, key] = seq
+
+
+def _check_times(world: World) -> None:
+    """No timer early, by the true time at which it could be read; a later event of the contact plays it at once."""
+    for number in range(PARTITIONS):
+        for written in world.broker.readable("transitions", number):
+            assert written.record is not None
+            fields = orjson.loads(written.record.value or b"")
+            at_ms, ended_ms = parse_instant(fields["at"], offset_required=True), written.transaction.ended_ms
+            assert at_ms is not None and ended_ms is not None
+            contact, from_ms = fields["contact"], at_ms + GRACE_MS
+            if any(at_ms <= arrived_ms <= ended_ms for arrived_ms in world.arrived_ms[contact]):
+                from_ms = at_ms
+            early = fields["cause"] == "timer" and ended_ms < from_ms
+            assert not early, f"{contact}, {fields['segment']}: {from_ms - ended_ms} ms early"
+
+
+def _check_metas(world: World) -> None:
+    """Positions, arrival time and revision never go back."""
+    for number in range(PARTITIONS):
+        metas = [read_meta(r.value or b"") for r in world.broker.committed("state", number) if r.key == META_KEY]
+        for before, after in itertools.pairwise(metas):
+            assert before.arrival_ms <= after.arrival_ms, f"partition {number}: arrival time fell"
+            assert before.revision <= after.revision, f"partition {number}: revision fell"
+            for topic in TOPICS:
+                assert before.topics[topic].position <= after.topics[topic].position, (
+                    f"partition {number}: position fell"
+                )
+
+
+def _check_rejected(world: World) -> None:
+    rejected = [each.value for number in range(PARTITIONS) for each in world.broker.committed("rejected", number)]
+    assert sorted(map(bytes, rejected)) == sorted(world.bad), "expected each bad record in `rejected` once"  # type: ignore[arg-type]
+
+
+def _check_against_simulate(world: World, told: Told, members: Memberships) -> None:
+    expected = expected_of(world)
+    if world.revision > 1:
+        # under definitions that change, the worker's own contract says when; who is in at the end is the same
+        for name in in_transitions(expected) ^ members:
+            assert name[1] not in unchanged() or name[0] in world.late, f"membership differs from simulate: {name}"
+        return
+    for contact in sorted(expected.keys() | told.keys()):
+        rows = itertools.zip_longest(told.get(contact, ()), expected.get(contact, ()))
+        differing = [pair for pair in rows if pair[0] != pair[1]]
+        assert contact in world.late or not differing, f"{contact}: (told, by simulate) {differing[:2]}"
