@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from schemas.topics import SOURCES, STATE
@@ -24,7 +24,7 @@ from streams.worker import Worker
 logger = logging.getLogger("tidegate.watchdog")
 
 LOOK_S = 0.5
-# the broker answers several times a second, if only that there is nothing; this long without it and it is asked
+# the broker answers several times a second, if only that there is nothing; this long without it, at most, and it is asked
 UNANSWERED_MS = 10_000.0
 ASK_EVERY_MS = 10_000.0
 
@@ -54,32 +54,41 @@ class Guard:
         self._settings = settings
         self._answered_ms = float("-inf")
         self._asking: asyncio.Task[str | None] | None = None
+        self._doubt_ms = min(UNANSWERED_MS, self.watchdog.warn_ms / 2)
         self._said: set[str] = set()
         self._thread = LoopThread(settings.stall_exit_ms / 1000)
 
     async def follow(self) -> None:
         """Looks, for ever; raises StalledError when it is time to end."""
-        clock, metrics = self._worker.clock, self._worker.metrics
+        clock = self._worker.clock
         self._thread.start()
-        while True:
-            before_ms = clock.spent_ms()
-            await asyncio.sleep(LOOK_S)
-            self._thread.beat()
-            now_ms = clock.spent_ms()
-            late_ms = now_ms - before_ms - 1000 * LOOK_S
-            if late_ms < PAUSED_MS:  # else the whole process was paused
-                metrics.loop_lag_seconds.observe(max(0.0, late_ms) / 1000)
-            standing = standing_of(self._worker)
-            sure = self._ask(now_ms, standing)
-            self.watchdog.look(standing, now_ms, answers=self.away is None)
-            self._show()
-            self._say()
-            if sure and (stall := self.watchdog.fatal) is not None:
-                raise StalledError(self._sentence(stall))
+        try:
+            while True:
+                before_ms = clock.spent_ms()
+                await asyncio.sleep(LOOK_S)
+                self._thread.beat()
+                now_ms = clock.spent_ms()
+                self._observe(now_ms - before_ms - 1000 * LOOK_S)
+                self._look(now_ms)
+        finally:
+            self._thread.end()  # on its way out the loop may stand still for long
+
+    def _observe(self, late_ms: float) -> None:
+        if late_ms < PAUSED_MS:  # else the whole process was paused
+            self._worker.metrics.loop_lag_seconds.observe(max(0.0, late_ms) / 1000)
+
+    def _look(self, now_ms: float) -> None:
+        standing = standing_of(self._worker)
+        sure = self._ask(now_ms, standing)
+        self.watchdog.look(standing, now_ms, answers=self.away is None)
+        self._show()
+        self._say(self.watchdog.told if sure else [])
+        if sure and (stall := self.watchdog.fatal) is not None:
+            raise StalledError(self._sentence(stall))
 
     def _ask(self, now_ms: float, standing: Mapping[Thing, Hashable]) -> bool:
         """Finds out, where it is in doubt, whether the broker is away; returns whether `away` holds."""
-        if not standing or self._worker.unanswered_ms < UNANSWERED_MS:
+        if not standing or self._worker.unanswered_ms < self._doubt_ms:
             self.away = None
             return True
         if self._asking is not None and self._asking.done():
@@ -94,8 +103,8 @@ class Guard:
         for (problem,), gauge in self._worker.metrics.stalled_seconds.items():
             gauge.set(stalled.get(problem, 0.0) / 1000)
 
-    def _say(self) -> None:
-        told = {stall.problem: stall for stall in self.watchdog.told}
+    def _say(self, stalls: Sequence[Stall]) -> None:
+        told = {stall.problem: stall for stall in stalls}
         for problem in told.keys() - self._said:
             logger.warning("%s", self._sentence(told[problem]))
         if self.away is not None and "broker" not in self._said:
@@ -138,6 +147,7 @@ class LoopThread(threading.Thread):
         self._watched = threading.get_ident()
         self._beat_s = time.monotonic()
         self._said = False
+        self._ended = threading.Event()
 
     def start(self) -> None:
         """Begins; called on the loop that is watched."""
@@ -149,11 +159,14 @@ class LoopThread(threading.Thread):
         """The loop has had its turn."""
         self._beat_s = time.monotonic()
 
+    def end(self) -> None:
+        """Watches no longer."""
+        self._ended.set()
+
     def run(self) -> None:
-        """Looks, until the process ends."""
+        """Looks, until `end`."""
         before_s = time.monotonic()
-        while True:
-            time.sleep(LOOK_S)
+        while not self._ended.wait(LOOK_S):
             now_s = time.monotonic()
             if now_s - before_s > PAUSED_MS / 1000:
                 self.beat()  # the whole process was paused: no fault of the loop's

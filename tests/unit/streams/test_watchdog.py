@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -178,4 +179,23 @@ def test_a_loop_that_hangs_is_said_with_where_it_stands_and_ends_the_process(
     assert not ended
     thread._look(20.0)
     assert ended == [1]
-    assert os.getpid()
+
+
+HANGS = """
+import asyncio, logging, time
+from streams.guard import LoopThread
+
+async def main():
+    LoopThread(2.0).start()
+    time.sleep(60)  # what never gives the loop its turn
+
+logging.basicConfig()
+asyncio.run(main())
+"""
+
+
+def test_a_process_whose_loop_hangs_is_ended_from_beside_it() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "the event loop has not had its turn" in done.stderr
+    assert "in main" in done.stderr
