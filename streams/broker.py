@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import BrokerError, TopicsError
-from streams.security import access, knock, reason
+from streams.security import SilentError, access, knock, reason
 from streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -140,10 +140,9 @@ async def reach(settings: Settings) -> None:
     cures: list[str] = []
     for server in settings.servers:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await knock(settings, server)
+            await knock(settings, server)
             return
-        except (OSError, KafkaError, EOFError) as error:
+        except (OSError, KafkaError, EOFError, SilentError) as error:
             what, cure = reason(error, settings)
             answers.append(f"{server}: {what}")
             cures.append(cure)

@@ -25,8 +25,13 @@ from streams.settings import SettingError, Settings
 # what OpenSSL calls a certificate that is another's (X509_V_ERR_…_MISMATCH) or out of date
 _NAME_MISMATCH = (62, 64)
 _OUT_OF_DATE = (9, 10)
+_KNOCK_S = 5.0
 # an alert comes with the answer to the first byte, if at all
 _ALERT_S = 1.0
+
+
+class SilentError(Exception):
+    """A server took the connection and gave no answer. Operator's step: see that it is Kafka, and that it isn't stuck."""
 
 
 def access(settings: Settings) -> dict[str, Any]:
@@ -43,18 +48,28 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 async def knock(settings: Settings, server: str) -> None:
     """Connects to `server` as all clients do, and asks what anybody may ask; raises what `reason` knows to explain."""
-    host, _, port = server.rpartition(":")
-    host = host.strip("[]")
+    name, _, text = server.rpartition(":")
+    host, port = name.strip("[]"), int(text)
+    async with asyncio.timeout(_KNOCK_S):
+        _, writer = await asyncio.open_connection(host, port)
+    writer.close()
     try:
-        connection = await create_conn(host, int(port), **_protection(settings))
-        try:
-            # a listener with a login answers what versions it speaks to anybody, and nothing more
-            await connection.send(MetadataRequest([]))
-        finally:
-            connection.close()
+        async with asyncio.timeout(_KNOCK_S):
+            await _ask(settings, host, port)
+    except TimeoutError:
+        raise SilentError from None
     except KafkaConnectionError:
-        await _hear_alert(host, int(port), tls_context(settings))
+        await _hear_alert(host, port, tls_context(settings))
         raise
+
+
+async def _ask(settings: Settings, host: str, port: int) -> None:
+    connection = await create_conn(host, port, **_protection(settings))
+    try:
+        # a listener with a login answers what versions it speaks to anybody, and nothing more
+        await connection.send(MetadataRequest([]))
+    finally:
+        connection.close()
 
 
 async def _hear_alert(host: str, port: int, context: ssl.SSLContext | None) -> None:
@@ -75,6 +90,8 @@ def reason(error: Exception, settings: Settings) -> tuple[str, str]:
     """Why `knock` was not let in, and what to do: two parts of a sentence, without a secret."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _untrusted(error)
+    if isinstance(error, SilentError):
+        return "a connection, but no answer as a broker gives it", "see that this is Kafka's own port, and Kafka's log"
     if isinstance(error, SaslAuthenticationFailed):
         return (
             f"user {settings.broker_user!r} was refused by {settings.broker_mechanism}",

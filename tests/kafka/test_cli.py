@@ -109,7 +109,8 @@ def test_a_topic_that_is_missing_keeps_a_worker_from_starting(
     wait_until(lambda: gone not in _topics(topics), 10, f"{gone} to be gone")
     status, _, err = tidegate("topics", "check")
     assert status == 1
-    assert err == f"{gone}: expected this topic, found none: make it with `tidegate topics create`\n"
+    assert err.startswith(f"{gone}: expected this topic, found none: make it with `tidegate topics create`, or set")
+    assert err.count("\n") == 1
     status, out, _ = tidegate("worker")
     assert status == 1
 
@@ -159,7 +160,7 @@ def test_a_port_where_no_kafka_listens_is_told_from_one_where_nothing_does(
 
     status, _, err = tidegate("topics", "check")
     assert (status, err.count("\n")) == (1, 1)
-    assert "expected a Kafka broker at " in err
+    assert "a connection, but no answer as a broker gives it): see that this is Kafka's own port" in err
 
 
 # ---- definitions -----------------------------------------------------------------------------------------------------
