@@ -17,6 +17,7 @@ import msgspec
 from schemas.topics import CONTACTS, MEMBERSHIPS, REJECTED, STATE
 from schemas.transitions import membership_key
 from streams.clock import Clock
+from streams.errors import StreamsError
 from streams.inbox import Mark
 from streams.log import Claim, Outgoing
 from streams.plan import Emitted, State, contact_record
@@ -44,11 +45,11 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
     due_ms: int | None = None
 
 
-class UnknownFormatError(Exception):
+class UnknownFormatError(StreamsError):
     """A meta record of a later version of Tidegate. Operator's step: run that version."""
 
 
-class UnreadableMetaError(Exception):
+class UnreadableMetaError(StreamsError):
     """Bytes that are no meta record: where the partition stands can't be known, so nothing of its state can be trusted."""
 
 
@@ -70,9 +71,15 @@ def read_meta(value: bytes) -> Meta:
     try:
         meta = _decode(value)
     except msgspec.DecodeError as error:
-        raise UnreadableMetaError(f"expected a meta record, got bytes that can't be read ({error})") from None
+        raise UnreadableMetaError(
+            f"expected a meta record, got bytes that can't be read ({error}): where the partition stands is not known, and "
+            "its state can't be trusted; see who wrote to the state topic, then restore the record, or start under "
+            "another TIDEGATE_PREFIX"
+        ) from None
     if meta.format != META_FORMAT:
-        raise UnknownFormatError(f"expected a meta record of format {META_FORMAT}, got {meta.format}")
+        raise UnknownFormatError(
+            f"expected a meta record of format {META_FORMAT}, got {meta.format}: run the version that wrote it"
+        )
     return meta
 
 
@@ -184,12 +191,13 @@ async def write(claim: Claim, frozen: Frozen, offsets: Mapping[str, int] | None)
     `offsets` are committed for the group with it, where given. Raises what the log raises; the transaction is then aborted
     if that can still be done.
     """
-    await claim.begin()
+    by_topic = frozen.records()
+    await claim.begin(by_topic.keys())
     try:
-        sent = {topic: await claim.send(topic, records) for topic, records in frozen.records().items()}
-        if offsets is not None:
-            await claim.send_offsets(offsets)
+        sent = {topic: await claim.send(topic, records) for topic, records in by_topic.items()}
         await asyncio.gather(*(part for parts in sent.values() for part in parts))
+        if offsets is not None:  # after the rest: while the group is added, the broker refuses records for now
+            await claim.send_offsets(offsets)
         await claim.commit()
     except BaseException:
         # who reads committed records waits for the end of an open transaction, so it is better not left to its time-out

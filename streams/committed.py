@@ -46,10 +46,7 @@ class Committed:
 def check_whole(number: int, committed: Committed) -> None:
     """Raises StateError where state stands without a meta record that can be read (I9): where it led to can't be known."""
     if committed.unreadable is not None:
-        raise StateError(
-            f"state, partition {number}: {committed.unreadable}: where the partition stands is not known, and its state "
-            "can't be trusted; see who wrote to the topic, then restore the record, or start under another TIDEGATE_PREFIX"
-        )
+        raise StateError(f"state, partition {number}: {committed.unreadable}")
     if committed.states and committed.meta is None:
         raise StateError(
             f"state, partition {number}: expected a meta record beside {len(committed.states)} state records, got none: "

@@ -18,14 +18,16 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from prometheus_client.parser import text_string_to_metric_families
 
+from schemas.rejected import Reason
 from schemas.topics import REJECTED, SOURCES, STATE
 from streams.broker import admin, reader
-from streams.checkpoint import META_KEY, Meta, UnknownFormatError, read_meta
+from streams.checkpoint import META_KEY, Meta, UnknownFormatError, UnreadableMetaError, read_meta
 from streams.definitions import read_in_force
 from streams.deliveries import paused
 from streams.errors import BrokerError
 from streams.settings import Settings
 from streams.status import PartitionSeen, Status, WorkerSeen
+from streams.surroundings import look
 
 LATELY_MS = 3_600_000
 REJECTED_MAX = 20_000
@@ -46,11 +48,12 @@ async def read_status(settings: Settings, now_ms: int) -> Status:
         group_state, members = await _group(client, settings)
     workers = await asyncio.gather(*(_asked(member, settings) for member in members))
     owners = {number: worker.name for worker in workers for number in worker.partitions}
-    partitions, (rejected, cut), in_force, held = await asyncio.gather(
+    partitions, (rejected, cut), in_force, held, surroundings = await asyncio.gather(
         _partitions(settings, owners),
         _rejected(settings, now_ms - LATELY_MS),
         read_in_force(settings),
         paused(settings),
+        look(settings),
     )
     return Status(
         now_ms=now_ms,
@@ -64,6 +67,7 @@ async def read_status(settings: Settings, now_ms: int) -> Status:
         rejected_since_ms=now_ms - LATELY_MS,
         rejected_cut=cut,
         paused=sorted(held),
+        surroundings=surroundings.otherwise,
     )
 
 
@@ -146,7 +150,8 @@ async def _partitions(settings: Settings, owners: Mapping[int, str]) -> list[Par
     sources = {settings.topic(topic.name): topic.name for topic in SOURCES}
     async with reader(settings, [settings.topic(STATE.name)], "latest") as consumer:
         assigned = list(consumer.assignment())
-        consumer.pause(*assigned)  # a fetch at the end is answered after half a second, and what is asked next waits for it
+        # a fetch at the end is answered after half a second, and what is asked next waits for it
+        consumer.pause(*assigned)
         numbers = sorted(partition.partition for partition in assigned)
         asked = [*assigned, *(TopicPartition(name, number) for name in sources for number in numbers)]
         first, end = await consumer.beginning_offsets(asked), await consumer.end_offsets(asked)
@@ -205,10 +210,8 @@ async def _read_metas(
 def _meta(record: Any) -> Meta:
     try:
         return read_meta(record.value)
-    except (ValueError, UnknownFormatError) as error:
-        raise BrokerError(
-            f"{record.topic}, partition {record.partition}, offset {record.offset}: {error}: run the version that wrote it"
-        ) from None
+    except (UnreadableMetaError, UnknownFormatError) as error:
+        raise BrokerError(f"{record.topic}, partition {record.partition}, offset {record.offset}: {error}") from None
 
 
 async def _rejected(settings: Settings, since_ms: int) -> tuple[dict[str, int], bool]:
@@ -229,6 +232,7 @@ async def _rejected(settings: Settings, since_ms: int) -> tuple[dict[str, int], 
                 counted += len(records)
                 for record in records:
                     reason = dict(record.headers).get("reason", b"unknown").decode("utf-8", "replace")
-                    counts[reason] = counts.get(reason, 0) + 1
+                    if reason != Reason.REPLAYED:
+                        counts[reason] = counts.get(reason, 0) + 1
     most_first = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
     return most_first, counted >= REJECTED_MAX
