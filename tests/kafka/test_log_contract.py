@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,10 +16,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams import topics
 from streams.kafka_log import KafkaLog, Reader
-from streams.log import Claim, FencedError, Log, Outgoing
+from streams.log import Claim, FencedError, Log, LogError, Outgoing
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "simulation"))
-from memory_log import MemoryBroker, MemoryLog, VirtualClock
+from memory_log import TRANSACTION_TIMEOUT_MS, MemoryBroker, MemoryLog, VirtualClock
 
 SOURCES = ("events.product", "events.billing")
 Published = list[tuple[bytes | None, bytes]]
@@ -30,9 +31,23 @@ class InMemory:
     def __init__(self) -> None:
         self.broker = MemoryBroker(VirtualClock(1_000), SOURCES)
 
-    def log(self) -> Log:
+    def log(self, **_: int) -> Log:
         """As one worker sees it."""
         return MemoryLog(self.broker)
+
+    async def wait_out(self, _topic: str, _partition: int) -> None:
+        """Until the broker has lost patience with what is open."""
+        self.broker.clock.at_ms += TRANSACTION_TIMEOUT_MS
+
+    async def open(self, topic: str, partition: int, records: Published) -> Any:
+        """Publishes source records in a transaction; returns what ends it."""
+        offsets = [self.broker.publish(topic, partition, key, value, decided=False) for key, value in records]
+
+        async def end(*, commit: bool) -> None:
+            for offset in offsets:
+                self.broker.decide(topic, partition, offset, commit=commit)
+
+        return end
 
     async def publish(self, topic: str, partition: int, records: Published) -> None:
         """Appends source records."""
@@ -52,15 +67,40 @@ class OnKafka:
         self._consumers = consumers
         self._made = itertools.count()
 
-    def log(self) -> Log:
-        """As one worker sees it, with a consumer of its own that has all partitions."""
+    def log(self, **changes: int) -> Log:
+        """As one worker sees it, with a consumer of its own that has all partitions; `changes` of its settings."""
         consumer = self._consumers[next(self._made)]
 
         async def call(function: Callable[..., Any], *arguments: Any) -> Any:
             result = function(consumer, *arguments)
             return await result if asyncio.iscoroutine(result) else result
 
-        return KafkaLog(self.settings, Reader(self.settings, SOURCES), call)
+        settings = dataclasses.replace(self.settings, **changes)
+        return KafkaLog(settings, Reader(settings, SOURCES), call)
+
+    async def wait_out(self, topic: str, partition: int) -> None:
+        """Until the broker, which looks every ten seconds, has lost patience with what is open."""
+        asked = TopicPartition(self.settings.topic(topic), partition)
+        async with asyncio.timeout(30):
+            while True:
+                if (await self._consumers[0].end_offsets([asked]))[asked]:
+                    return
+                await asyncio.sleep(0.1)
+
+    async def open(self, topic: str, partition: int, records: Published) -> Any:
+        """Publishes source records in a transaction; returns what ends it."""
+        name = self.settings.topic(topic)
+        producer = AIOKafkaProducer(bootstrap_servers=self.settings.servers, transactional_id=f"{name}-own")
+        await producer.start()
+        await producer.begin_transaction()
+        for key, value in records:
+            await producer.send_and_wait(name, value, key, partition=partition)
+
+        async def end(*, commit: bool) -> None:
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+            await producer.stop()
+
+        return end
 
     async def publish(self, topic: str, partition: int, records: Published) -> None:
         """Appends source records."""
@@ -167,6 +207,39 @@ async def test_a_new_claim_aborts_what_was_open_and_refuses_the_old_one(place: A
     assert (await state_of(log))[0] == [(b"a", b"1"), (b"a", b"4")]
     for claim in (old, new):
         await claim.close()
+
+
+async def test_a_transaction_that_is_open_for_too_long_is_aborted_and_its_claim_refused(place: Any) -> None:
+    log = place.log(transaction_timeout_ms=1_000)
+    slow = await log.fence(0)
+    await slow.begin()
+    await asyncio.gather(*await slow.send("transitions", [Outgoing(b"k", b"late")]))
+    await place.wait_out("transitions", 0)
+    with pytest.raises(LogError):
+        await slow.commit()
+    await slow.abort()
+    new = await log.fence(0)
+    await write(new, ("transitions", [Outgoing(b"k", b"anew")]))
+    assert await place.committed("transitions", 0) == [(b"k", b"anew")]
+    for claim in (slow, new):
+        await claim.close()
+
+
+@pytest.mark.parametrize("commit", [True, False])
+async def test_an_open_transaction_of_a_publisher_holds_readers_back_until_it_ends(place: Any, commit: bool) -> None:
+    log = place.log()
+    await place.publish(SOURCES[0], 0, [(b"k", b"0")])
+    end = await place.open(SOURCES[0], 0, [(b"k", b"1")])
+    await place.publish(SOURCES[0], 0, [(b"k", b"2")])
+    assert (await log.bounds({0}))[SOURCES[0], 0] == (0, 1)
+    await log.seek({0: dict.fromkeys(SOURCES, 0)})
+    assert await fetched(log, 1) == [(SOURCES[0], 0, 0)]
+    for _ in range(3):
+        told = [each for each in await log.fetch(frozenset()) if each.topic == SOURCES[0]]
+        assert all((each.start, each.end, each.log_end) == (1, 1, 1) for each in told)
+    await end(commit=commit)
+    assert await fetched(log, 2 if commit else 1) == [(SOURCES[0], 0, at) for at in ((1, 2) if commit else (2,))]
+    assert (await log.bounds({0}))[SOURCES[0], 0] == (0, 4)
 
 
 async def test_partitions_are_claimed_apart(place: Any) -> None:
