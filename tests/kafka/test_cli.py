@@ -588,6 +588,7 @@ def test_what_is_rejected_after_it_was_replayed_is_replayed_anew(topics: Setting
     assert tidegate("rejected", "replay")[0] == 0
     (row,) = json.loads(tidegate("rejected", "list", "--json")[1])
     assert (row["reason"], row["count"], row["replayed"]) == ("raised", 1, 1)
+    assert json.loads(tidegate("status", "--json")[1])["rejected"] == {"raised": 1}
     _reject(topics, b"c-1", b"{}", Reason.RAISED)
 
     assert json.loads(tidegate("rejected", "replay", "--json")[1]) == {"replayed": 1, "before": 1, "left": {}}
