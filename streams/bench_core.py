@@ -140,7 +140,7 @@ def _due_us() -> float:
         for index in range(LEAVES)
     ]
     stepping = program(rolling)
-    records = [(contact, record) for contact, record in _contacts(stepping, DUE_CONTACTS, 1)]
+    records = [(contact, record) for contact, record in resting(stepping, DUE_CONTACTS, 1)]
     played = left = 0
     began_s = time.process_time()
     for contact, record in records:
@@ -158,17 +158,18 @@ def _due_us() -> float:
 
 def _state_bytes() -> Figures:
     """What a contact's record takes with as many leaves: three instants in each, as many memberships, five traits."""
-    counting = program(_one_a_name({"count": {"gte": 3}}))
-    sizes = [len(record) for _, record in _contacts(counting, STATE_CONTACTS, 3)]
+    counting = program(one_a_name({"count": {"gte": 3}}))
+    sizes = [len(record) for _, record in resting(counting, STATE_CONTACTS, 3)]
     return {"median": round(statistics.median(sizes)), "max": max(sizes)}
 
 
-def _one_a_name(measure: Definition) -> list[Definition]:
+def one_a_name(measure: Definition) -> list[Definition]:
+    """Twenty segments, of one event name each."""
     whens = [{"event": f"Event {index}", "within": f"{30 * 24 + index}h", **measure} for index in range(LEAVES)]
     return [{"id": f"rolling-{index}", "when": when} for index, when in enumerate(whens)]
 
 
-def _contacts(program: Program, count: int, each: int) -> Iterator[tuple[str, bytes]]:
+def resting(program: Any, count: int, each: int) -> Iterator[tuple[str, bytes]]:
     """Contacts' records after `each` events of every name, eight hours apart where there are several, and five traits."""
     for number in range(count):
         contact = f"contact-{number:06d}"

@@ -14,7 +14,7 @@ Invariants:
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Set
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -229,10 +229,17 @@ class KafkaClaim:
         self._settings = settings
         self._partition = partition
 
-    async def begin(self) -> None:
-        """Begins a transaction."""
+    async def begin(self, topics: Collection[str] = ()) -> None:
+        """Begins a transaction.
+
+        The broker is told of all `topics` in one request: told of the second while records of the first come in, it
+        refuses those for now, and what is written at once goes out in one request, too.
+        """
         with _ours("begin a transaction"):
             await self._producer.begin_transaction()
+        for topic in topics:
+            partition = TopicPartition(self._settings.topic(topic), self._partition)
+            self._producer._txn_manager.maybe_add_partition_to_txn(partition)
 
     async def send(self, topic: str, records: Sequence[Outgoing]) -> list[asyncio.Future[int]]:
         """Hands the records over in whole batches, which is half the cost of one by one."""
@@ -298,6 +305,26 @@ class _ours:
             raise LogError(f"could not {self._what}: {error!r}") from error
 
 
+async def claim_partition(settings: Settings, partition: int) -> KafkaClaim:
+    """The partition's producer, started."""
+    producer = AIOKafkaProducer(
+        **access(settings),
+        transactional_id=f"{settings.group}-{partition}",
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        max_batch_size=BATCH_BYTES_MAX,
+        linger_ms=0,
+        retry_backoff_ms=10,  # 100 would be paid whenever one transaction follows another closely
+    )
+    with _ours(f"claim partition {partition}"):
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+    return KafkaClaim(producer, settings, partition)
+
+
 class KafkaLog:
     """Kafka, with a `Reader` reached through `call` (which runs a function of the reader on the consumer's loop)."""
 
@@ -309,23 +336,7 @@ class KafkaLog:
 
     async def fence(self, partition: int) -> Claim:
         """Starts the partition's producer: the broker ends what its predecessor left open and refuses it from then on."""
-        settings = self._settings
-        producer = AIOKafkaProducer(
-            **access(settings),
-            transactional_id=f"{settings.group}-{partition}",
-            transaction_timeout_ms=settings.transaction_timeout_ms,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            max_batch_size=BATCH_BYTES_MAX,
-            linger_ms=0,
-            retry_backoff_ms=10,  # 100 would be paid whenever one transaction follows another closely
-        )
-        with _ours(f"claim partition {partition}"):
-            try:
-                await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-        return KafkaClaim(producer, settings, partition)
+        return await claim_partition(self._settings, partition)
 
     async def bounds(self, partitions: Set[int]) -> Mapping[tuple[str, int], tuple[int, int]]:
         """First offset and end of each source partition."""

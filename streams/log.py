@@ -6,7 +6,7 @@ simulation brings one in memory with faults; one suite of tests runs against bot
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from typing import NamedTuple, Protocol
 
 Headers = list[tuple[str, bytes]]
@@ -52,8 +52,8 @@ class Outgoing(NamedTuple):
 class Claim(Protocol):
     """The right to write for one partition; whoever gets a newer one for it makes this one void."""
 
-    async def begin(self) -> None:
-        """Begins a transaction."""
+    async def begin(self, topics: Collection[str] = ()) -> None:
+        """Begins a transaction; `topics` are those that it will write to, as far as that is known."""
 
     async def send(self, topic: str, records: Sequence[Outgoing]) -> Sequence[asyncio.Future[int]]:
         """Hands records over, in this order; each future gives the offset after the last record of its part.

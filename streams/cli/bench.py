@@ -7,7 +7,11 @@ from streams.cli.terminal import json_option, settings
 
 @click.group()
 def bench() -> None:
-    """Measure the worker beside a stock Faust agent, and the core alone."""
+    """Measure the worker beside a stock Faust agent, its latency, timers and recovery, and the core alone.
+
+    All but `core` use topics under a prefix of their own on TIDEGATE_BROKER and delete them at the end. Other work on the
+    machine shows in the figures; ratios within one run hold best.
+    """
 
 
 @bench.command()
@@ -21,7 +25,7 @@ def stream(as_json: bool) -> None:
     Example:
       TIDEGATE_BROKER=127.0.0.1:9092 tidegate bench stream --json
     """
-    from streams.bench import run_stream
+    from streams.bench_stream import run_stream
 
     run_stream(settings(), as_json=as_json)
 
@@ -52,3 +56,57 @@ def core(events: int, full: bool, as_json: bool) -> None:
     from streams.bench_builds import run_core
 
     run_core(events, full=full, as_json=as_json)
+
+
+@bench.command()
+@click.option("--seconds", type=click.IntRange(5, 3_600), default=30, show_default=True, help="How long at each rate.")
+@json_option
+def latency(seconds: int, as_json: bool) -> None:
+    """From an event's sending to its transition being readable, and the worker's CPU, idle and at 1,000 and 5,000 events/s.
+
+    Both ends are in this process: sending stamps the event, a reader of committed records has the transition. The worker has
+    100 segments.
+    """
+    from streams.bench_latency import run_latency
+
+    run_latency(settings(), seconds, as_json=as_json)
+
+
+@bench.command()
+@click.option("--contacts", type=click.IntRange(1_000, 20_000_000), default=1_000_000, show_default=True)
+@json_option
+def recover(contacts: int, as_json: bool) -> None:
+    """Contacts a second that a starting worker takes over, and the memory they take in it; 20 leaves each."""
+    from streams.bench_recover import run_recover
+
+    run_recover(settings(), contacts, as_json=as_json)
+
+
+@bench.command()
+@click.option("--contacts", type=click.IntRange(1_000, 20_000_000), default=1_000_000, show_default=True)
+@click.option(
+    "--rate", type=click.IntRange(0, 100_000), default=5_000, show_default=True, help="Events a second beside them."
+)
+@click.option("--seconds", type=click.IntRange(5, 3_600), default=60, show_default=True, help="How long, when spread.")
+@click.option("--at-once", is_flag=True, help="All at one instant, instead of spread over an hour.")
+@json_option
+def timers(contacts: int, rate: int, seconds: int, at_once: bool, as_json: bool) -> None:
+    """How late contacts leave a segment by time alone, spread over an hour or all at once, while events flow.
+
+    \b
+    Example:
+      tidegate bench timers --at-once --contacts 1000000
+    """
+    from streams.bench_timers import run_timers
+
+    run_timers(settings(), contacts, rate, seconds, at_once=at_once, as_json=as_json)
+
+
+@bench.command()
+@click.option("--events", type=click.IntRange(10_000, 100_000_000), default=600_000, show_default=True)
+@json_option
+def scale(events: int, as_json: bool) -> None:
+    """CPU that a million events take with one worker and with two, on twelve partitions."""
+    from streams.bench_scale import run_scale
+
+    run_scale(settings(), events, as_json=as_json)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
 from schemas.topics import STATE
@@ -203,7 +203,7 @@ class MemoryClaim:
 
         return self._network.request(what, self._partition, checked)
 
-    async def begin(self) -> None:
+    async def begin(self, topics: Collection[str] = ()) -> None:
         """Begins a transaction."""
         await asyncio.sleep(0)
         await self._request("begin", self._begin)

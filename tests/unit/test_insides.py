@@ -18,6 +18,8 @@ from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, TopicPartitionState
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.sender import Sender
+from aiokafka.producer.transaction_manager import TransactionManager
 from faust.stores.base import Store
 from faust.tables import Table
 from faust.tables.manager import TableManager
@@ -243,3 +245,16 @@ def test_the_app_is_a_faust_app_with_an_agent_a_table_and_our_parts(tmp_path: An
     assert table.changelog_topic.get_topic_name() == "t.state"
     assert app.conf.id == "t.worker"
     assert {type(app.tables).__name__, type(table).__name__} == {"StateTableManager", "StateTable"}
+
+
+async def test_partitions_that_a_transaction_is_told_of_together_are_added_in_one_request() -> None:
+    """`KafkaClaim.begin` tells it; what is written to one goes out once all of them are added."""
+    manager = TransactionManager("id", 30_000)
+    manager.set_pid_and_epoch(1, 1)
+    manager.begin_transaction()
+    for name in ("state", "transitions"):
+        manager.maybe_add_partition_to_txn(TopicPartition(name, 0))
+
+    assert manager.partitions_to_add() == {TopicPartition("state", 0), TopicPartition("transitions", 0)}
+    assert "_do_add_partitions_to_txn(tps)" in source(Sender._maybe_do_transactional_request)
+    assert "muted_partitions | txn_manager.partitions_to_add()" in source(Sender._sender_routine)

@@ -245,7 +245,7 @@ async def test_release_is_bounded_when_the_log_hangs(bench: Bench, monkeypatch: 
     await bench.apply()
     claim: Any = bench.worker.partitions[0].claim
 
-    async def hang() -> None:
+    async def hang(_topics: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(claim, "begin", hang)

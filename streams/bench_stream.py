@@ -13,30 +13,55 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from aiokafka.admin import NewTopic
 
 from schemas.instants import format_instant
-from schemas.topics import EVENTS_PRODUCT, TOPICS, partition_of
-from streams import broker, definitions, topics
+from schemas.topics import EVENTS_PRODUCT, partition_of
+from streams import broker
+from streams.bench_stand import (
+    NAMES,
+    PARTITIONS,
+    apply,
+    environment,
+    event_bytes,
+    own_settings,
+    rolling_counts,
+    say,
+    stand,
+)
 from streams.errors import StreamsError
 from streams.health import web_port
-from streams.revisions import Name, revise
-from streams.settings import SETTINGS, Settings, load_settings
+from streams.settings import Settings, load_settings
 
-NAMES = 20
 CONTACTS = 20_000
-EVENTS = {"raw": 300_000, "stock": 40_000, "worker-10": 300_000, "worker-100": 300_000}
-PARTITIONS = 12
 WARM_UP = 10  # one in so many events
 TIMEOUT_S = 180.0
 BATCH_EVENTS = 500
 FIGURE = "figure.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """Who reads so many events: `kind` is `raw`, `stock` or `worker`."""
+
+    name: str
+    kind: str
+    shown: str
+    events: int
+    segments: int = 0
+    partitions: int = PARTITIONS
+
+
+CONTESTANTS = (
+    Contestant("raw", "raw", "raw aiokafka, reading only", 300_000),
+    Contestant("stock", "stock", "stock Faust agent, one table write an event", 40_000),
+    Contestant("worker-10", "worker", "Tidegate's worker, 10 segments", 300_000, 10),
+    Contestant("worker-100", "worker", "Tidegate's worker, 100 segments", 300_000, 100),
+    Contestant("worker-100-one", "worker", "the same, one partition", 300_000, 100, 1),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,85 +116,36 @@ def as_object(figures: dict[str, Figure]) -> dict[str, Any]:
 
 def as_table(figures: dict[str, Figure]) -> str:
     """The figures for people."""
-    names = {
-        "raw": "raw aiokafka, reading only",
-        "stock": "stock Faust agent, one table write an event",
-        "worker-10": "Tidegate's worker, 10 segments",
-        "worker-100": "Tidegate's worker, 100 segments",
-    }
     lines = [f"{'':44}{'events/s a core':>16}{'events/s':>12}{'µs CPU':>9}{'× stock':>9}"]
-    for name, figure in figures.items():
+    for contestant in CONTESTANTS:
+        figure = figures[contestant.name]
         ratio = figure.per_s_core / figures["stock"].per_s_core
         micros = figure.cpu_s / figure.events * 1e6
-        lines.append(f"{names[name]:44}{figure.per_s_core:16,.0f}{figure.per_s:12,.0f}{micros:9.1f}{ratio:9.1f}")
+        lines.append(f"{contestant.shown:44}{figure.per_s_core:16,.0f}{figure.per_s:12,.0f}{micros:9.1f}{ratio:9.1f}")
     return "\n".join(lines)
 
 
 async def _measure(settings: Settings) -> dict[str, Figure]:
     """One contestant after the other, each on topics of its own."""
     figures = {}
-    for name, events in EVENTS.items():
-        own = dataclasses.replace(
-            settings, prefix=f"bench-{os.getpid()}-{name}.", partitions=PARTITIONS, clock="wall", web_port=0
-        )
-        click.echo(f"{name}: {events:,} events", err=True)
-        async with _topics(own):
-            if name.startswith("worker"):
-                await _apply(own, int(name.removeprefix("worker-")))
-            await _publish(own, events)
-            figures[name] = await _contest(own, name.partition("-")[0], events)
+    for contestant in CONTESTANTS:
+        own = own_settings(settings, contestant.name, partitions=contestant.partitions)
+        say(f"{contestant.shown}: {contestant.events:,} events")
+        async with stand(own, [f"{own.group}-counts-changelog"]):
+            if contestant.segments:
+                await apply(own, rolling_counts(contestant.segments))
+            await publish_backlog(own, contestant.events)
+            figures[contestant.name] = await _contest(own, contestant.kind, contestant.events)
     return figures
 
 
-@asynccontextmanager
-async def _topics(settings: Settings) -> AsyncIterator[None]:
-    """All topics of a prefix, and the one that a stock app keeps its table in; deleted afterwards."""
-    names = [settings.topic(topic.name) for topic in TOPICS]
-    changelog = f"{settings.group}-counts-changelog"
-    await topics.create(settings)
-    async with broker.admin(settings) as client:
-        await client.create_topics([NewTopic(changelog, PARTITIONS, settings.replication)])
-    try:
-        yield
-    finally:
-        async with broker.admin(settings) as client:
-            await client.delete_topics([*names, changelog])
-
-
-async def _apply(settings: Settings, count: int) -> None:
-    """So many segments of rolling counts over the names."""
-    bodies: dict[Name, dict[str, Any]] = {
-        ("segment", f"segment-{index}"): segment_body(index) for index in range(count)
-    }
-    revised = revise(await definitions.read_in_force(settings), bodies, (), time.time_ns() // 1_000_000)
-    assert revised is not None
-    await definitions.commit(settings, revised)
-
-
-def segment_body(index: int) -> dict[str, Any]:
-    """The `index`-th segment: at least some events of one name in some hours."""
-    count, hours = 3 + index // NAMES, 1 + index // NAMES
-    when = {"event": f"Event {index % NAMES}", "within": f"{hours}h", "count": {"gte": count}}
-    return {"id": f"segment-{index}", "when": when}
-
-
-def event_bytes(index: int, contact: str, name: int, at: str) -> bytes:
-    """An event of 350 bytes."""
-    head = (
-        f'{{"messageId":"m-{index:010d}","type":"track","event":"Event {name}","userId":"{contact}","timestamp":"{at}",'
-        f'"properties":{{"order_id":"o-{index:09d}","total":{index % 500}.25,"currency":"EUR","sku":"sku-{index % 20000}"}},'
-        '"context":{"locale":"fr-FR","ip":"10.1.2.3","library":{"name":"js","version":"4.1.0"},"page":{"path":"/'
-    )
-    return (head + "x" * (350 - len(head) - 4) + '"}}}').encode()
-
-
-async def _publish(settings: Settings, count: int) -> None:
+async def publish_backlog(settings: Settings, count: int) -> None:
     """The backlog: contacts unevenly busy, names evenly spread."""
     rng, topic = random.Random(42), settings.topic(EVENTS_PRODUCT.name)
     at = format_instant(time.time_ns() // 1_000_000)
-    where = [partition_of(f"contact-{number:06d}".encode(), PARTITIONS) for number in range(CONTACTS)]
+    where = [partition_of(f"contact-{number:06d}".encode(), settings.partitions) for number in range(CONTACTS)]
     async with broker.producer(settings, max_batch_size=900_000) as client:
-        waiting: dict[int, list[tuple[bytes, bytes]]] = {number: [] for number in range(PARTITIONS)}
+        waiting: dict[int, list[tuple[bytes, bytes]]] = {number: [] for number in range(settings.partitions)}
         for index in range(count):
             number = int(CONTACTS * rng.random() ** 1.5)
             contact = f"contact-{number:06d}"
@@ -194,11 +170,11 @@ async def _send(client: Any, topic: str, partition: int, waiting: dict[int, list
 
 
 async def _contest(settings: Settings, contestant: str, events: int) -> Figure:
-    """Runs `python -m streams.bench CONTESTANT EVENTS` and reads what it says of itself."""
+    """Runs `python -m streams.bench_stream CONTESTANT EVENTS` and reads what it says of itself."""
     with tempfile.TemporaryDirectory() as directory:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "streams.bench", contestant, str(events),
-            env=_environment(dataclasses.replace(settings, data_dir=directory)),
+            sys.executable, "-m", "streams.bench_stream", contestant, str(events),
+            env=environment(dataclasses.replace(settings, data_dir=directory)),
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -211,15 +187,6 @@ async def _contest(settings: Settings, contestant: str, events: int) -> Figure:
         if process.returncode:
             raise StreamsError(f"{contestant}: ended with status {process.returncode}:\n{err.decode()[-2000:]}")
         return Figure(**json.loads((Path(directory) / FIGURE).read_text()))
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """The settings as environment variables; durations are milliseconds."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
-    for setting in SETTINGS:
-        value = str(getattr(settings, setting.field))
-        own[setting.variable] = value + "ms" if setting.kind == "duration" else value
-    return own
 
 
 class _Meter:

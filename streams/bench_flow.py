@@ -1,0 +1,83 @@
+"""Events at a steady rate, and when the transitions that they and time cause can be read: what latency benches measure.
+
+An event's time is when it was handed to the producer, a transition's `at` is the time of its event, so the difference to
+the clock when a reader of committed records has it is the way through everything. Both ends are in this process.
+"""
+
+import asyncio
+import random
+import time
+from typing import Any
+
+import orjson
+
+from schemas.instants import format_instant, parse_instant
+from schemas.topics import EVENTS_PRODUCT, TRANSITIONS, partition_of
+from streams import broker
+from streams.bench_stand import NAMES, event_bytes
+from streams.settings import Settings
+
+TURN_S = 0.005
+CONTACTS = 5_000
+FETCH_MS = 100
+
+
+def now_ms() -> float:
+    """The time of day, epoch ms."""
+    return time.time_ns() / 1e6
+
+
+class Flow:
+    """Publishes until it is cancelled; `rate` (events a second) may be changed meanwhile."""
+
+    def __init__(self, settings: Settings, rate: int) -> None:
+        self._settings = settings
+        self.rate = rate
+        self.sent = 0
+
+    async def run(self) -> None:
+        """Sends what is due every few milliseconds; what a slow broker leaves over is sent as soon as it can be."""
+        rng, topic = random.Random(42), self._settings.topic(EVENTS_PRODUCT.name)
+        keys = [f"contact-{number:06d}" for number in range(CONTACTS)]
+        where = [partition_of(key.encode(), self._settings.partitions) for key in keys]
+        async with broker.producer(self._settings, linger_ms=0) as producer:
+            last_s, owed = time.perf_counter(), 0.0
+            while True:
+                await asyncio.sleep(TURN_S)
+                now_s = time.perf_counter()
+                owed, last_s = owed + (now_s - last_s) * self.rate, now_s
+                for _ in range(int(owed)):
+                    number = int(CONTACTS * rng.random() ** 1.5)
+                    event = event_bytes(self.sent, keys[number], rng.randrange(NAMES), format_instant(int(now_ms())))
+                    await producer.send(topic, event, key=keys[number].encode(), partition=where[number])
+                    self.sent += 1
+                owed %= 1
+
+
+class Reading:
+    """What a reader of committed transitions has got: (readable at, at, cause), times in epoch ms."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.seen: list[tuple[float, int, str]] = []
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Reads until it is cancelled."""
+        async with broker.reader(self._settings, [self._settings.topic(TRANSITIONS.name)], "latest") as consumer:
+            self.ready.set()
+            while True:
+                for records in (await consumer.getmany(timeout_ms=FETCH_MS)).values():
+                    readable_ms = now_ms()
+                    self.seen.extend((readable_ms, *_told(record.value)) for record in records)
+
+    def latencies_ms(self, cause: str, from_ms: float, until_ms: float = float("inf"), due_ms: int = 0) -> list[float]:
+        """From `at` and `due_ms` more to being readable, for what of this cause was readable in [from_ms, until_ms)."""
+        return [read - at - due_ms for read, at, why in self.seen if why == cause and from_ms <= read < until_ms]
+
+
+def _told(value: Any) -> tuple[int, str]:
+    fields = orjson.loads(value)
+    at_ms = parse_instant(fields["at"], offset_required=True)
+    assert at_ms is not None
+    return at_ms, fields["cause"]

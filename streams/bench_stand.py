@@ -1,0 +1,193 @@
+"""What benches with a broker share: topics of their own, definitions, events, and workers as processes that are looked at.
+
+What counts is the CPU time of the process that is measured: the machine has other things to do, the broker among them.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import click
+from aiokafka.admin import NewTopic
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.topics import TOPICS
+from streams import broker, definitions, topics
+from streams.errors import StreamsError
+from streams.health import web_port
+from streams.revisions import Name, revise
+from streams.settings import SETTINGS, Settings
+
+NAMES = 20
+PARTITIONS = 12
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 40.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def own_settings(settings: Settings, what: str, partitions: int = PARTITIONS) -> Settings:
+    """The settings with a prefix that nobody else has."""
+    prefix = f"bench-{os.getpid()}-{what}."
+    return dataclasses.replace(settings, prefix=prefix, partitions=partitions, clock="wall", web_port=0)
+
+
+@contextlib.asynccontextmanager
+async def stand(settings: Settings, others: Sequence[str] = ()) -> AsyncIterator[None]:
+    """All topics of the prefix, and `others`; deleted afterwards."""
+    names = [*(settings.topic(topic.name) for topic in TOPICS), *others]
+    await topics.create(settings)
+    async with broker.admin(settings) as client:
+        if others:
+            await client.create_topics([NewTopic(name, settings.partitions, settings.replication) for name in others])
+    try:
+        yield
+    finally:
+        async with broker.admin(settings) as client:
+            await client.delete_topics(names)
+
+
+async def apply(settings: Settings, bodies: list[dict[str, Any]]) -> None:
+    """Puts segments in force."""
+    named: dict[Name, dict[str, Any]] = {("segment", body["id"]): body for body in bodies}
+    revised = revise(await definitions.read_in_force(settings), named, (), time.time_ns() // 1_000_000)
+    assert revised is not None
+    await definitions.commit(settings, revised)
+
+
+def rolling_counts(count: int) -> list[dict[str, Any]]:
+    """So many segments of at least some events of one name in some hours."""
+    return [_rolling_count(index) for index in range(count)]
+
+
+def _rolling_count(index: int) -> dict[str, Any]:
+    least, hours = 3 + index // NAMES, 1 + index // NAMES
+    when = {"event": f"Event {index % NAMES}", "within": f"{hours}h", "count": {"gte": least}}
+    return {"id": f"segment-{index}", "when": when}
+
+
+def event_bytes(index: int, contact: str, name: int, at: str) -> bytes:
+    """An event of 350 bytes."""
+    head = (
+        f'{{"messageId":"m-{index:010d}","type":"track","event":"Event {name}","userId":"{contact}","timestamp":"{at}",'
+        f'"properties":{{"order_id":"o-{index:09d}","total":{index % 500}.25,"currency":"EUR","sku":"sku-{index % 20000}"}},'
+        '"context":{"locale":"fr-FR","ip":"10.1.2.3","library":{"name":"js","version":"4.1.0"},"page":{"path":"/'
+    )
+    return (head + "x" * (350 - len(head) - 4) + '"}}}').encode()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables; durations are milliseconds."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+    own |= {name: value for name, value in os.environ.items() if name.startswith("TIDEGATE_SECRET_")}
+    for setting in SETTINGS:
+        value = str(getattr(settings, setting.field))
+        own[setting.variable] = value + "ms" if setting.kind == "duration" else value
+    return own
+
+
+def say(text: str) -> None:
+    """Where a bench is, for people."""
+    click.echo(text, err=True)
+
+
+# ---- workers -----------------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """A running `tidegate worker`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str, session: aiohttp.ClientSession) -> None:
+        self._process, self._url, self._session = process, url, session
+
+    def cpu_s(self) -> float:
+        """CPU time of all its threads so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def resident_bytes(self) -> int:
+        """Memory that it has now."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    async def metrics(self) -> dict[str, float]:
+        """Its metrics by name without prefix, summed over labels; histograms as `…_sum`, `…_count`."""
+        async with self._session.get(f"{self._url}/metrics") as answer:
+            families = text_string_to_metric_families(await answer.text())
+        found: dict[str, float] = {}
+        for family in families:
+            for sample in family.samples:
+                if not sample.name.endswith("_bucket"):
+                    name = sample.name.removeprefix("tidegate_")
+                    found[name] = found.get(name, 0.0) + sample.value
+        return found
+
+    async def partitions(self) -> int:
+        """How many it owns and has recovered; 0 while it isn't ready."""
+        try:
+            async with self._session.get(f"{self._url}/readyz") as answer:
+                return len((await answer.json())["partitions"]) if answer.status == 200 else 0
+        except aiohttp.ClientError:
+            return 0
+
+    async def owns(self, count: int) -> None:
+        """Waits until it is ready with so many partitions. Raises `StreamsError`."""
+        await until(lambda: self._owns(count), START_TIMEOUT_S, f"a worker with {count} partitions")
+
+    async def _owns(self, count: int) -> bool:
+        if self._process.returncode is not None:
+            raise StreamsError(f"a worker ended with status {self._process.returncode}; its log is above")
+        return await self.partitions() == count
+
+
+@contextlib.asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[Worker]:
+    """A worker of its own process, from its start (it isn't ready yet) to its clean end."""
+    with tempfile.TemporaryDirectory() as directory:
+        own = dataclasses.replace(settings, data_dir=directory, web_port=web_port(settings))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "from streams.cli import main; main()", "worker",
+            env=environment(own) | {"TIDEGATE_LOG_LEVEL": "warning"},
+        )  # fmt: skip
+        try:
+            async with aiohttp.ClientSession() as session:
+                yield Worker(process, f"http://{own.web_host}:{own.web_port}", session)
+        finally:
+            await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def until(met: Any, timeout_s: float, what: str) -> None:
+    """Waits until `met()` is true. Raises `StreamsError` after `timeout_s`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await met():  # noqa: ASYNC110  # what is waited for is in another process
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise StreamsError(f"expected {what} within {timeout_s:g} s, got none") from None
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value that so many percent of them are at or below; NaN without any."""
+    if not values:
+        return float("nan")
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
