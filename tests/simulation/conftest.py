@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-# some 20 ms each
-SEEDS = 2_000
+# some 20 ms each; fewer where the core's tests run a second time, in pure Python
+SEEDS = 300 if os.environ.get("TIDEGATE_PURE") else 2_000
 SEEDS_A_TEST = 100
 
 

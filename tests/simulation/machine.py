@@ -16,7 +16,7 @@ from memory_log import ALL, LogError, MemoryLog
 from script import TOPICS
 
 from streams.clock import SteadyClock
-from streams.log import Fetch, OvertakenError
+from streams.log import FencedError, Fetch, OvertakenError
 from streams.metrics import Metrics
 from streams.partition import Rates
 from streams.transport import Leave, WorkerConsumer
@@ -103,8 +103,9 @@ class MachineNetwork:
         answer, error = None, None
         try:
             answer = effect()
-        except (LogError, AssertionError) as raised:
+        except LogError as raised:
             error = raised
+            self._world.happened["fenced"] += isinstance(raised, FencedError)
         trouble = self._world.strike("after", what, self._machine)
         if unanswered or (trouble is not None and trouble.what != "hangs"):
             error = error or LogError(f"{what} goes unanswered")
@@ -146,11 +147,12 @@ class Machine:
         log = MachineLog(world.broker, network=MachineNetwork(world, self), clock=self.clock)
         log.world, log.machine = world, self
         rates = Rates(
-            world.arrival, world.grace_ms, world.slack_ms, world.partitions, chunk_events=rng.choice((1, 3, 50))
-        )
+            world.arrival, world.grace_ms, world.slack_ms, world.partitions,
+            chunk_events=rng.choice((1, 3, 50)), checkpoint_events=rng.choice((1, 2, 10_000)),
+        )  # fmt: skip
         with world.loop.running():
             self.worker = self.process.context.run(
-                Worker, log, self.plans, self.clock, TOPICS, rates, Pace(), Metrics()
+                Worker, log, self.plans, self.clock, TOPICS, rates, Pace(events=rates.checkpoint_events), Metrics()
             )
             # what WorkerConsumer has of Faust's Consumer
             self._taken, self.can_resume_flow = asyncio.Event(), asyncio.Event()

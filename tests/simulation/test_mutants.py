@@ -129,32 +129,6 @@ def goes_on_after_a_last_checkpoint_without_an_answer(patch: Patch) -> None:
 
 
 @mutant
-def takes_the_commit_in_before_it_is_committed(patch: Patch) -> None:
-    """Which a take-over by the same worker then believes."""
-    write = checkpoint.write
-
-    async def early(claim: Any, frozen: Any, offsets: Any) -> int:
-        for partition in _owners.get(id(claim), ()):
-            partition.committed.load(frozen.states.items(), partition.committed.end)
-            partition.committed.meta = frozen.meta
-        return await write(claim, frozen, offsets)
-
-    _owners: dict[int, list[Partition]] = {}
-    init = Partition.__init__
-
-    def noted(self: Partition, *given: Any, **named: Any) -> None:
-        init(self, *given, **named)
-        _owners[id(self.claim)] = [self]
-
-    async def checkpoint_(self: Worker, partition: Partition, *, offsets: bool = False) -> None:
-        await self._checkpoint(partition, offsets)
-
-    patch.setattr(Partition, "__init__", noted)
-    patch.setattr(worker, "write", early)
-    patch.setattr(Worker, "checkpoint", checkpoint_)
-
-
-@mutant
 def takes_turns_while_it_encodes(patch: Patch) -> None:
     """What a turn changes then goes into both checkpoints, or into the wrong one."""
     freeze = Partition.freeze

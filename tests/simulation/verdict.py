@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,6 +33,8 @@ def check(world: World) -> None:
         f"memberships and state differ: {sorted(map(str, members ^ in_state(world)))[:3]}"
     )
     assert members == in_transitions(told), "memberships differ from what transitions said last"
+    _check_sizes(world, members)
+    _check_contacts(world)
     _check_times(world)
     _check_metas(world)
     _check_rejected(world)
@@ -73,19 +76,21 @@ def memberships_of(world: World) -> Memberships:
     return found
 
 
+def states_of(world: World, number: int) -> Iterable[tuple[str, Any]]:
+    """Contacts and their states, as committed."""
+    records = {each.key: each.value for each in world.broker.committed("state", number) if each.key != META_KEY}
+    for key, record in records.items():
+        if record is not None and key is not None:
+            yield key.decode(), plan_of(1).program.decode(key.decode(), record)
+
+
 def in_state(world: World) -> Memberships:
     """Who is in, by the state records."""
     found = set()
     for number in range(PARTITIONS):
-        records = {each.key: each.value for each in world.broker.committed("state", number) if each.key != META_KEY}
-        for key, record in records.items():
-            if record is not None and key is not None:
-                contact = key.decode()
-                state = plan_of(1).program.decode(contact, record)
-                assert state.program_revision == world.revision, (
-                    f"{contact}: left under revision {state.program_revision}"
-                )
-                found |= {(contact, segment, value) for segment, value, _, _ in state.memberships()}
+        for contact, state in states_of(world, number):
+            assert state.program_revision == world.revision, f"{contact}: left under revision {state.program_revision}"
+            found |= {(contact, segment, value) for segment, value, _, _ in state.memberships()}
     return found
 
 
@@ -109,6 +114,29 @@ def _check_sequence(world: World, told: Told) -> None:
             assert transition == ("entered" if seq % 2 else "left"), (contact, segment, transition, seq)
             assert cause != "erasure" or transition == "left", (contact, segment)
             seqs[segment, key] = seq
+
+
+def _check_sizes(world: World, members: Memberships) -> None:
+    """What owners count of their segments' members, for the metrics."""
+    counted: collections.Counter[str] = collections.Counter()
+    for machine in world.machines:
+        if machine is not None and not machine.ended:
+            for partition in machine.worker.partitions.values():
+                counted.update(partition.sizes.members)
+    assert +counted == collections.Counter(segment for _, segment, _ in members), "sizes of segments differ"
+    assert min(counted.values(), default=0) >= 0, "a segment has fewer than no members"
+
+
+def _check_contacts(world: World) -> None:
+    """The compacted topic has the traits that are in the state."""
+    for number in range(PARTITIONS):
+        told = {each.key: each.value for each in world.broker.committed("contacts", number)}
+        for contact, state in states_of(world, number):
+            record = told.get(contact.encode())
+            traits = {} if record is None else orjson.loads(record)["traits"]
+            assert traits == state.present_traits(), (
+                f"{contact}: expected traits {state.present_traits()}, got {traits}"
+            )
 
 
 def _check_times(world: World) -> None:

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import memory_log
 import orjson
 from group import Group
 from loop import Loop
@@ -39,11 +40,14 @@ from script import (
 from verdict import check
 
 from schemas.topics import partition_of
-from streams import checkpoint
+from streams import checkpoint, contacts, inbox
 from streams import partition as partition_module
 
-# there are few contacts and few events here: the clock is looked at after each
+# there are few contacts and few events here: so that bounds are come to, they are low, and the clock is looked at often
 checkpoint._BETWEEN_LOOKS = partition_module._BETWEEN_LOOKS = 1
+contacts.STATES_KEPT_MAX = 2
+inbox.HELD_RECORDS_MAX = 4
+memory_log.STATE_RECORDS_MAX = 7
 TRANSACTION_TIMEOUT_MS = 5_000
 RESTART_S = 1.0
 # what a look at the clock takes where the processor is slow: a turn and its piece of a checkpoint end after a few
@@ -318,7 +322,7 @@ class World:
                 return False
             for number, partition in machine.worker.partitions.items():
                 now_ms = machine.clock.now_ms()
-                if partition.overlay.events or partition.ready(now_ms):
+                if partition.overlay.events or partition.ready(now_ms) or partition.sizes.uncounted:
                     return False
                 seen_ms = min(source.end_seen_ms for source in partition.inbox._sources)
                 if not self.arrival and seen_ms < self.true_ms() - SLACK_MS - GRACE_MS:
