@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
-import uvloop
 
 from schemas.topics import SOURCES, STATE
+from streams import loop
 from streams.clock import SteadyClock
 from streams.ending import Explained, causes
 from streams.errors import StreamsError
@@ -208,7 +208,7 @@ def run_worker(settings: Settings | None = None) -> None:
     asyncio.run(refuse_wrong(settings))
     _refuse_taken_port(settings)
     _refuse_unwritable(settings.data_dir)
-    uvloop.install()
+    loop.install()
     app = build_app(settings)
     worker = faust.Worker(app, loglevel="INFO", quiet=True, loop=asyncio.new_event_loop())
     try:

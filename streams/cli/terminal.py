@@ -23,10 +23,10 @@ def settings() -> Settings:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs `coroutine` on uvloop to its end."""
-    import uvloop
+    """Runs `coroutine` to its end."""
+    from streams import loop
 
-    return uvloop.run(coroutine)
+    return loop.run(coroutine)
 
 
 def say(line: str) -> None:
