@@ -59,8 +59,8 @@ async def close(claims: Iterable[Claim]) -> None:
     """Lets go of claims, in bounded time: one that can't be closed is void as soon as the next one is made."""
     tasks = [asyncio.ensure_future(claim.close()) for claim in claims]
     if tasks:
-        done, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
-        for task in late:
+        done, _ = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
+        for task in tasks:
             task.cancel()
         for task in done:
             task.exception()  # looked at, so that nobody warns of it

@@ -128,7 +128,7 @@ class Worker:
         if late:
             # what becomes of those transactions is not known: nothing of this worker may be committed after them
             self.failed = True
-            for task in (*late, *self._jobs.values()):
+            for task in (*last, *self._jobs.values()):
                 task.cancel()
             await asyncio.gather(*self._jobs.values(), return_exceptions=True)
         self._jobs.clear()
