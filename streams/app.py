@@ -64,7 +64,7 @@ class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
             handler.addFilter(Explained(lambda: self.cause))
         await refuse_wrong(self.settings)
         await self.plans.start()
-        self.add_future(look_after(self.settings))
+        self.add_future(look_after(self.settings, self.worker.metrics.surroundings_problems.set))
         # contacts' states make no cycles, but there are many of them: looking through them took a fifth of all time
         gc.set_threshold(*GC_THRESHOLDS)
         self.add_future(self.guard.follow())

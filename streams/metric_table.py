@@ -110,6 +110,8 @@ SURROUNDINGS = (
            "beyond a second: mend NTP on the broker or here"),
     Metric("broker_unanswered_seconds", "gauge", "seconds", "how long ago the broker answered last",
            "above 10: it is away, or the network to it"),
+    Metric("surroundings_problems", "gauge", "problems", "what about topics and brokers no worker would start with any more",
+           "the log has a sentence for each"),
     Metric("stalled_seconds", "gauge", "seconds", "for how long something has not moved that should, while the broker answers",
            "the log says what; at TIDEGATE_STALL_EXIT the worker ends for its supervisor", ("problem",),
            known=tuple((problem,) for problem in PROBLEMS)),

@@ -152,4 +152,5 @@ class Metrics:
     def _show_surroundings(self) -> None:
         self.clock_skew_seconds = self._gauge("clock_skew_seconds")
         self.broker_unanswered_seconds = self._gauge("broker_unanswered_seconds")
+        self.surroundings_problems = self._gauge("surroundings_problems")
         self.stalled_seconds = self._family("stalled_seconds", Gauge)

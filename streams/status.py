@@ -44,7 +44,10 @@ class PartitionSeen:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """All of it, as of `now_ms`. `rejected`: how many by reason since `rejected_since_ms`, at least (`rejected_cut`)."""
+    """All of it, as of `now_ms`. `surroundings`: what is wrong with topics and brokers, a sentence each.
+
+    `rejected`: how many by reason since `rejected_since_ms`, at least (`rejected_cut`).
+    """
 
     now_ms: int
     group: str
@@ -57,6 +60,7 @@ class Status:
     rejected_since_ms: int
     rejected_cut: bool
     paused: Sequence[str]
+    surroundings: Sequence[str]
 
     @property
     def lag(self) -> dict[str, int]:
@@ -84,7 +88,7 @@ class Status:
 
     def problems(self) -> list[str]:
         """What is wrong, the worst first, a sentence each; empty when all is well."""
-        return [*self._of_group(), *self._of_workers(), *self._of_work()]
+        return [*self.surroundings, *self._of_group(), *self._of_workers(), *self._of_work()]
 
     def _of_group(self) -> list[str]:
         if not self.workers:

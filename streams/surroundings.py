@@ -8,7 +8,7 @@ Invariants:
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -66,8 +66,11 @@ async def refuse_wrong(settings: Settings) -> None:
         raise TopicsError(*problems)
 
 
-async def look_after(settings: Settings) -> None:
-    """Looks again and again, for ever; raises `TopicsError` once a topic has gone, and logs anything else."""
+async def look_after(settings: Settings, show: Callable[[int], object] = lambda count: None) -> None:
+    """Looks again and again, for ever; raises `TopicsError` once a topic has gone, and logs anything else.
+
+    `show` is told how much is otherwise than it must be, after each look.
+    """
     said: list[str] = []
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
@@ -81,6 +84,7 @@ async def look_after(settings: Settings) -> None:
             if sentence not in said:
                 logger.error("what no worker will start with any more: %s", sentence)
         said = seen.otherwise
+        show(len(said))
 
 
 async def _lost_state(settings: Settings, client: AIOKafkaAdminClient) -> str | None:

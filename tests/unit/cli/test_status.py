@@ -21,7 +21,7 @@ def seen(*workers: WorkerSeen, count: int = 4) -> Status:
     """A healthy group of these workers."""
     owners = {number: each.name for each in workers for number in each.partitions}
     partitions = [PartitionSeen(n, owners.get(n), LAG, 3, NOW_MS - 500, NOW_MS - 60_000) for n in range(count)]
-    return Status(NOW_MS, "t.worker", "Stable", 2_000, 3, workers, partitions, {}, NOW_MS - 3_600_000, False, [])
+    return Status(NOW_MS, "t.worker", "Stable", 2_000, 3, workers, partitions, {}, NOW_MS - 3_600_000, False, [], [])
 
 
 def test_a_healthy_group_has_no_problems() -> None:
@@ -36,6 +36,12 @@ def test_without_a_worker_it_says_what_waits_and_since_when() -> None:
     first, second = seen().problems()
     assert first == "no worker runs in the group t.worker, and 20 records wait: start one with `tidegate worker`"
     assert second == "due instants wait to be played since 2025-12-31T23:59:02.000Z, for 58 s"
+
+
+def test_what_is_wrong_around_them_comes_first() -> None:
+    found = dataclasses.replace(seen(), surroundings=["t.state: expected cleanup.policy=compact, found delete"])
+    assert found.problems()[0].startswith("t.state")
+    assert len(found.problems()) == 3
 
 
 def test_a_partition_without_an_owner_is_named_unless_the_group_is_sharing_out() -> None:
