@@ -30,6 +30,7 @@ from streams.clock import SystemClock
 from streams.dispatcher_setup import SecretCheck, check_mail, connect, read_secrets
 from streams.dispatching import DispatcherProcess, closed
 from streams.errors import BrokerError
+from streams.kafka_log import why_refused
 from streams.outcomes import OutcomeReader, OutcomeWriter
 from streams.rulebook import RuleBook
 from streams.security import access
@@ -55,7 +56,8 @@ async def run_dispatcher(settings: Settings, environment: Mapping[str, str] | No
             if process is not None:
                 await process.run(stop)
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {settings.broker} failed: {error!r}: nothing is lost, start again") from error
+        why = why_refused(error, settings)
+        raise BrokerError(f"Kafka at {settings.broker} failed: {why}; nothing is lost, start again") from error
 
 
 def _stop_by_signals() -> asyncio.Event:

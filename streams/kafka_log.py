@@ -203,22 +203,22 @@ def _position(consumer: Any, partition: TopicPartition) -> int | None:
 def refuse_refused(consumer: Any, settings: Settings) -> None:
     """Raises LogError where the group has refused the consumer for good; may be called from any thread."""
     error = consumer._coordinator._pending_exception
-    if error is None:
-        return
+    if error is not None:
+        raise LogError(f"expected to join the group {settings.group}, could not: {why_refused(error, settings)}")
+
+
+def why_refused(error: KafkaError, settings: Settings) -> str:
+    """Why a group refused a consumer of these settings, and what to do."""
     if isinstance(error, InvalidSessionTimeoutError):
-        why = (
+        return (
             f"a session of {settings.session_ms} ms is refused: set TIDEGATE_SESSION within the brokers' "
             "group.min.session.timeout.ms and group.max.session.timeout.ms"
         )
-    elif isinstance(error, InconsistentGroupProtocolError):
-        why = "consumers of another kind are in it: stop them, or set TIDEGATE_PREFIX to one of this worker's own"
-    elif isinstance(error, GroupAuthorizationFailedError):
-        why = (
-            "this user may not read with it: give it READ on the group (kafka-acls.sh --add --operation Read --group …)"
-        )
-    else:
-        why = repr(error)
-    raise LogError(f"expected to join the group {settings.group}, could not: {why}")
+    if isinstance(error, InconsistentGroupProtocolError):
+        return "consumers of another kind are in it: stop them, or set TIDEGATE_PREFIX to one of its own"
+    if isinstance(error, GroupAuthorizationFailedError):
+        return "this user may not read with it: give it READ on the group (kafka-acls.sh --add --operation Read --group …)"
+    return repr(error)
 
 
 class KafkaClaim:

@@ -142,7 +142,7 @@ def test_a_topic_altered_to_what_a_worker_cannot_trust_is_refused_with_the_comma
 
 
 def test_a_broker_that_allows_less_than_the_settings_ask_for_is_said_before_anything_is_begun(
-    stages: Callable[[str], Stage],
+    stages: Callable[[str], Stage], redis_url: str
 ) -> None:
     stage = stages("bounds")
     said = said_by(stage, "worker", status=1, transaction_timeout="30s", session="25s")
@@ -151,6 +151,7 @@ def test_a_broker_that_allows_less_than_the_settings_ask_for_is_said_before_anyt
     assert "group.max.session.timeout.ms of at least 25000" in said
     cures = dict(re.findall(r"set TIDEGATE_(\w+)=(\w+)", said))
     assert said_by(stage, "topics", "check", status=0, **{name.lower(): value for name, value in cures.items()}) == ""
+    assert "set TIDEGATE_SESSION within" in said_by(stage, "dispatcher", status=1, session="25s", redis=redis_url)
     other = stage.directory / "other.yaml"
     other.write_text(SEGMENTS.replace("lately", "soon"))
     applied = said_by(stage, "segments", "apply", str(other), status=1, transaction_timeout="30s")

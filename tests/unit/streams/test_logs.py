@@ -25,3 +25,10 @@ def test_a_broker_that_is_still_setting_up_its_groups_is_no_error_and_one_that_n
 
 def test_other_errors_of_the_client_are_written_at_once() -> None:
     assert ClientLimit().filter(logging.LogRecord(*LINE, (OSError("refused"),), None))
+
+
+def test_what_the_operator_chose_is_not_said_of_every_connection() -> None:
+    """A worker has dozens, and other lines would be left out for these."""
+    line = ("aiokafka.conn", logging.WARNING, "", 0, "Sending username and password in the clear")
+
+    assert not ClientLimit().filter(logging.LogRecord(*line, (), None))

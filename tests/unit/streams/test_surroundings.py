@@ -67,7 +67,7 @@ def test_brokers_that_refuse_what_a_worker_needs_are_said_with_what_to_do(
     ("error", "cure"),
     [
         (InvalidSessionTimeoutError(), "set TIDEGATE_SESSION within"),
-        (InconsistentGroupProtocolError(), "set TIDEGATE_PREFIX to one of this worker's own"),
+        (InconsistentGroupProtocolError(), "set TIDEGATE_PREFIX to one of its own"),
         (GroupAuthorizationFailedError("g"), "give it READ on the group"),
     ],
 )
