@@ -53,10 +53,10 @@ class MachineLog(MemoryLog):
     machine: Machine
 
     async def fetch(self, hold: Set[tuple[str, int]]) -> Sequence[Fetch]:
-        """Some of it; with the arrival clock it makes no difference which part comes first."""
+        """Some of it: with the arrival clock it makes no difference which part comes first."""
         rng = self.world.delays
         self.fetch_max = rng.choice((1, 3, 100))
-        if self.world.arrival and rng.random() < 0.5:
+        if self.world.script.kind in ("arrival", "apart") and rng.random() < 0.5:
             hold = hold | {each for each in self._positions if rng.random() < 0.5}
         fetches = await super().fetch(hold)
         for fetch in fetches:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from script import POISON
 
-from actions import Rules
+from actions import Rules, compile_rules, rule_of
 from schemas.events import Event
 from segments import Definitions, Limits, Program, compile_program, load
 from streams.plan import Plan
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 GRACE_MS, SLACK_MS = 1_000, 500
 READING_S = 0.4
 REVISION_TIMEOUT_S = 30.0
+# whoever enters it is sent something
+RULED = "three-a"
 # never changed, and of nothing that is
 UNCHANGED = """
   - {id: any-a, when: {event: A}}
@@ -64,7 +66,19 @@ def definitions_of(revision: int) -> Definitions:
 @functools.cache
 def plan_of(revision: int, previous: int | None = None) -> Plan:
     """The plan of a revision, as one has it who had that of `previous` before."""
-    return Plan(Touchy(_program(revision, previous)), Rules(), revision)
+    return Plan(Touchy(_program(revision, previous)), _rules(), revision)
+
+
+@functools.cache
+def _rules() -> Rules:
+    body = {
+        "id": "hello",
+        "on": {"segment": RULED},
+        "channel": "webhook",
+        "target": "https://example.org/",
+        "secret": "X",
+    }
+    return compile_rules([rule_of(body)], {"hello": 0}, {"hello": 1})
 
 
 @functools.cache

@@ -29,8 +29,9 @@ STRIKES = {"kill": 5, "rebalance": 4, "freeze": 6, "stop": 3}
 TROUBLES = {"fails": 4, "goes unanswered": 4, "hangs": 3}
 STATES = {"join": 2, "leave": 1, "clock": 3, "slow network": 2, "slow processor": 2}
 CLOCKS_MS = (3_600_000, 3_600_000, 60_000, 5_000, 200, 0, -200, -60_000, -3_600_000)
-# runs by what their segments go by, and whether these change on the way
-KINDS = ("arrival", "wall", "wall", "edits")
+# by which clock a run goes, the rest by the wall clock: `edits` with definitions that change on the way, `apart` with
+# topics that are fetched one by one, so that their records may change places (I6)
+KINDS = ("arrival", "wall", "wall", "edits", "apart")
 
 
 @dataclasses.dataclass(frozen=True)

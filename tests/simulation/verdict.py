@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from plans import GRACE_MS, SLACK_MS, definitions_of, plan_of, unchanged
+from plans import GRACE_MS, RULED, SLACK_MS, definitions_of, plan_of, unchanged
 from script import PARTITIONS, TOPICS
 
 from schemas.instants import parse_instant
@@ -35,6 +35,7 @@ def check(world: World) -> None:
     assert members == in_transitions(told), "memberships differ from what transitions said last"
     _check_sizes(world, members)
     _check_contacts(world)
+    _check_deliveries(world, told)
     _check_times(world)
     _check_metas(world)
     _check_rejected(world)
@@ -137,6 +138,22 @@ def _check_contacts(world: World) -> None:
             assert traits == state.present_traits(), (
                 f"{contact}: expected traits {state.present_traits()}, got {traits}"
             )
+
+
+def _check_deliveries(world: World, told: Told) -> None:
+    """Each transition that a rule is for has one delivery, or one outcome that says why not."""
+    entered = {
+        (contact, row[4]) for contact, rows in told.items() for row in rows if row[:3] == (RULED, None, "entered")
+    }
+    acted: list[tuple[str, str]] = []
+    for number in range(PARTITIONS):
+        for record in world.broker.committed("deliveries", number):
+            fields = orjson.loads(record.value or b"")
+            acted.append((fields["contact"], fields["transition"]["at"]))
+        for record in world.broker.committed("outcomes", number):
+            fields = orjson.loads(record.value or b"")
+            acted.append((fields["contact"], fields["at"]))
+    assert sorted(acted) == sorted(entered), "expected one delivery or outcome for each transition"
 
 
 def _check_times(world: World) -> None:
