@@ -72,8 +72,9 @@ class JsonLines(logging.Formatter):
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
-    """For `logging.config.dictConfig`: to standard error, Faust's own lines from WARNING on."""
+    """For `logging.config.dictConfig`: to standard error, ours from TIDEGATE_LOG_LEVEL on, others' from WARNING on."""
     level = settings.log_level.upper()
+    others = "ERROR" if level == "ERROR" else "WARNING"
     text = {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}
     return {
         "version": 1,
@@ -88,13 +89,13 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "streams": {"level": level},
             "actions": {"level": level},
             # what Faust says of the services that are ours
-            "streams.app": {"level": "WARNING"},
-            "streams.transport": {"level": "WARNING"},
-            "streams.recovery": {"level": "WARNING"},
-            "faust": {"level": "WARNING"},
-            "mode": {"level": "WARNING"},
-            "aiokafka": {"level": "WARNING"},
-            "aiohttp": {"level": "WARNING"},
+            "streams.app": {"level": others},
+            "streams.transport": {"level": others},
+            "streams.recovery": {"level": others},
+            "faust": {"level": others},
+            "mode": {"level": others},
+            "aiokafka": {"level": others},
+            "aiohttp": {"level": others},
         },
         "root": {"level": "INFO", "handlers": ["stderr"]},
     }

@@ -1,12 +1,15 @@
 """Which lines of Kafka's client are written."""
 
+import io
+import json
 import logging
 
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams import logs
-from streams.logs import COORDINATOR_S_MAX, ClientLimit
+from streams.logs import COORDINATOR_S_MAX, ClientLimit, JsonLines, logging_config
+from streams.settings import load_settings
 
 LINE = ("aiokafka.consumer.group_coordinator", logging.ERROR, "", 0, "Group Coordinator Request failed: %s")
 
@@ -32,3 +35,36 @@ def test_what_the_operator_chose_is_not_said_of_every_connection() -> None:
     line = ("aiokafka.conn", logging.WARNING, "", 0, "Sending username and password in the clear")
 
     assert not ClientLimit().filter(logging.LogRecord(*line, (), None))
+
+
+@pytest.mark.parametrize(
+    ("level", "ours", "others"), [("debug", 4, 2), ("info", 3, 2), ("warning", 2, 2), ("error", 1, 1)]
+)
+def test_a_level_counts_for_our_own_lines_and_others_stay_quiet(level: str, ours: int, others: int) -> None:
+    loggers = logging_config(load_settings({"TIDEGATE_LOG_LEVEL": level}))["loggers"]
+    levels = [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR]
+    for name, lines in (
+        ("tidegate", ours),
+        ("streams", ours),
+        ("actions", ours),
+        ("faust", others),
+        ("aiokafka", others),
+    ):
+        assert sum(each >= logging.getLevelName(loggers[name]["level"]) for each in levels) == lines
+
+
+def test_a_json_line_is_one_object_with_its_traceback_and_people_s_characters() -> None:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(JsonLines())
+    logger = logging.Logger("tidegate.test")
+    logger.addHandler(handler)
+    try:
+        raise ValueError("so\nand so")
+    except ValueError:
+        logger.exception("größer als %d\nZeilen", 3)
+    (line,) = out.getvalue().splitlines()
+    found = json.loads(line)
+    assert (found["level"], found["logger"], found["message"]) == ("error", "tidegate.test", "größer als 3\nZeilen")
+    assert "ValueError" in found["exception"]
+    assert found["at"].endswith("Z")
