@@ -144,6 +144,7 @@ def rates_of(settings: Settings) -> Rates:
         partitions=settings.partitions,
         chunk_events=settings.chunk_events,
         checkpoint_events=settings.checkpoint_events,
+        memory_bytes=settings.memory_bytes,
     )
 
 

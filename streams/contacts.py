@@ -26,6 +26,8 @@ from streams.timers import Timers
 
 # decoded states kept from one checkpoint to the next, per partition: some 2 KiB each
 STATES_KEPT_MAX = 4_096
+# of their records; decoded they take some three times as much
+STATES_KEPT_BYTES_MAX = 16 << 20
 
 
 class Contacts:
@@ -55,6 +57,7 @@ class Contacts:
         self.overlay = Overlay()
         self.sizes = Sizes(committed.states)
         self.states: dict[bytes, Any] = {}
+        self._kept_bytes = 0
         # contacts erased by what is not committed yet: their committed records are none any more
         self.erased: set[bytes] = set()
         # timers and states of other revisions are found again from the headers of the state records alone (I7)
@@ -77,6 +80,7 @@ class Contacts:
         self.plan = plan
         self.effective_ms = effective_ms
         self.states.clear()
+        self._kept_bytes = 0
         self.erased.clear()
         self.to_change = deque(key for key, _, revision in self._headers() if revision != plan.revision)
 
@@ -150,6 +154,7 @@ class Contacts:
         dirty = self.overlay.dirty
         if key not in dirty:
             self.overlay.bytes += state.bytes_estimated
+            self._kept_bytes += state.bytes_estimated
         if key in self.erased:
             self.erased.discard(key)
             state.contact_changed = True  # `contacts` has a tombstone, and a contact anew is one with no traits
@@ -183,6 +188,7 @@ class Contacts:
             self.quarantine(key, error, what)
             raise quarantined() from None
         self.states[key] = state
+        self._kept_bytes += len(record)
         return state
 
     # ---- time ---------------------------------------------------------------------------------------------------------
@@ -259,8 +265,9 @@ class Contacts:
         for key, record in states.items():
             if record is None and self.overlay.dirty.get(key, _ABSENT) is not None:
                 self.erased.discard(key)
-        if len(self.states) > STATES_KEPT_MAX:
+        if len(self.states) > STATES_KEPT_MAX or self._kept_bytes > STATES_KEPT_BYTES_MAX:
             self.states = {key: state for key, state in self.overlay.dirty.items() if state is not None}
+            self._kept_bytes = self.overlay.bytes
 
     def state_of(self, key: bytes) -> Any:
         """The contact's state as of its last step; None: none is committed."""

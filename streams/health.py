@@ -50,6 +50,8 @@ def not_ready(app: Any) -> list[str]:
         why.append("the group has no partition left for it")
     elif app.rebalancing or not app.tables.actives_ready:
         why.append("the group is sharing out anew")
+    if worker.memory.full:
+        why.append("its contacts take more memory than TIDEGATE_MEMORY_BYTES: it reads no more events")
     if worker.partitions and worker.unanswered_ms / 1000 > UNANSWERED_S_MAX:
         why.append(f"the broker has not answered for {worker.unanswered_ms / 1000:.0f} s")
     return why

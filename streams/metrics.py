@@ -143,6 +143,8 @@ class Metrics:
         self.recovery_partitions_left = self._gauge("recovery_partitions_left")
         self.contacts = self._gauge("contacts")
         self.state_bytes = self._gauge("state_bytes")
+        self.state_memory_bytes = self._gauge("state_memory_bytes")
+        self.state_memory_limit_bytes = self._gauge("state_memory_limit_bytes")
         self.lag_records = self._family("lag_records", Gauge)
         self.held_bytes = self._gauge("held_bytes")
         self.timer_overdue_seconds = self._gauge("timer_overdue_seconds")

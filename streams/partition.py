@@ -31,7 +31,7 @@ _BETWEEN_LOOKS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """What bounds a partition's work; durations in ms."""
+    """What bounds a partition's work, and the memory of all of a worker's; durations in ms."""
 
     arrival: bool
     grace_ms: int
@@ -39,6 +39,7 @@ class Rates:
     partitions: int
     chunk_events: int = 500
     checkpoint_events: int = 10_000
+    memory_bytes: int = 4 << 30
 
 
 class Partition:
@@ -264,7 +265,9 @@ class Partition:
         self.frozen, self.committing_since_ms = True, overlay.since_ms
         self.metrics.taken(self.inbox.count_taken())
         contacts, marks = self.contacts, self.inbox.marks()
-        meta = Meta(META_FORMAT, self.arrival_ms, self.plan.revision, marks, contacts.effective_ms, contacts.first_due_ms)
+        meta = Meta(
+            META_FORMAT, self.arrival_ms, self.plan.revision, marks, contacts.effective_ms, contacts.first_due_ms
+        )
         return Freezing(self.plan.program.encode, overlay, meta)
 
     def thaw(self) -> None:

@@ -88,6 +88,8 @@ SETTINGS = (
     Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
     Setting("metrics_segments", "200", "count", "segments that are labels in metrics, the first by id; the rest is `other`",
             most=10_000),
+    Setting("memory_bytes", "4294967296", "count", "memory for contacts' state in a worker; beyond it no more events are read",
+            least=16 << 20, most=1 << 44),
     Setting("stall_exit_ms", "2m", "duration", "a worker that has not moved for so long ends, for its supervisor; 0: never",
             most=DAY_MS),
 )  # fmt: skip
@@ -139,6 +141,7 @@ class Settings:
     log: str
     log_level: str
     metrics_segments: int
+    memory_bytes: int
     stall_exit_ms: int
 
     @property

@@ -16,6 +16,8 @@ def show(worker: Worker) -> None:
     metrics.recovering.set(worker.recovering)
     metrics.contacts.set(sum(len(partition.committed.states) for partition in owned))
     metrics.state_bytes.set(sum(partition.committed.bytes for partition in owned))
+    metrics.state_memory_bytes.set(worker.memory.used_bytes)
+    metrics.state_memory_limit_bytes.set(worker.memory.limit_bytes)
     metrics.held_bytes.set(sum(partition.inbox.held_bytes for partition in owned))
     metrics.timer_overdue_seconds.set(max((partition.overdue_ms for partition in owned), default=0) / 1000)
     metrics.definitions_revision.set(min((partition.plan.revision for partition in owned), default=0))

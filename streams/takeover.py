@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from streams.committed import Committed, check_positions, check_whole, records_of
 from streams.inbox import Inbox, Mark
 from streams.log import Claim, Log
+from streams.memory import Memory
 from streams.metrics import Metrics
 from streams.partition import Partition, Rates
 from streams.plan import Plans
@@ -29,15 +30,16 @@ async def take_over(
     topics: Sequence[str],
     rates: Rates,
     metrics: Metrics,
+    memory: Memory,
 ) -> dict[int, Partition]:
     """The partitions, ready for their first turn; what is left is to have the log read them from where they are.
 
     `committed` holds what is known of each from an earlier ownership and is brought up to date; `topics` are the sources in
-    the order of the merge. Raises StateError, LostEventsError and whatever the log raises.
+    the order of the merge. Raises StateError, LostEventsError, MemoryBoundError and whatever the log raises.
     """
     claims = await _claim(log, numbers)
     try:
-        await _load(log, committed, metrics)
+        await _load(log, committed, metrics, memory)
         for number in numbers:
             check_whole(number, committed[number])
         bounds = await log.bounds(numbers)
@@ -79,13 +81,14 @@ async def _claim(log: Log, numbers: Set[int]) -> dict[int, Claim]:
         raise
 
 
-async def _load(log: Log, committed: Mapping[int, Committed], metrics: Metrics) -> None:
+async def _load(log: Log, committed: Mapping[int, Committed], metrics: Metrics, memory: Memory) -> None:
     """Reads the state topic from where each partition was left to its end."""
     left = set(committed)
     metrics.recovery_partitions_left.set(len(left))
     async for number, records, end in log.read_state({number: c.end for number, c in committed.items()}):
         committed[number].load(records_of(records), end)
         metrics.recovery_records.inc(len(records))
+        memory.admit(committed.values())
         if not records:  # it was read to its end
             left.discard(number)
             metrics.recovery_partitions_left.set(len(left))

@@ -93,7 +93,7 @@ def standing_of(worker: Worker) -> dict[Thing, Hashable]:
     elif worker.partitions:
         standing["reading", -1] = worker.answered_ms
     for number, partition in worker.partitions.items():
-        if partition.inbox.lag and not worker.rates.arrival and not partition.stopped:
+        if partition.inbox.lag and not worker.rates.arrival and not partition.stopped and not worker.memory.full:
             standing["position", number] = sum(partition.inbox.positions().values())
         if (since_ms := partition.uncommitted_since_ms) is not None:
             standing["commit", number] = since_ms

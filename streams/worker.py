@@ -16,6 +16,7 @@ from streams.checkpoint import EncodeError, Frozen, write
 from streams.clock import Clock
 from streams.committed import Committed
 from streams.log import FencedError, Log, LogError
+from streams.memory import Memory
 from streams.metrics import Metrics
 from streams.partition import Partition, Rates
 from streams.plan import Plans
@@ -66,6 +67,7 @@ class Worker:
         self.failed = False
         self.wake = asyncio.Event()
         self._answered_ms = clock.spent_ms()
+        self.memory = Memory(rates.memory_bytes)
         self._held: set[tuple[str, int]] = set()
         self._astray = False
         self._jobs: dict[int, asyncio.Task[None]] = {}
@@ -100,7 +102,7 @@ class Worker:
     async def _take_over(self, numbers: Set[int]) -> None:
         self.committed = {number: self.committed.get(number) or Committed() for number in sorted(numbers)}
         self.partitions = await take_over(
-            self.log, numbers, self.committed, self.plans, self.topics, self.rates, self.metrics
+            self.log, numbers, self.committed, self.plans, self.topics, self.rates, self.metrics, self.memory
         )
         # ours before anything is read for them: a fetch that finds no partition is dropped, and leaves a hole
         try:
@@ -195,12 +197,13 @@ class Worker:
         return max((self.clock.spent_ms() - each for each in since if each is not None), default=0.0)
 
     def _hold(self) -> None:
-        """Decides what is not read on until some of it has been applied."""
+        """Decides what is not read on until some of it has been applied, or until there is room for more contacts."""
+        self.memory.look(self.committed.values())
         self._held = {
             (topic, number)
             for number, partition in self.partitions.items()
             for topic in self.topics
-            if partition.inbox.full(topic, held=(topic, number) in self._held)
+            if self.memory.full or partition.inbox.full(topic, held=(topic, number) in self._held)
         }
 
     # ---- applying -----------------------------------------------------------------------------------------------------
