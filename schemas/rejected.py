@@ -2,6 +2,8 @@
 
 The value of such a record is the original bytes, untouched; key and partition are the original's as well. Where it came
 from and why it was refused stand in the headers, so that nothing has to be decoded to sort a morning's worth of them.
+One with the reason `replayed` is the mark of another, behind it in its partition, with the same coordinates: that one was
+published again; the header `was` has its reason.
 """
 
 import enum

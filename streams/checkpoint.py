@@ -165,6 +165,8 @@ class Freezing:
             key, state = self._left.popleft()
             try:
                 self._put(key, state)
+            except MemoryError:
+                raise
             except Exception as error:
                 raise EncodeError(key, error) from error
             if not len(self._left) % _BETWEEN_LOOKS and clock.spent_ms() > until_ms:

@@ -124,8 +124,8 @@ def replay(
     to its key's partition, behind what is there: it arrives now and counts, late, by its `timestamp`, or without one by
     its `receivedAt` or as of now. What is still wrong is rejected again.
 
-    Nothing is published a second time by a second call, but for `--again`, or where a call was cut short: then up to 500
-    records may be, of which those with a `messageId` change nothing.
+    Nothing is published a second time by a later call, but for `--again`, or where a call was cut short: then up to 500
+    records may be, of which those with a `messageId` change nothing. Make one call at a time.
 
     What can't be published, as it was too long to be kept whole or has no key, is counted, and the exit status is 1.
 
