@@ -95,8 +95,13 @@ def expected(
 
 def transitions(settings: Settings) -> Told:
     """What the `transitions` topic says, by contact, nothing deduplicated."""
+    return transitions_in(committed(settings, "transitions"), settings)
+
+
+def transitions_in(records: Iterable[Committed], settings: Settings) -> Told:
+    """What these records of it say."""
     told: Told = collections.defaultdict(list)
-    for record in committed(settings, "transitions"):
+    for record in records:
         fields = record.json()
         assert record.key is not None and record.key.decode() == fields["contact"]
         assert record.partition == partition_of(record.key, settings.partitions)
@@ -143,8 +148,13 @@ def members_of(told: Told) -> set[tuple[str, str, int]]:
 
 def taken(settings: Settings) -> dict[str, int]:
     """Source positions of all partitions, from their meta records, summed by topic."""
+    return positions_of(committed(settings, "state"))
+
+
+def positions_of(state: Iterable[Committed]) -> dict[str, int]:
+    """The same, of these state records."""
     last: dict[int, Any] = {}
-    for record in committed(settings, "state"):
+    for record in state:
         if record.key == META_KEY:
             last[record.partition] = record.json()
     total: collections.Counter[str] = collections.Counter()

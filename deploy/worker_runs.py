@@ -161,6 +161,7 @@ class Sources:
                 "partitioner": "murmur2_random",
                 "linger.ms": 5,
                 "enable.idempotence": True,
+                "log_level": 0,  # what can't be delivered is in `failed`
             }
         )
         self.failed: list[str] = []
@@ -182,6 +183,10 @@ class Sources:
         for topic in SOURCES:
             for number in range(self._settings.partitions):
                 self.send_bytes(topic.name, None, value, number)
+
+    def waiting(self) -> int:
+        """How many records are not acknowledged yet."""
+        return len(self._producer)
 
     def flush(self) -> None:
         """Waits until all is acknowledged."""
