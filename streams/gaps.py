@@ -90,7 +90,7 @@ async def _metas(log: KafkaLog, numbers: Iterable[int]) -> dict[int, Meta]:
 
 
 async def _gaps(settings: Settings, metas: dict[int, Meta]) -> list[Gap]:
-    async with reader(settings, [settings.topic(name) for name in _NAMES]) as consumer:
+    async with reader(settings, [settings.topic(name) for name in _NAMES], "latest") as consumer:  # nothing is fetched
         bounds = await Reader(settings, _NAMES).bounds(consumer, metas.keys())
     gaps = []
     for number, meta in sorted(metas.items()):

@@ -101,7 +101,7 @@ async def _lost_state(settings: Settings, client: AIOKafkaAdminClient) -> str | 
     come = {partition.partition for partition, committed in offsets.items() if committed.offset > 0}
     if not come:
         return None
-    async with reader(settings, [topic]) as consumer:
+    async with reader(settings, [topic], "latest") as consumer:  # nothing is to be fetched
         ends = await consumer.end_offsets([each for each in consumer.assignment() if each.partition in come])
     empty = sorted(partition.partition for partition, end in ends.items() if not end)
     if not empty:
