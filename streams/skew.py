@@ -9,7 +9,7 @@ class Skew:
     """The least age of fresh records over the last one to two halves of `WINDOW_MS`: the skew, and what a fetch takes."""
 
     def __init__(self) -> None:
-        self._since_ms = -math.inf
+        self._since_ms = 0.0
         self._least_ms = self._before_ms = math.inf
 
     def take(self, age_ms: int, spent_ms: float) -> None:
