@@ -151,9 +151,8 @@ class Torture:
         workers, for_s = self._workers, f"for {each.seconds:g} s"
         if each.what == "join or leave" and each.yes and len(workers.wanted()) < self._count + SPARE_WORKERS:
             return f"{workers.join().worker.name} joins"
+        self._wait("a worker to disturb", READY_S, lambda: bool(workers.running()))
         running = workers.running()
-        if not running:
-            return f"{each.what}: nobody is there"
         place = running[each.who % len(running)]
         name = place.worker.name
         match each.what:

@@ -73,8 +73,9 @@ class Workers:
         return [place for place in self.places if place.wanted]
 
     def running(self) -> list[Place]:
-        """Those that have said where their web server is: from then on they take a signal as they should."""
-        return [each for each in self.places if each.worker.running() and each.worker.address() and not each.told_s]
+        """Those awake that have said where their web server is: from then on they take a signal as they should."""
+        awake = [each for each in self.places if each.worker.running() and not each.told_s and not each.frozen]
+        return [each for each in awake if each.worker.address()]
 
     def alive(self) -> bool:
         """Whether any runs at all."""
@@ -94,7 +95,7 @@ class Workers:
 
     def kill(self, place: Place, seconds: float) -> None:
         """kill -9; it comes back after `seconds`."""
-        place.killed, place.frozen = True, False
+        place.killed = True
         place.back_s = time.monotonic() + seconds
         place.child.kill()
 
@@ -113,7 +114,6 @@ class Workers:
             child.send(signal.SIGCONT)
             if place.worker.child is child:
                 place.frozen = False
-                place.told_s = place.told_s and time.monotonic()
 
         return wake
 
@@ -135,7 +135,7 @@ class Workers:
         now_s = time.monotonic()
         for place in self.places:
             if place.worker.running():
-                if place.told_s and not place.frozen and now_s - place.told_s > STOP_S_MAX:
+                if place.told_s and now_s - place.told_s > STOP_S_MAX:
                     raise TortureError(f"{place.worker.name} runs on {STOP_S_MAX:g} s after SIGTERM")
                 continue
             self._note_end(place)
