@@ -1,4 +1,4 @@
-"""`pytest tests/simulation` runs so many seeds, `--seeds 50000` as many as you like, `--seed 7` the one, with its trace."""
+"""`pytest tests/simulation` runs so many seeds, `--seeds 50000` as many as you like, `--seed 7 -s` the one, with its trace."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         stretches = [range(at, min(at + SEEDS_A_TEST, count)) for at in range(0, count, SEEDS_A_TEST)]
         given = stretches if one is None else [range(one, one + 1)]
         metafunc.parametrize("seeds", given, ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--seed`, nothing but its run."""
+    if config.getoption("--seed", default=None) is not None:
+        items[:] = [item for item in items if "seeds" in getattr(item, "fixturenames", ())]
 
 
 @pytest.fixture(autouse=True)

@@ -105,6 +105,7 @@ class MemoryBroker:
         self.written: dict[tuple[str, int], list[Written]] = defaultdict(list)
         self.offsets: dict[tuple[str, int], int] = {}
         self.claims: dict[int, MemoryClaim] = {}
+        self.timed_out = 0
         self.deleted_before: dict[tuple[str, int], int] = {}
 
     # ---- source topics ------------------------------------------------------------------------------------------------
@@ -177,6 +178,7 @@ class MemoryBroker:
         if claim is not None and claim.transaction is not None and self.clock.now_ms() >= claim.transaction.until_ms:
             self.end_transaction(claim.transaction, "aborted")
             del self.claims[partition]
+            self.timed_out += 1
 
 
 class MemoryClaim:

@@ -118,6 +118,8 @@ class World:
             self._settle()
             self.loop.go_until(self._through, SETTLED_BY_S, "everything to be applied and committed")
             check(self)
+            self.happened["timed out"] = self.broker.timed_out
+            self.happened[self.script.kind] += 1
         finally:
             self.loop.bury()
 
