@@ -7,10 +7,9 @@ of every event; brought into Prometheus' form when it asks.
 from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import Metric as Shown
 
 from schemas.transitions import Transition
-from streams.instruments import C, Counter, Family, Gauge, Histogram, shown
+from streams.instruments import C, Counter, Family, Gauge, Histogram, text_of
 from streams.metric_table import METRICS, OTHER
 from streams.plan import Emitted
 
@@ -23,8 +22,8 @@ class Metrics:
 
     def __init__(self, segments_max: int = SEGMENTS_MAX) -> None:
         """At most `segments_max` segments are labels of their own."""
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
         self._segments_max = segments_max
         self.named: frozenset[str] = frozenset()
         self._before: frozenset[str] = frozenset()
@@ -37,7 +36,6 @@ class Metrics:
         assert len(self._families) == len(METRICS), "each that is declared is counted"
         # looking a child up by its labels costs as much as a leaf
         self._transitions: dict[tuple[str, str, str], Counter] = {}
-        self.registry.register(self)
 
     def name_segments(self, ids: Iterable[str]) -> None:
         """The segments in force: the first of them by id are labels, with those of before, which may still be left."""
@@ -78,11 +76,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of them as Prometheus reads them."""
-        return generate_latest(self.registry)
-
-    def collect(self) -> Iterable[Shown]:
-        """For the registry: all families as they are now."""
-        return [shown(family) for family in self._families]
+        return generate_latest(self._process) + "".join(map(text_of, self._families)).encode()
 
     def _counter_of(self, segment: str, transition: str, cause: str) -> Counter:
         label = segment if segment in self.named or segment in self._before else OTHER

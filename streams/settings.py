@@ -87,7 +87,7 @@ SETTINGS = (
     Setting("log", "text", "text|json", "how log lines look"),
     Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
     Setting("metrics_segments", "200", "count", "segments that are labels in metrics, the first by id; the rest is `other`",
-            most=10_000),
+            most=2_000),
     Setting("memory_bytes", "4294967296", "count", "memory for contacts' state in a worker; beyond it no more events are read",
             least=16 << 20, most=1 << 44),
     Setting("stall_exit_ms", "2m", "duration", "a worker that has not moved for so long ends, for its supervisor; 0: never",

@@ -10,7 +10,7 @@ from memory_log import FencedError, LogError
 from prometheus_client.parser import text_string_to_metric_families
 from test_worker import GRACE_MS, SLACK_MS, Bench, plan_of
 
-from streams.instruments import Counter, Family, Histogram, Metric
+from streams.instruments import Counter, Family, Gauge, Histogram, Metric, text_of
 from streams.metric_table import METRICS
 from streams.metrics import Metrics
 from streams.showing import show
@@ -60,8 +60,26 @@ def test_a_histogram_takes_a_value_many_times_and_its_bounds_are_closed() -> Non
     histogram.observe(1.0, 3)
     histogram.observe(1.5)
     histogram.observe(9.0, 2)
-    assert list(histogram.cumulative()) == [("1.0", 3), ("2.0", 4), ("+Inf", 6)]
-    assert histogram.total == 22.5
+    family = Family(Metric("x_seconds", "histogram", "seconds", "h", "d", ("of",), (1.0, 2.0)), Histogram)
+    family._children[("a",)] = histogram
+    assert text_of(family).splitlines()[2:] == [
+        'tidegate_x_seconds_bucket{of="a",le="1.0"} 3',
+        'tidegate_x_seconds_bucket{of="a",le="2.0"} 4',
+        'tidegate_x_seconds_bucket{of="a",le="+Inf"} 6',
+        'tidegate_x_seconds_sum{of="a"} 22.5',
+        'tidegate_x_seconds_count{of="a"} 6',
+    ]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e300, 5e-324, 0.1, math.inf, -math.inf, math.nan, True])
+def test_any_label_and_any_number_is_read_back_as_it_was(value: float) -> None:
+    family = Family(Metric("x", "gauge", "things", "a \\ b\nc", "d", ("of",)), Gauge)
+    for label in ('a "b"', "\\n", "\n", "ü{}", ""):
+        family.labels(label).set(value)
+    (read,) = text_string_to_metric_families(text_of(family))
+    assert read.documentation == "a \\ b\nc; d"
+    assert [sample.labels["of"] for sample in read.samples] == ['a "b"', "\\n", "\n", "ü{}", ""]
+    assert all(sample.value == value or (value != value and sample.value != sample.value) for sample in read.samples)
 
 
 def test_a_child_is_made_once_and_known_values_are_there_from_the_start() -> None:

@@ -594,10 +594,10 @@ async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
     for line in (
         'tidegate_events_taken_total{topic="one"} 2.0',
         "tidegate_events_duplicate_total 1.0",
-        'tidegate_transitions_emitted_total{cause="event",segment="a-lately",transition="entered"} 1.0',
+        'tidegate_transitions_emitted_total{segment="a-lately",transition="entered",cause="event"} 1.0',
         "tidegate_partitions_owned 1.0",
         "tidegate_contacts 1.0",
-        'tidegate_lag_records{partition="0",topic="one"} 0.0',
+        'tidegate_lag_records{topic="one",partition="0"} 0.0',
         'tidegate_segment_members{segment="a-lately"} 1.0',
         'tidegate_transactions_total{result="committed"} 1.0',
         "tidegate_state_bytes ",
