@@ -72,14 +72,16 @@ async def look_after(settings: Settings, show: Callable[[int], object] = lambda 
     `show` is told how much is otherwise than it must be, after each look.
     """
     said: list[str] = []
+    missed = False
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         try:
             seen = await look(settings)
         except BrokerError:
             continue  # whoever reads and writes says more of that
-        if seen.missing:
+        if seen.missing and missed:  # twice: a broker that has just come back may not know all of them yet
             raise TopicsError(*seen.missing)
+        missed = bool(seen.missing)
         for sentence in seen.otherwise:
             if sentence not in said:
                 logger.error("what no worker will start with any more: %s", sentence)
@@ -161,6 +163,8 @@ def _number(configuration: Mapping[str, str], entry: str) -> int | None:
 
 async def _brokers(client: AIOKafkaAdminClient) -> Brokers:
     nodes = sorted(broker["node_id"] for broker in (await client.describe_cluster())["brokers"])
+    if not nodes:
+        raise BrokerError("expected the cluster to have a broker that is up, found none: see the brokers' logs")
     configuration: dict[str, str] = {}
     for answer in await client.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(nodes[0]))]):
         for code, _message, _kind, _name, entries in answer.resources:
@@ -168,5 +172,9 @@ async def _brokers(client: AIOKafkaAdminClient) -> Brokers:
                 configuration = {entry[0]: entry[1] for entry in entries}
     own = sorted(set(_OWN_TOPICS.values()) & set(await client.list_topics()))
     shapes = await client.describe_topics(own) if own else []
-    replicas = {each["topic"]: min((len(p["replicas"]) for p in each["partitions"]), default=0) for each in shapes}
+    replicas = {
+        each["topic"]: min(len(partition["replicas"]) for partition in each["partitions"])
+        for each in shapes
+        if each["partitions"]
+    }
     return Brokers(len(nodes), configuration, replicas)

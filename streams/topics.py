@@ -153,11 +153,12 @@ async def _found(client: AIOKafkaAdminClient, settings: Settings) -> dict[str, F
     names = sorted(ours & set(await client.list_topics()))
     if not names:
         return {}
-    shapes = {described["topic"]: described["partitions"] for described in await client.describe_topics(names)}
-    configurations = await _configurations(client, names)
+    described = await client.describe_topics(names)
+    shapes = {each["topic"]: each["partitions"] for each in described if each["partitions"]}  # one may go meanwhile
+    configurations = await _configurations(client, list(shapes))
     return {
         name: Found(len(shapes[name]), min(len(p["replicas"]) for p in shapes[name]), configurations[name])
-        for name in names
+        for name in shapes
     }
 
 
