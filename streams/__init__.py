@@ -6,5 +6,6 @@ The worker, in the order of an event's way: `app.py` (the Faust app), `transport
 replaced), `worker.py` (what this process owns and does), `inbox.py` (the merge of the sources), `partition.py` (the turn),
 `contacts.py` (states in memory), `poison.py` (what is left out), `checkpoint.py` (one transaction), `takeover.py` (from one
 owner to the next), `log.py` (the seam to Kafka, with `kafka_log.py` behind it). Read `worker.py` first. Around it:
-`settings.py`, `topics.py`, `definitions.py`, and the command line in `cli/`.
+`settings.py`, `security.py` (how every client gets in), `topics.py` and `surroundings.py` (what must be there),
+`definitions.py`, and the command line in `cli/`.
 """
