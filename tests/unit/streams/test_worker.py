@@ -205,6 +205,22 @@ async def test_a_checkpoint_that_fails_leaves_nothing_and_ends_the_worker(bench:
     assert bench.transitions() == [("c", "a-lately", "entered", "event")]
 
 
+async def test_what_a_failed_checkpoint_told_comes_again_with_the_same_id(bench: Bench) -> None:
+    """Whoever reads uncommitted sees it twice, and can tell."""
+    bench.publish()
+    await bench.apply()
+    bench.fault = lambda doing, partition: LogError("injected") if doing == "commit" else None
+    with pytest.raises(LogError):
+        await bench.worker.checkpoint(bench.worker.partitions[0])
+    bench.fault = lambda doing, partition: None
+    bench.clock.at_ms += 1_000
+    await bench.restart()
+    await bench.commit()
+    written = [each for each in bench.broker.written["transitions", 0] if each.record is not None]
+    assert [each.state for each in written] == ["aborted", "committed"]
+    assert len({orjson.loads(each.record.value or b"")["id"] for each in written if each.record is not None}) == 1
+
+
 async def test_a_commit_whose_answer_is_lost_is_found_by_the_next_owner(bench: Bench) -> None:
     bench.publish()
     await bench.apply()
