@@ -224,11 +224,14 @@ async def _raw(settings: Settings, events: int) -> None:
 def _stock(settings: Settings, events: int) -> None:
     import faust
 
+    from streams.app import credentials
+
     app = faust.App(
         settings.group, broker=[f"kafka://{server}" for server in settings.servers], datadir=settings.data_dir,
         store="memory://", topic_partitions=PARTITIONS, topic_replication_factor=settings.replication,
         topic_disable_leader=True, table_standby_replicas=0, consumer_auto_offset_reset="earliest",
         worker_redirect_stdouts=False, web_bind=settings.web_host, web_port=web_port(settings),
+        broker_credentials=credentials(settings),
     )  # fmt: skip
     topic = app.topic(settings.topic(EVENTS_PRODUCT.name), key_type=str, value_serializer="json", key_serializer="raw")
     counts = app.Table("counts", default=int, partitions=PARTITIONS, key_type=str)
