@@ -31,7 +31,7 @@ from streams.settings import Settings
 
 SEGMENTS = 100
 AWAKE_MS = 30 * 86_400_000
-SLEEPER = {"id": "awake", "when": {"event": "Seen", "last_at": {"newer_than": "30d"}}}
+SLEEPER = {"id": "awake", "when": {"event": "Seen", "within": "30d"}}
 HOUR_MS = 3_600_000
 # from writing the first state to the first due instant: writing and take-over are to be through by then
 WRITE_MS_A_CONTACT = 0.06

@@ -87,8 +87,8 @@ def read_meta(value: bytes) -> Meta:
 class Overlay:
     """What changed in a partition since its last checkpoint began.
 
-    `dirty` has None for a contact that was erased. `events` counts what was applied, played or changed over; `since_ms`
-    is when that began, by the monotonic clock. `taken` and `played` are what latencies are measured by: of each turn, the
+    `dirty` has None for a contact that was erased. `events` counts what was applied, played or changed over, `beside` how
+    much of it was no event's; `since_ms` is when that began, by the monotonic clock. `taken` and `played` are what latencies are measured by: of each turn, the
     record time of its first event, or its first due instant, and how many there were.
     """
 
@@ -96,6 +96,7 @@ class Overlay:
     kept: dict[str, list[Outgoing]] = dataclasses.field(default_factory=dict)
     memberships: dict[bytes, Outgoing] = dataclasses.field(default_factory=dict)
     events: int = 0
+    beside: int = 0
     bytes: int = 0
     since_ms: float | None = None
     taken: list[tuple[int, int]] = dataclasses.field(default_factory=list)

@@ -33,7 +33,8 @@ STATES_KEPT_BYTES_MAX = 16 << 20
 class Contacts:
     """Of partition `number` of so many `partitions`, from take-over until it is read anew.
 
-    `effective_ms` is the instant at which the plan takes effect on states of other revisions.
+    `effective_ms` is the instant at which the plan takes effect on states of other revisions; `beside_max` how many timers
+    and changes of definition one checkpoint takes.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Contacts:
         effective_ms: int,
         poison: Poison,
         metrics: Metrics,
+        beside_max: int,
     ) -> None:
         self.number = number
         self.partitions = partitions
@@ -54,6 +56,7 @@ class Contacts:
         self.poison = poison
         self.metrics = metrics
         self.void = False
+        self.beside_max = beside_max
         self.overlay = Overlay()
         self.sizes = Sizes(committed.states)
         self.states: dict[bytes, Any] = {}
@@ -182,6 +185,7 @@ class Contacts:
                 self._count_limits(state, passed)
                 self._changed(key, state, transitions, arrival_ms, now_ms)
                 self.overlay.events += 1
+                self.overlay.beside += 1
         except MemoryError:
             raise
         except Exception as error:
@@ -193,10 +197,15 @@ class Contacts:
 
     # ---- time ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def has_room_beside(self) -> bool:
+        """Whether the next checkpoint takes more timers and changes of definition: events are not to wait for long for it."""
+        return self.overlay.beside < self.beside_max
+
     def play(self, clock: Clock, until_ms: float, arrival_ms: int, grace_ms: int, now_ms: int) -> None:
         """Plays due instants, earliest contact first, until the clock's `spent_ms` passes `until_ms`."""
         played: list[int] = []
-        while not self.void and (key := self._timers.pop(arrival_ms - grace_ms)) is not None:
+        while not self.void and self.has_room_beside and (key := self._timers.pop(arrival_ms - grace_ms)) is not None:
             try:
                 if (due_ms := self._advance(key, arrival_ms, arrival_ms - grace_ms, now_ms)) is not None:
                     played.append(due_ms)
@@ -232,12 +241,13 @@ class Contacts:
         transitions = self.plan.program.advance(state, until_ms)
         self._count_limits(state, passed)
         self.overlay.events += 1
+        self.overlay.beside += 1
         self._changed(key, state, transitions, arrival_ms, now_ms)
         return int(due_ms)
 
     def change_over(self, clock: Clock, until_ms: float, arrival_ms: int, now_ms: int) -> None:
         """Takes contacts over into the plan's revision, without waiting for their next event."""
-        while self.to_change:
+        while self.to_change and self.has_room_beside:
             key = self.to_change.popleft()
             if key not in self.states:
                 with contextlib.suppress(Rejection):  # quarantined

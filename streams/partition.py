@@ -46,8 +46,17 @@ class Partition:
     """Owned: from take-over to release."""
 
     def __init__(
-        self, number: int, claim: Claim, committed: Committed, inbox: Inbox, plan: Plan, rates: Rates, metrics: Metrics
+        self,
+        number: int,
+        claim: Claim,
+        committed: Committed,
+        inbox: Inbox,
+        plan: Plan,
+        rates: Rates,
+        metrics: Metrics,
+        beside_max: int,
     ) -> None:
+        """`beside_max`: how many timers and changes of definition one of its checkpoints takes."""
         self.number = number
         self.claim = claim
         self.committed = committed
@@ -55,6 +64,7 @@ class Partition:
         self.plan = plan
         self.rates = rates
         self.metrics = metrics
+        self.beside_max = beside_max
         self.poison = Poison(number)
         self.frozen = False
         # a newer plan waits: first what is due under this one is played and nothing else taken, then all of it committed
@@ -70,8 +80,9 @@ class Partition:
     def _recalled(self, effective_ms: int) -> Contacts:
         """The contacts as they are committed."""
         return Contacts(
-            self.number, self.rates.partitions, self.committed, self.plan, effective_ms, self.poison, self.metrics
-        )
+            self.number, self.rates.partitions, self.committed, self.plan, effective_ms, self.poison, self.metrics,
+            self.beside_max,
+        )  # fmt: skip
 
     def read_anew(self) -> None:
         """Goes on from what is committed: of what was in memory nothing is left but the plan and what raised under it.
@@ -141,8 +152,8 @@ class Partition:
         if self.full():
             return False
         if self.settling:
-            return bool(self.contacts.to_change) or self.timers_due
-        return bool(self.contacts.to_change) or len(self.inbox) > 0 or self._due(self._arrival_at(now_ms))
+            return self._beside(self.arrival_ms)
+        return len(self.inbox) > 0 or self._beside(self._arrival_at(now_ms))
 
     @property
     def timers_due(self) -> bool:
@@ -185,7 +196,7 @@ class Partition:
             more = self._apply_events(clock, until_ms, now_ms)
         if contacts.overlay.events and contacts.overlay.since_ms is None:
             contacts.overlay.since_ms = started_ms
-        return more or bool(contacts.to_change) or self._due(self.arrival_ms)
+        return more or self._beside(self.arrival_ms)
 
     def _apply_events(self, clock: Clock, until_ms: float, now_ms: int) -> bool:
         inbox, applied, room = self.inbox, 0, self.rates.chunk_events
@@ -251,6 +262,10 @@ class Partition:
         if seen_ms is None:
             return self.arrival_ms
         return max(self.arrival_ms, min(now_ms - self.rates.slack_ms, seen_ms))
+
+    def _beside(self, arrival_ms: int) -> bool:
+        """Whether there are contacts to be played or changed over, and room for them."""
+        return self.contacts.has_room_beside and (bool(self.contacts.to_change) or self._due(arrival_ms))
 
     def _due(self, arrival_ms: int) -> bool:
         first_ms = self.contacts.first_due_ms

@@ -20,6 +20,9 @@ from streams.partition import Partition, Rates
 from streams.plan import Plans
 
 CLOSE_TIMEOUT_S = 3.0
+# timers and changes of definition in the checkpoints that a worker has under way: a fifth of a second's work, as events wait
+# for it
+BESIDE_MAX = 6_000
 
 
 async def take_over(
@@ -49,7 +52,16 @@ async def take_over(
             inbox = Inbox(topics, marks[number], arrival=rates.arrival)
             meta = committed[number].meta
             plan = plans.current if meta is None else await plans.of(meta.revision)
-            partitions[number] = Partition(number, claims[number], committed[number], inbox, plan, rates, metrics)
+            partitions[number] = Partition(
+                number,
+                claims[number],
+                committed[number],
+                inbox,
+                plan,
+                rates,
+                metrics,
+                max(50, BESIDE_MAX // len(numbers)),
+            )
             await asyncio.sleep(0)  # each looks through all its contacts: the loop gets its turn in between
     except BaseException:
         await close(claims.values())

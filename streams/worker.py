@@ -219,10 +219,10 @@ class Worker:
         started_ms = self.clock.spent_ms()
         until_ms, more = started_ms + TURN_MS, False
         self._swap_plans()
-        waiting = sorted(self.partitions)
-        self._next += 1
+        waiting, first = sorted(self.partitions), self._next
         for index in range(len(waiting)):
-            partition = self.partitions[waiting[(index + self._next) % len(waiting)]]
+            partition = self.partitions[waiting[(index + first) % len(waiting)]]
+            self._next += 1
             if partition.full():
                 continue
             try:
