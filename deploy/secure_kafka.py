@@ -1,4 +1,4 @@
-"""A Kafka whose listeners ask for TLS, a login, a client's certificate: what TIDEGATE_BROKER_SECURITY is tested on.
+"""A Kafka whose listeners ask for TLS, a login, a client's certificate, and that has ACLs: for tests of what operators set.
 
     with SecureKafka(directory) as kafka:
         kafka.listener("SASL_SSL")  # "127.0.0.1:21034"; its authority's certificate is kafka.authority
@@ -67,6 +67,9 @@ class SecureKafka(Kafka):
             "ssl.truststore.location": "authority.pem",
             "listener.name.mutual.ssl.client.auth": "required",
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+            # who logs in may do what ACLs say; who doesn't, anything: that is what sets the ACLs up
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
         }
         modules = "org.apache.kafka.common.security"
         for name in ("sasl_plaintext", "sasl_ssl"):

@@ -18,14 +18,12 @@ from aiokafka.errors import (
 )
 
 from streams.errors import BrokerError, TopicsError
-from streams.security import SilentError, access, knock, reason
+from streams.security import SilentError, access, forbidden, knock, reason
 from streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
 # how long one request may take before the broker counts as gone
 REQUEST_TIMEOUT_MS = 10_000
-# what ACLs refuse: a topic, a group, the cluster, a transactional id
-_FORBIDDEN = (29, 30, 31, 53)
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 FETCH_MS = 250
 STALLED_S = 15.0
@@ -162,7 +160,8 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
         try:
             yield
         except KafkaError as error:
-            raise BrokerError(f"Kafka at {settings.broker} failed under way: {words_of(error)}") from error
+            what = f"{words_of(error)}{forbidden(error)}"
+            raise BrokerError(f"Kafka at {settings.broker} failed under way: {what}") from error
     finally:
         # a broker that went away would otherwise hold the command for as long as requests may take
         with contextlib.suppress(KafkaError, TimeoutError):
@@ -177,8 +176,8 @@ def _not_served(error: TimeoutError | KafkaError, client: Any, settings: Setting
             f"expected Kafka at {settings.broker} to allow transactions of {settings.transaction_timeout_ms} ms, it does "
             "not: set TIDEGATE_TRANSACTION_TIMEOUT to no more than the brokers' transaction.max.timeout.ms"
         )
-    if getattr(error, "errno", None) in _FORBIDDEN:
-        return f"Kafka at {settings.broker} doesn't allow it: {words_of(error)}: see its ACLs for this user"
+    if cure := forbidden(error):
+        return f"Kafka at {settings.broker} doesn't allow it: {words_of(error)}{cure}"
     if isinstance(error, TimeoutError) and isinstance(client, AIOKafkaProducer) and client._txn_manager is not None:
         return (
             f"expected Kafka at {settings.broker} to begin transactions, got no answer: see with `tidegate topics check` "

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from streams.broker import words_of
 from streams.errors import StreamsError
+from streams.security import forbidden
 from streams.settings import Settings
 from streams.surroundings import look
 
@@ -30,7 +31,7 @@ def lines_of(error: BaseException) -> list[str]:
     if isinstance(error, StreamsError):
         return list(error.lines)
     if isinstance(error, KafkaError):
-        return [words_of(error)]
+        return [words_of(error) + forbidden(error)]
     return [str(error) or type(error).__name__]
 
 

@@ -31,7 +31,7 @@ from aiokafka.errors import (
 from schemas.topics import STATE
 from streams.clock import SteadyClock
 from streams.log import Claim, FencedError, Fetch, LogError, Outgoing, OvertakenError, Record
-from streams.security import access
+from streams.security import access, forbidden
 from streams.settings import Settings
 
 logger = logging.getLogger("tidegate.kafka")
@@ -217,7 +217,7 @@ def why_refused(error: KafkaError, settings: Settings) -> str:
     if isinstance(error, InconsistentGroupProtocolError):
         return "consumers of another kind are in it: stop them, or set TIDEGATE_PREFIX to one of its own"
     if isinstance(error, GroupAuthorizationFailedError):
-        return "this user may not read with it: give it READ on the group (kafka-acls.sh --add --operation Read --group …)"
+        return f"this user may not read with it{forbidden(error)}"
     return repr(error)
 
 
@@ -302,7 +302,7 @@ class _ours:
         if isinstance(error, ProducerFenced):
             raise FencedError(f"could not {self._what}: another worker has taken the partition over") from error
         if isinstance(error, KafkaError):
-            raise LogError(f"could not {self._what}: {error!r}") from error
+            raise LogError(f"could not {self._what}: {error!r}{forbidden(error)}") from error
 
 
 async def claim_partition(settings: Settings, partition: int) -> KafkaClaim:

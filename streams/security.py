@@ -26,6 +26,8 @@ from streams.settings import SettingError, Settings
 _NAME_MISMATCH = (62, 64)
 _OUT_OF_DATE = (9, 10)
 _KNOCK_S = 5.0
+# what ACLs refuse: a topic, a group, the cluster, a transactional id
+_FORBIDDEN = (29, 30, 31, 53)
 # an alert comes with the answer to the first byte, if at all
 _ALERT_S = 1.0
 
@@ -113,6 +115,12 @@ def reason(error: Exception, settings: Settings) -> tuple[str, str]:
     if isinstance(error, KafkaConnectionError | ConnectionResetError):
         return _hung_up(settings)
     return _unreachable(error), "start Kafka there, or set TIDEGATE_BROKER to where it is (host:port)"
+
+
+def forbidden(error: Exception) -> str:
+    """What to add to a sentence where ACLs are what refused it; empty for anything else."""
+    refused = getattr(error, "errno", None) in _FORBIDDEN
+    return ": give TIDEGATE_BROKER_USER the ACLs that deploy/README.md lists" if refused else ""
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> tuple[str, str]:

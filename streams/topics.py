@@ -16,6 +16,7 @@ from schemas.topics import SOURCES, TOPICS, Topic
 from streams.broker import admin
 from streams.errors import BrokerError
 from streams.kafka_log import BATCH_BYTES_MAX
+from streams.security import forbidden
 from streams.settings import Settings
 
 # what a worker can't do without; the rest is the operator's to choose, and `topics create` only mentions it
@@ -74,7 +75,7 @@ async def check_topics(settings: Settings, client: AIOKafkaAdminClient) -> tuple
     what = (
         "expected this topic, found none: make it with `tidegate topics create`, or set TIDEGATE_PREFIX and "
         "TIDEGATE_BROKER to where it is"
-    )
+    ) + (", or let TIDEGATE_BROKER_USER see it (deploy/README.md lists the ACLs)" if settings.uses_login else "")
     differing = [(each.topic, each.what) for each in _differences(settings, found) if each.vital]
     return sentences([(name, what) for name in missing]), sentences(differing)
 
@@ -170,6 +171,7 @@ async def _configurations(client: AIOKafkaAdminClient, names: Sequence[str]) -> 
             if code:
                 raise BrokerError(
                     f"{name}: the broker doesn't tell its configuration: {message or for_code(code).__name__}"
+                    f"{forbidden(for_code(code)())}"
                 )
             listed[name] = {entry[0]: entry[1] for entry in entries}
     return listed
@@ -187,7 +189,10 @@ async def _make(client: AIOKafkaAdminClient, settings: Settings, topics: Sequenc
     ]
     answer = await client.create_topics(wanted)
     refused = [
-        (name, f"the broker refused: {message or for_code(code).__name__}{_advice(message)}")
+        (
+            name,
+            f"the broker refused: {message or for_code(code).__name__}{_advice(message)}{forbidden(for_code(code)())}",
+        )
         for name, code, message in answer.topic_errors
         # somebody else made it a moment ago: the next run compares it
         if code not in (0, _TOPIC_ALREADY_EXISTS)

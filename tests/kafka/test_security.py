@@ -14,6 +14,14 @@ from typing import Any
 import orjson
 import pytest
 import worker_runs as runs
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 from secure_kafka import PASSWORD, SCRAM_PASSWORD, USER, SecureKafka, issue, make_authority
 from worker_runs import Stage, WorkerProcess
 
@@ -62,6 +70,25 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundi
         yield Surroundings(kafka, directory)
 
 
+def allow(surroundings: Surroundings, prefix: str) -> None:
+    """Gives the user what deploy/README.md says that it needs, and nothing else."""
+    kinds, do = ResourceType, AclOperation
+    needed = {
+        kinds.TOPIC: (do.CREATE, do.READ, do.WRITE, do.DESCRIBE_CONFIGS),
+        kinds.GROUP: (do.READ,),
+        kinds.TRANSACTIONAL_ID: (do.WRITE,),
+    }
+    prefixed = ResourcePatternType.PREFIXED
+    admin = AdminClient({"bootstrap.servers": surroundings.kafka.address})
+    wanted = [
+        AclBinding(kind, prefix, prefixed, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+        for kind, operations in needed.items()
+        for operation in operations
+    ]
+    for done in admin.create_acls(wanted).values():
+        done.result(20)
+
+
 def command(environment: Given, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A `tidegate` command, however it ends."""
     return subprocess.run(
@@ -95,6 +122,7 @@ def test_everything_works_over_tls_with_a_login(
     ]
     events.write_bytes(b"\n".join(lines))
     given = {"broker_security": "SASL_SSL", **surroundings.ca, **LOGIN}
+    allow(surroundings, prefix)
     stage = Stage(surroundings.kafka.listener("SASL_SSL"), prefix, tmp_path, segments, **given)
     plain = runs.settings_of(surroundings.kafka.address, prefix)
     try:
@@ -185,6 +213,16 @@ def test_what_is_set_wrongly_is_said_with_its_cause_and_its_cure(
     assert cure in done.stderr
     assert wrong not in done.stderr
     assert PASSWORD not in done.stderr
+
+
+def test_a_user_without_acls_is_told_where_they_are_listed(surroundings: Surroundings, prefix: str) -> None:
+    """Kafka hides topics from who may not see them: they look as if they were missing."""
+    given = environment(surroundings.kafka.listener("SASL_SSL"), prefix, "SASL_SSL", surroundings.ca | LOGIN)
+
+    assert (
+        "let TIDEGATE_BROKER_USER see it (deploy/README.md lists the ACLs)" in command(given, "topics", "check").stderr
+    )
+    assert "give TIDEGATE_BROKER_USER the ACLs that deploy/README.md lists" in command(given, "topics", "create").stderr
 
 
 def test_a_worker_and_a_dispatcher_say_the_same_and_end(

@@ -68,7 +68,7 @@ def test_brokers_that_refuse_what_a_worker_needs_are_said_with_what_to_do(
     [
         (InvalidSessionTimeoutError(), "set TIDEGATE_SESSION within"),
         (InconsistentGroupProtocolError(), "set TIDEGATE_PREFIX to one of its own"),
-        (GroupAuthorizationFailedError("g"), "give it READ on the group"),
+        (GroupAuthorizationFailedError("g"), "give TIDEGATE_BROKER_USER the ACLs"),
     ],
 )
 def test_a_group_that_refuses_a_worker_is_said_with_what_to_do(error: Exception, cure: str) -> None:
