@@ -124,6 +124,7 @@ def install_prometheus() -> None:
                     raise
                 run(["apt-get", "update", "-qq"])
                 run(["sh", "-c", fetch])
+            shutil.rmtree(RUN / "prometheus", ignore_errors=True)
             fresh.rename(RUN / "prometheus")
     except SetupError:
         say(

@@ -109,6 +109,23 @@ def test_a_step_that_fails_shows_what_its_command_said(tmp_path: Path, monkeypat
         install.run(["sh", "-c", "echo no such planet; exit 3"])
 
 
+@pytest.mark.parametrize("apt_get", [True, False])
+def test_a_machine_without_prometheus_is_set_up_all_the_same_and_told_which_tests_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], apt_get: bool
+) -> None:
+    def fail(argv: list[str]) -> None:
+        raise install.SetupError("no such package")
+
+    monkeypatch.setattr(install, "RUN", tmp_path)
+    monkeypatch.setattr(install, "has_prometheus", lambda: False)
+    monkeypatch.setattr(install.shutil, "which", lambda name: f"/usr/bin/{name}" if apt_get else None)
+    monkeypatch.setattr(install, "may_install", lambda: False)
+    monkeypatch.setattr(install, "run", fail)
+    install.install_prometheus()
+    assert "alert rules" in capsys.readouterr().err
+    assert not (tmp_path / "prometheus").exists()
+
+
 @pytest.mark.parametrize(
     ("statuses", "passed"),
     [((0, 0, 0), True), ((0, 0, 5), True), ((0, 5, 5), False), ((1, 0, 0), False), ((0, 1, 0), False)],
