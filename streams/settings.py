@@ -1,6 +1,6 @@
 """Settings: environment variables `TIDEGATE_…`, each declared once with unit, default and help.
 
-The README's table is made from `SETTINGS`. A bad value is refused at start, naming the variable; a variable that starts
+`SETTINGS` makes the table in deploy/README.md. A bad value is refused at start, naming the variable; a variable that starts
 with `TIDEGATE_` and is none of these is refused too, as it is most likely a slip of the pen.
 """
 

@@ -12,7 +12,7 @@ COLUMNS = ("variable", "default", "now", "what it is for")
 
 @click.command()
 @json_option
-@click.option("--markdown", is_flag=True, help="As the table in the README, without what each is now.")
+@click.option("--markdown", is_flag=True, help="As the table in deploy/README.md, without what each is now.")
 def settings(as_json: bool, markdown: bool) -> None:
     """List all settings: environment variables, with default, what each is now, and what it is for.
 
@@ -37,7 +37,7 @@ def settings(as_json: bool, markdown: bool) -> None:
 
 
 def markdown_table() -> str:
-    """The README's table of settings."""
+    """The table of settings in deploy/README.md."""
     lines = ["| variable | default | what it is for |", "|---|---|---|"]
     for setting in SETTINGS:
         default = f"`{setting.default}`" if setting.default else ""
