@@ -87,8 +87,13 @@ class Guard:
             raise StalledError(self._sentence(stall))
 
     def _ask(self, now_ms: float, standing: Mapping[Thing, Hashable]) -> bool:
-        """Finds out, where it is in doubt, whether the broker is away; returns whether `away` holds."""
-        if not standing or self._worker.unanswered_ms < self._doubt_ms:
+        """Finds out, where it is in doubt, whether the broker is away; returns whether `away` holds.
+
+        In doubt is a broker that has not answered, and one that has where something stalls all the same: a partition
+        without a leader is away as well. Who is away stays so until a fresh client has been answered.
+        """
+        stalls = any(stall.stalled_ms >= self._doubt_ms for stall in self.watchdog.stalls)
+        if not standing or not (stalls or self.away or self._worker.unanswered_ms >= self._doubt_ms):
             self.away = None
             return True
         if self._asking is not None and self._asking.done():

@@ -161,6 +161,33 @@ async def test_a_broker_that_is_away_is_said_once_and_ends_nothing(
     assert asked[29] - asked[0] > 5 * 60 * SECOND, "asked every ten seconds, for minutes"
 
 
+async def test_a_partition_without_a_leader_is_waited_for_as_well_though_the_broker_answers_for_others(
+    guard: tuple[Guard, Bench], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watching, bench = guard
+    await bench.worker.take_over({0})
+    bench.publish()
+    await bench.worker.feed()  # and nobody takes a turn
+    asked: list[float] = []
+
+    async def leaderless(_: Any) -> str | None:
+        asked.append(bench.clock.spent_ms())
+        if len(asked) > 60:
+            raise EOFError  # enough of it
+        return "expected a leader for each partition" if len(asked) < 30 else None
+
+    monkeypatch.setattr(guarding, "whats_away", leaderless)
+    monkeypatch.setattr(type(bench.worker), "unanswered_ms", 0.0)
+    with caplog.at_level(logging.WARNING), pytest.raises((EOFError, StalledError)) as ended:
+        await watching.follow()
+    assert [record.message.split(":")[0] for record in caplog.records][:2] == [
+        "expected a leader for each partition",
+        "kafka answers again",
+    ]
+    assert asked[28] - asked[0] > 4 * 60 * SECOND, "it was waited for much longer than the time to the end"
+    assert ended.type is StalledError, "once there is a leader, what still stands is a stall"
+
+
 def test_a_loop_that_hangs_is_said_with_where_it_stands_and_ends_the_process(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
