@@ -1,6 +1,7 @@
 """How the workers of this prefix stand, and what is wrong, in words: the judgement (`status_reading.py` asks Kafka)."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 from schemas.instants import format_instant
@@ -131,6 +132,11 @@ class Status:
                     found.append(f"{worker.name}: stalled for {value:.0f} s ({problem}); its log says where")
             if (silent_s := metrics.get("broker_unanswered_seconds", 0.0)) > UNANSWERED_S_MAX and worker.partitions:
                 found.append(f"{worker.name}: the broker has not answered it for {silent_s:.0f} s")
+            used, limit = metrics.get("state_memory_bytes", 0.0), metrics.get("state_memory_limit_bytes", math.inf)
+            if used > limit:
+                found.append(
+                    f"{worker.name}: reads no more events, as its contacts fill TIDEGATE_MEMORY_BYTES; start another worker"
+                )
             if stopped := metrics.get("partitions_stopped", 0.0):
                 found.append(
                     f"{worker.name}: {stopped:.0f} partitions are stopped, as records made the code raise; see its log"

@@ -39,6 +39,7 @@ WORKER_TIMEOUT_S = 2.0
 _ASKED = {
     "timer_overdue_seconds", "stalled_seconds", "partitions_stopped", "contacts_quarantined", "contacts", "lag_records",
     "broker_unanswered_seconds", "definitions_revision", "commit_age_seconds", "recovering",
+    "state_memory_bytes", "state_memory_limit_bytes",
 }  # fmt: skip
 
 

@@ -57,6 +57,7 @@ def test_a_partition_without_an_owner_is_named_unless_the_group_is_sharing_out()
     [
         ({"stalled_seconds{commit}": 40.0}, "a: stalled for 40 s (commit)"),
         ({"broker_unanswered_seconds": 12.0}, "a: the broker has not answered it for 12 s"),
+        ({"state_memory_bytes": 5e9, "state_memory_limit_bytes": 4e9}, "a: reads no more events"),
         ({"partitions_stopped": 1.0}, "a: 1 partitions are stopped"),
         ({"contacts_quarantined": 2.0}, "a: 2 contacts are quarantined"),
         ({"timer_overdue_seconds": 90.0}, "due instants are played 90 s late"),
