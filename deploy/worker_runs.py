@@ -186,6 +186,7 @@ class Sources:
 
     def waiting(self) -> int:
         """How many records are not acknowledged yet."""
+        self._producer.poll(0)  # it counts those, too, of whose fate it couldn't tell
         return len(self._producer)
 
     def flush(self) -> None:
