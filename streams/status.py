@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from schemas.instants import format_instant
 
@@ -11,6 +11,10 @@ REBALANCING = ("PreparingRebalance", "CompletingRebalance")
 OVERDUE_S_MAX = 10.0
 UNANSWERED_S_MAX = 10.0
 NAMED_MAX = 12
+_COUNTED = {
+    "partitions_stopped": "{:.0f} partitions are stopped, as records made the code raise; see its log",
+    "contacts_quarantined": "{:.0f} contacts are quarantined; `tidegate rejected list` and its log say why",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,34 +122,7 @@ class Status:
         return [f"due instants wait to be played since {format_instant(due_ms)}, for {_spent(self.now_ms - due_ms)}"]
 
     def _of_workers(self) -> list[str]:
-        found = []
-        for worker in self.workers:
-            metrics = worker.metrics
-            if worker.silent:
-                found.append(
-                    f"{worker.name}: is in the group, but does not answer there: it has ended just now (the group notices "
-                    "after TIDEGATE_SESSION), or hangs"
-                )
-            for name, value in metrics.items():
-                if name.startswith("stalled_seconds{") and value >= OVERDUE_S_MAX:
-                    problem = name.partition("{")[2].rstrip("}")
-                    found.append(f"{worker.name}: stalled for {value:.0f} s ({problem}); its log says where")
-            if (silent_s := metrics.get("broker_unanswered_seconds", 0.0)) > UNANSWERED_S_MAX and worker.partitions:
-                found.append(f"{worker.name}: the broker has not answered it for {silent_s:.0f} s")
-            used, limit = metrics.get("state_memory_bytes", 0.0), metrics.get("state_memory_limit_bytes", math.inf)
-            if used > limit:
-                found.append(
-                    f"{worker.name}: reads no more events, as its contacts fill TIDEGATE_MEMORY_BYTES; start another worker"
-                )
-            if stopped := metrics.get("partitions_stopped", 0.0):
-                found.append(
-                    f"{worker.name}: {stopped:.0f} partitions are stopped, as records made the code raise; see its log"
-                )
-            if held := metrics.get("contacts_quarantined", 0.0):
-                found.append(
-                    f"{worker.name}: {held:.0f} contacts are quarantined; `tidegate rejected list` and its log say why"
-                )
-        return found
+        return [f"{worker.name}: {said}" for worker in self.workers for said in _said_by(worker)]
 
     def _of_work(self) -> list[str]:
         found = []
@@ -165,6 +142,23 @@ class Status:
         if self.paused:
             found.append(f"deliveries are paused: {', '.join(self.paused)} (`tidegate deliveries resume`)")
         return found
+
+
+def _said_by(worker: WorkerSeen) -> Iterator[str]:
+    """What is wrong with a worker by its own metrics."""
+    metrics = worker.metrics
+    if worker.silent:
+        yield "is in the group, but does not answer: it has ended just now (seen after TIDEGATE_SESSION), or hangs"
+    for name, value in metrics.items():
+        if name.startswith("stalled_seconds{") and value >= OVERDUE_S_MAX:
+            yield f"stalled for {value:.0f} s ({name.partition('{')[2].rstrip('}')}); its log says where"
+    if (silent_s := metrics.get("broker_unanswered_seconds", 0.0)) > UNANSWERED_S_MAX and worker.partitions:
+        yield f"the broker has not answered it for {silent_s:.0f} s"
+    if metrics.get("state_memory_bytes", 0.0) > metrics.get("state_memory_limit_bytes", math.inf):
+        yield "reads no more events, as its contacts fill TIDEGATE_MEMORY_BYTES; start another worker"
+    for name, sentence in _COUNTED.items():
+        if count := metrics.get(name, 0.0):
+            yield sentence.format(count)
 
 
 def _named(numbers: Sequence[int]) -> str:
