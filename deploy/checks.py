@@ -7,6 +7,7 @@ that leaves a test step without a test is fine, one that leaves all without is a
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from compile_core import missing
 from compiled_core import PURE
@@ -25,6 +28,8 @@ from tools import ROOT, RUN
 
 BIN = Path(sys.executable).parent
 NO_TESTS = 5  # pytest's exit status where nothing was selected
+# of tests on Kafka and Redis at a time
+LANES = 2
 # run on both builds of the core
 CORE_TESTS = [f"tests/{name}" for name in ("cases", "property", "realdata", "scenarios", "simulation", "unit/segments")]
 
@@ -56,6 +61,8 @@ def run(name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) ->
 class Aside:
     """A step that runs beside others, its output shown when it is asked for; ended with the block."""
 
+    running: ClassVar[set[Aside]] = set()
+
     def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         self._name = name
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the block
@@ -65,21 +72,28 @@ class Aside:
         )
 
     def __enter__(self) -> Aside:
+        self.running.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.running.discard(self)
+        self.end()
+        self._process.wait()
+        self._output.close()
+
+    def end(self) -> None:
+        """Ends it, if it hasn't."""
         if self._process.poll() is None:
             self._process.terminate()
-            self._process.wait()
-        self._output.close()
 
     def result(self) -> Result:
         """Waits for its end, and shows what it said."""
         status = self._process.wait()
         result = Result(self._name, status, time.monotonic() - self._began)
         self._output.seek(0)
-        print(f"\n=== {self._name}\n{self._output.read().decode('utf-8', 'replace')}", end="", flush=True)
-        print(f"--- {self._name}: {result.word} in {result.seconds:.1f} s", flush=True)
+        said = self._output.read().decode("utf-8", "replace")
+        # in one piece, as others may print at the same time
+        print(f"\n=== {self._name}\n{said}--- {self._name}: {result.word} in {result.seconds:.1f} s", flush=True)
         return result
 
 
@@ -123,24 +137,58 @@ def plain_tests(arguments: Sequence[str]) -> list[Result]:
 
 def tests(arguments: Sequence[str]) -> list[Result]:
     """The tests that need nothing, then those that need a broker and a Redis, which are started for them."""
-    pytest = [sys.executable, "-m", "pytest", "-q"]
-    plain = plain_tests(arguments)
-    began = time.monotonic()
+    return [*plain_tests(arguments), *real_tests(arguments)]
+
+
+def real_tests(arguments: Sequence[str]) -> list[Result]:
+    """The tests on a broker and a Redis, a file at a time in each of a few lanes with services of their own.
+
+    Such tests wait more than they work, so two of them are through in little more time than one.
+    """
+    files: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for path in sorted((ROOT / "tests/kafka").glob("test_*.py"), key=_longest_first):
+        files.put(str(path.relative_to(ROOT)))
+    with ThreadPoolExecutor(LANES) as pool:
+        try:
+            return [result for lane in pool.map(lambda _: _lane(files, arguments), range(LANES)) for result in lane]
+        except BaseException:  # ended: the lanes are not to go on
+            while not files.empty():
+                files.get_nowait()
+            for step in tuple(Aside.running):
+                step.end()
+            raise
+
+
+def _longest_first(path: Path) -> int:
+    """By size, as far as that tells how long a file's tests take."""
+    return -path.stat().st_size
+
+
+def _lane(files: queue.SimpleQueue[str], arguments: Sequence[str]) -> list[Result]:
+    """Runs files until none is left; the services' logs are kept where a test failed."""
+    directory, began = Path(tempfile.mkdtemp(prefix="test-", dir=RUN)), time.monotonic()
+    results: list[Result] = []
     with ExitStack() as stack:
-        directory = Path(tempfile.mkdtemp(prefix="test-", dir=RUN))
         try:
             kafka = stack.enter_context(Kafka(directory / "kafka"))
             redis = stack.enter_context(Redis(directory / "redis"))
         except ServiceError as error:
             print(f"\nerror: {error}", flush=True)
-            return [*plain, Result("tests on Kafka and Redis", 1, time.monotonic() - began)]
-        addresses = {"TIDEGATE_TEST_BROKER": kafka.address, "TIDEGATE_TEST_REDIS": redis.url}
-        real = run("tests on Kafka and Redis", [*pytest, "-m", "kafka", *arguments], {**os.environ, **addresses})
-    if real.status in (0, NO_TESTS):
+            return [Result("Kafka and Redis", 1, time.monotonic() - began)]
+        env = {**os.environ, "TIDEGATE_TEST_BROKER": kafka.address, "TIDEGATE_TEST_REDIS": redis.url}
+        while True:
+            try:
+                file = files.get_nowait()
+            except queue.Empty:
+                break
+            command = [sys.executable, "-m", "pytest", "-q", "-m", "kafka", file, *arguments]
+            with Aside(file, command, env) as step:
+                results.append(step.result())
+    if all(result.status in (0, NO_TESTS) for result in results):
         shutil.rmtree(directory)
     else:
         print(f"the logs of Kafka and Redis are kept in {directory}", flush=True)
-    return [*plain, real]
+    return results
 
 
 def passed(static: Sequence[Result], tested: Sequence[Result]) -> bool:
