@@ -22,7 +22,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from actions.dispatch import Dispatcher
 from schemas.deliveries import Delivery
 from schemas.rejected import Reason, rejection_headers
-from schemas.topics import DELIVERIES, REJECTED
+from schemas.topics import DEFINITIONS, DELIVERIES, OUTCOMES, REJECTED
 from streams.clock import SystemClock
 from streams.dispatcher_setup import redis_problems
 from streams.dispatcher_web import WebServer
@@ -32,8 +32,12 @@ from streams.pulse import Pulse
 from streams.rulebook import RuleBook
 from streams.security import access
 from streams.settings import Settings
+from streams.surroundings import keep_topics
 
 logger = logging.getLogger(__name__)
+
+# without which nothing can be dispatched
+TOPICS = (DELIVERIES, OUTCOMES, REJECTED, DEFINITIONS)
 
 UNDER_WAY_MAX = 500
 FETCH_MS = 200
@@ -100,7 +104,13 @@ class DispatcherProcess:
                 return
             self._pulse = Pulse(consumer, topic)
             consumer.subscribe([topic], listener=_Rebalance(self, consumer))
-            works = (self._engine.sweep(), self._keep_up(), self._commit_now_and_then(consumer), self._pulse.follow())
+            works = (
+                self._engine.sweep(),
+                self._keep_up(),
+                self._commit_now_and_then(consumer),
+                self._pulse.follow(),
+                keep_topics(self._settings, [self._settings.topic(each.name) for each in TOPICS]),
+            )
             tasks.extend(self._watch(work) for work in works)
             self._ready = True
             await self._until(self._read(consumer), stop)

@@ -8,7 +8,7 @@ Invariants:
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.instants import format_duration
 from schemas.topics import STATE
-from streams.broker import admin, reader
+from streams.broker import admin, partitions_of, reader
 from streams.errors import BrokerError, TopicsError
 from streams.settings import Settings
 from streams.topics import check_topics
@@ -87,6 +87,22 @@ async def look_after(settings: Settings, show: Callable[[int], object] = lambda 
                 logger.error("what no worker will start with any more: %s", sentence)
         said = seen.otherwise
         show(len(said))
+
+
+async def keep_topics(settings: Settings, topics: Sequence[str]) -> None:
+    """Looks for `topics` (full names) again and again, for ever; raises `TopicsError` once one has gone."""
+    missed = False
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            await partitions_of(settings, topics)
+            missed = False
+        except TopicsError:
+            if missed:  # as in `look_after`
+                raise
+            missed = True
+        except BrokerError:
+            continue
 
 
 async def _lost_state(settings: Settings, client: AIOKafkaAdminClient) -> str | None:

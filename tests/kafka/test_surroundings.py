@@ -232,6 +232,24 @@ def test_what_goes_or_changes_while_a_worker_runs_is_said(
     assert workers["altered"].stop() == 0
 
 
+@pytest.mark.parametrize("name", ["deliveries", "definitions"])
+def test_a_dispatcher_ends_when_a_topic_of_its_own_has_gone(
+    stages: Callable[[str], Stage], admin: AdminClient, wait_until: WaitUntil, redis_url: str, name: str
+) -> None:
+    """Kafka's client looks for it two thousand times a second, for ever."""
+    stage = stages(name)
+    stage.environment["TIDEGATE_REDIS"] = redis_url
+    main = f"import sys; sys.argv[1] = 'dispatcher'; {HASTY}"
+    dispatcher = WorkerProcess(name, stage.environment, stage.directory, main=main).start()
+    wait_until(
+        lambda: "dispatching partitions [0, 1, 2, 3]" in dispatcher.text(), 20, "a dispatcher with its partitions"
+    )
+
+    delete(admin, wait_until, stage.settings.topic(name))
+
+    ended(dispatcher, 20, f"expected the topics {stage.settings.topic(name)}", "`tidegate topics create`")
+
+
 def test_events_lost_before_they_were_applied_are_refused_until_that_is_accepted(
     stages: Callable[[str], Stage], admin: AdminClient, wait_until: WaitUntil
 ) -> None:
