@@ -66,6 +66,10 @@ def latency(seconds: int, as_json: bool) -> None:
 
     Both ends are in this process: sending stamps the event, a reader of committed records has the transition. The worker has
     100 segments.
+
+    \b
+    Example:
+      tidegate bench latency --seconds 60
     """
     from streams.bench_latency import run_latency
 
@@ -76,7 +80,12 @@ def latency(seconds: int, as_json: bool) -> None:
 @click.option("--contacts", type=click.IntRange(1_000, 20_000_000), default=1_000_000, show_default=True)
 @json_option
 def recover(contacts: int, as_json: bool) -> None:
-    """Contacts a second that a starting worker takes over, and the memory they take in it; 20 leaves each."""
+    """Contacts a second that a starting worker takes over, and the memory they take in it; 20 leaves each.
+
+    \b
+    Example:
+      tidegate bench recover --contacts 1000000
+    """
     from streams.bench_recover import run_recover
 
     run_recover(settings(), contacts, as_json=as_json)
@@ -106,7 +115,12 @@ def timers(contacts: int, rate: int, seconds: int, at_once: bool, as_json: bool)
 @click.option("--events", type=click.IntRange(10_000, 100_000_000), default=600_000, show_default=True)
 @json_option
 def scale(events: int, as_json: bool) -> None:
-    """CPU that a million events take with one worker and with two, on twelve partitions."""
+    """CPU that a million events take with one worker and with two, on twelve partitions.
+
+    \b
+    Example:
+      tidegate bench scale --events 600000
+    """
     from streams.bench_scale import run_scale
 
     run_scale(settings(), events, as_json=as_json)
