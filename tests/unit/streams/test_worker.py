@@ -617,7 +617,7 @@ async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
         'tidegate_segment_members{segment="a-lately"} 1.0',
         'tidegate_transactions_total{result="committed"} 1.0',
         "tidegate_state_bytes ",
-        'tidegate_end_to_end_seconds_bucket{le="+Inf"} 2.0',
+        'tidegate_end_to_end_seconds_bucket{le="+Inf"} 2',
         "tidegate_definitions_revision 1.0",
         'tidegate_checkpoint_records_total{topic="state"} 2.0',
     ):
