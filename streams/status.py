@@ -37,6 +37,7 @@ class PartitionSeen:
     """What the last meta record of a partition says; times are epoch ms, all None where there is no such record.
 
     `lag` is by topic: source records that no checkpoint holds yet. `due_ms`: the first due instant that is to be played.
+    `problem`: why the meta record can't be read, where it can't.
     """
 
     number: int
@@ -45,6 +46,7 @@ class PartitionSeen:
     revision: int | None = None
     arrival_ms: int | None = None
     due_ms: int | None = None
+    problem: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Status:
 
     def problems(self) -> list[str]:
         """What is wrong, the worst first, a sentence each; empty when all is well."""
-        return [*self.surroundings, *self._of_group(), *self._of_workers(), *self._of_work()]
+        unreadable = [partition.problem for partition in self.partitions if partition.problem is not None]
+        return [*self.surroundings, *unreadable, *self._of_group(), *self._of_workers(), *self._of_work()]
 
     def _of_group(self) -> list[str]:
         if not self.workers:

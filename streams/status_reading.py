@@ -5,8 +5,10 @@ and under which revision, all of it as of the last checkpoint. Each worker's web
 """
 
 import asyncio
+import collections
+import dataclasses
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -163,61 +165,48 @@ async def _partitions(settings: Settings, owners: Mapping[int, str]) -> list[Par
         lag = {}
         for name, short in sources.items():
             place = TopicPartition(name, number)
-            mark = meta.topics.get(short) if meta is not None else None
+            mark = meta.topics.get(short) if isinstance(meta, Meta) else None
             lag[short] = max(0, end[place] - (first[place] if mark is None else max(mark.position, first[place])))
-        told = () if meta is None else (meta.revision, meta.arrival_ms, meta.due_ms)
-        seen.append(PartitionSeen(number, owners.get(number), lag, *told))
+        one = PartitionSeen(number, owners.get(number), lag)
+        if isinstance(meta, Meta):
+            one = dataclasses.replace(one, revision=meta.revision, arrival_ms=meta.arrival_ms, due_ms=meta.due_ms)
+        elif meta is not None:
+            one = dataclasses.replace(one, problem=meta)
+        seen.append(one)
     return seen
 
 
 async def _metas(
     consumer: AIOKafkaConsumer, first: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]
-) -> dict[int, Meta]:
-    """The last meta record of each partition that has one: each checkpoint ends its state records with one."""
-    found: dict[int, Meta] = {}
+) -> dict[int, Meta | str]:
+    """The last meta record of each partition that has one (each checkpoint ends its state records with one).
+
+    A string, what is wrong with it, where it can't be read.
+    """
+    found: dict[int, Meta | str] = {}
     left, back = list(consumer.assignment()), BACK_RECORDS
     while left:
         for partition in left:
             consumer.seek(partition, max(first[partition], end[partition] - back))
             consumer.resume(partition)
-        await _read_metas(consumer, left, end, found)
+        async for record in _to_the_end(consumer, left, end):
+            if record.key == META_KEY and record.value is not None:
+                found[record.partition] = _meta(record)
         left = [each for each in left if each.partition not in found and end[each] - back > first[each]]
         back *= 8
     return found
 
 
-async def _read_metas(
-    consumer: AIOKafkaConsumer,
-    partitions: Sequence[TopicPartition],
-    end: Mapping[TopicPartition, int],
-    found: dict[int, Meta],
-) -> None:
-    clock = asyncio.get_running_loop().time
-    came_s = clock()
-    while todo := [each for each in partitions if await consumer.position(each) < end[each]]:
-        fetched = await consumer.getmany(*todo, timeout_ms=FETCH_MS)
-        for partition, records in fetched.items():
-            came_s = clock()
-            for record in records:
-                if record.key == META_KEY and record.value is not None:
-                    found[partition.partition] = _meta(record)
-        if clock() - came_s > STALLED_S:
-            raise BrokerError(
-                f"expected records of {todo[0].topic} up to their end, got none for {STALLED_S:g} s: "
-                "see that each of its partitions has a leader"
-            )
-
-
-def _meta(record: Any) -> Meta:
+def _meta(record: Any) -> Meta | str:
     try:
         return read_meta(record.value)
     except (UnreadableMetaError, UnknownFormatError) as error:
-        raise BrokerError(f"{record.topic}, partition {record.partition}, offset {record.offset}: {error}") from None
+        return f"{record.topic}, partition {record.partition}, offset {record.offset}: {error}"
 
 
 async def _rejected(settings: Settings, since_ms: int) -> tuple[dict[str, int], bool]:
     """How many records were rejected since then by reason, most first; and whether there are more than were counted."""
-    counts: dict[str, int] = {}
+    counts: collections.Counter[str] = collections.Counter()
     async with reader(settings, [settings.topic(REJECTED.name)], "latest") as consumer:
         places = list(consumer.assignment())
         consumer.pause(*places)
@@ -227,13 +216,28 @@ async def _rejected(settings: Settings, since_ms: int) -> tuple[dict[str, int], 
         for place in todo:
             consumer.seek(place, starts[place].offset)
             consumer.resume(place)
-        counted = 0
-        while counted < REJECTED_MAX and (todo := [e for e in todo if await consumer.position(e) < end[e]]):
-            for records in (await consumer.getmany(*todo, timeout_ms=FETCH_MS)).values():
-                counted += len(records)
-                for record in records:
-                    reason = dict(record.headers).get("reason", b"unknown").decode("utf-8", "replace")
-                    if reason != Reason.REPLAYED:
-                        counts[reason] = counts.get(reason, 0) + 1
-    most_first = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    return most_first, counted >= REJECTED_MAX
+        async for record in _to_the_end(consumer, todo, end):
+            counts[dict(record.headers).get("reason", b"unknown").decode("utf-8", "replace")] += 1
+            if counts.total() == REJECTED_MAX:
+                break
+    cut = counts.total() == REJECTED_MAX
+    counts.pop(Reason.REPLAYED, None)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))), cut
+
+
+async def _to_the_end(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], end: Mapping[TopicPartition, int]
+) -> AsyncIterator[Any]:
+    """Committed records of `places` from where the consumer stands up to `end`; raises `BrokerError` where none come."""
+    clock = asyncio.get_running_loop().time
+    came_s = clock()
+    while todo := [place for place in places if await consumer.position(place) < end[place]]:
+        for records in (await consumer.getmany(*todo, timeout_ms=FETCH_MS)).values():
+            came_s = clock()
+            for record in records:
+                yield record
+        if clock() - came_s > STALLED_S:
+            raise BrokerError(
+                f"expected records of {todo[0].topic} up to their end, got none for {STALLED_S:g} s: "
+                "see that each of its partitions has a leader"
+            )

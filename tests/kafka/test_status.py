@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import worker_runs as runs
+from confluent_kafka import Producer
 from worker_runs import Sources, Stage
 
 pytestmark = pytest.mark.kafka
@@ -58,11 +59,18 @@ def test_it_tells_who_owns_what_and_when_they_are_gone_what_waits(
     assert any(each["due"] is not None for each in found["partitions"])
     assert "all is well" in status(stage)
     worker.kill()
+    stuffing = Producer({"bootstrap.servers": stage.settings.broker})
+    stuffing.produce(stage.settings.topic("state"), b"nonsense", b"\xffmeta", partition=2)
+    stuffing.produce(stage.settings.topic("rejected"), b"x", headers=[("reason", b"not_json")])
+    assert stuffing.flush(10) == 0
     for number in range(7):
         sources.send({"type": "track", "event": "A", "userId": f"c{number}"})
     sources.flush()
     said = wait_until(lambda: _without_worker(stage), 30, "a group that has noticed")
-    assert "and 7 records wait" in said
+    assert "records wait" in said
+    assert f"{stage.settings.topic('state')}, partition 2, offset" in said
+    assert "1 records were rejected since" in said
+    assert "(not_json 1)" in said
 
 
 def _without_worker(stage: Stage) -> str | None:

@@ -40,8 +40,14 @@ def test_without_a_worker_it_says_what_waits_and_since_when() -> None:
 
 def test_what_is_wrong_around_them_comes_first() -> None:
     found = dataclasses.replace(seen(), surroundings=["t.state: expected cleanup.policy=compact, found delete"])
-    assert found.problems()[0].startswith("t.state")
-    assert len(found.problems()) == 3
+    partitions = [
+        dataclasses.replace(found.partitions[0], problem="t.state, partition 0: bytes"),
+        *found.partitions[1:],
+    ]
+    found = dataclasses.replace(found, partitions=partitions)
+    assert found.problems()[0].startswith("t.state: expected")
+    assert found.problems()[1] == "t.state, partition 0: bytes"
+    assert len(found.problems()) == 4
 
 
 def test_a_partition_without_an_owner_is_named_unless_the_group_is_sharing_out() -> None:
