@@ -50,7 +50,15 @@ class Program(Index):
         previous: Index | None = None,
     ) -> None:
         super().__init__(definitions, limits, versions, revision)
-        self.change = None if previous is None else Change(previous, self)
+        # by the revision that a state is of
+        self.changes: dict[int, Change] = {}
+        if previous is not None:
+            self.follow(previous)
+
+    def follow(self, previous: Index) -> None:
+        """Have states of `previous` taken over by what differs; those of a revision that isn't followed count as unchanged."""
+        if previous.revision not in self.changes:
+            self.changes[previous.revision] = Change(previous, self)
 
     def encode(self, state: ContactState) -> bytes:
         """The state's record (`segments.state`)."""
@@ -181,8 +189,7 @@ class Program(Index):
         state.revision += 1
         out: list[Transition] = []
         work = Work(state.clock_ms, "edit", None, out)
-        known = self.change is not None and self.change.revision == state.program_revision
-        changes.change_over(self, state, self.change if known else None, past, work)
+        changes.change_over(self, state, self.changes.get(state.program_revision), past, work)
         if state.bytes_estimated > self.limits.state_bytes or past is not None:
             bound(self, state, work)
         return out

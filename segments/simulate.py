@@ -148,8 +148,8 @@ class Run:
         after = compile_program(
             definitions, limits=before.limits, versions=versions, revision=before.revision + 1, previous=before
         )
-        assert after.change is not None
-        for id in after.change.added | after.change.changed | after.change.reheld:
+        change = after.changes[before.revision]
+        for id in change.added | change.changed | change.reheld:
             versions[id] = versions.get(id, 0) + 1
         for node in after.by_id.values():
             node.version = versions[node.id]

@@ -87,6 +87,10 @@ class Contacts:
         self.erased.clear()
         self.to_change = deque(key for key, _, revision in self._headers() if revision != plan.revision)
 
+    def older_revisions(self) -> list[int]:
+        """Those that contacts still to be taken over were written under."""
+        return sorted({self.plan.header(self.committed.states[key])[1] for key in self.to_change})
+
     def _headers(self) -> Iterator[tuple[bytes, int | None, int]]:
         """Key, due instant and revision of all state records but those of quarantined contacts."""
         header, left_out = self.plan.header, self.poison.contacts

@@ -86,6 +86,9 @@ class Program(Protocol):
     def advance(self, state: Any, until_ms: int) -> Sequence[Transition]:
         """Plays the due instants up to and including `until_ms`."""
 
+    def follow(self, previous: Any) -> None:
+        """Has states of the program `previous` taken over by what differs."""
+
     def change_over(self, state: Any, until_ms: int) -> Sequence[Transition]:
         """Takes a state of another revision over into this one, which takes effect at `until_ms`."""
 

@@ -22,7 +22,7 @@ class FollowedPlans:
         self._settings = settings
         self._reader = DefinitionsReader(settings)
         self._plan: Plan | None = None
-        self._older: Plan | None = None
+        self._older: dict[int, Plan] = {}
         self.on_newer: Callable[[], object] = lambda: None
 
     @property
@@ -58,9 +58,9 @@ class FollowedPlans:
                 ) from None
         if self.current.revision == revision:
             return self.current
-        if self._older is None or self._older.revision != revision:
-            self._older = compile_plan(self._reader.in_force_at(revision), self._settings)
-        return self._older
+        if revision not in self._older:
+            self._older[revision] = compile_plan(self._reader.in_force_at(revision), self._settings)
+        return self._older[revision]
 
     async def follow(self) -> None:
         """Takes newer revisions up, for ever; raises what ends that."""

@@ -62,6 +62,9 @@ async def take_over(
                 metrics,
                 max(50, BESIDE_MAX // len(numbers)),
             )
+            # whoever was here before may have been interrupted in taking contacts over into it
+            for revision in partitions[number].contacts.older_revisions():
+                plan.program.follow((await plans.of(revision)).program)
             await asyncio.sleep(0)  # each looks through all its contacts: the loop gets its turn in between
     except BaseException:
         await close(claims.values())

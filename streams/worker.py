@@ -251,6 +251,7 @@ class Worker:
                 partition.closing = True
                 self._changed.set()
             else:
+                plan.program.follow(partition.plan.program)
                 partition.take_plan(plan, self.clock.spent_ms())
                 self.metrics.name_segments(plan.program.segment_ids)
                 logger.info("partition %d: revision %d of the definitions is in force", number, plan.revision)

@@ -85,8 +85,25 @@ def _rules() -> Rules:
 def _program(revision: int, previous: int | None = None) -> Program:
     before = None if previous is None else _program(previous)
     return compile_program(
-        definitions_of(revision), limits=Limits(grace_ms=GRACE_MS), revision=revision, previous=before
+        definitions_of(revision),
+        limits=Limits(grace_ms=GRACE_MS),
+        versions=_versions(revision),
+        revision=revision,
+        previous=before,
     )
+
+
+@functools.cache
+def _versions(revision: int) -> dict[str, int]:
+    """Versions by segment id: one more with each change, as `apply` counts them."""
+    versions: dict[str, int] = {}
+    last: dict[str, Any] = {}
+    for number in range(1, revision + 1):
+        for segment in definitions_of(number).segments:
+            if last.get(segment.id) != segment.body:
+                last[segment.id] = segment.body
+                versions[segment.id] = versions.get(segment.id, 0) + 1
+    return versions
 
 
 class Touchy:
@@ -97,6 +114,10 @@ class Touchy:
         self.revision, self.segment_ids = program.revision, program.segment_ids
         self.advance, self.change_over = program.advance, program.change_over
         self.encode, self.decode = program.encode, program.decode
+
+    def follow(self, previous: Touchy) -> None:
+        """As the program does it."""
+        self._program.follow(previous._program)
 
     def apply(self, state: Any, event: Event, arrived_ms: int, received_ms: int) -> Any:
         """As the program does it, where it is not the one."""

@@ -44,10 +44,13 @@ from streams import checkpoint, contacts, inbox
 from streams import partition as partition_module
 
 # there are few contacts and few events here: so that bounds are come to, they are low, and the clock is looked at often
-checkpoint._BETWEEN_LOOKS = partition_module._BETWEEN_LOOKS = 1
-contacts.STATES_KEPT_MAX = 2
-inbox.HELD_RECORDS_MAX = 4
-memory_log.STATE_RECORDS_MAX = 7
+BOUNDS: tuple[tuple[Any, str, int], ...] = (
+    (checkpoint, "_BETWEEN_LOOKS", 1),
+    (partition_module, "_BETWEEN_LOOKS", 1),
+    (contacts, "STATES_KEPT_MAX", 2),
+    (inbox, "HELD_RECORDS_MAX", 4),
+    (memory_log, "STATE_RECORDS_MAX", 7),
+)
 TRANSACTION_TIMEOUT_MS = 5_000
 RESTART_S = 1.0
 # what a look at the clock takes where the processor is slow: a turn and its piece of a checkpoint end after a few
@@ -91,7 +94,8 @@ class World:
         self.wanted = [place < script.machines for place in range(MACHINES)]
         self.armed: list[Disturb] = []
         self.asleep: list[tuple[Machine, str]] = []
-        self.published: list[tuple[int, int, int, bytes]] = []
+        # record time, topic, offset, partition, line: sorted, they are in the order of the merge
+        self.published: list[tuple[int, int, int, int, bytes]] = []
         self.arrived_ms: dict[str, list[int]] = collections.defaultdict(list)
         self.erased: set[str] = set()
         # contacts whose records may be read in another order than they were stamped in
@@ -108,20 +112,28 @@ class World:
 
     def run(self) -> None:
         """All of the script, then no more disturbances until all is through; raises AssertionError for what is wrong."""
+        before = [(module, name, getattr(module, name)) for module, name, _ in BOUNDS]
+        for module, name, bound in BOUNDS:
+            setattr(module, name, bound)
         try:
-            for action in self.script.actions:
-                self.later(action.at_ms / 1000, self._do, action)
-            for place in range(MACHINES):
-                self._start(place)
-            end_s = ACTIVE_MS / 1000
-            self.loop.go_until(lambda: self.loop.now_s >= end_s, SETTLED_BY_S, "the script to end")
-            self._settle()
-            self.loop.go_until(self._through, SETTLED_BY_S, "everything to be applied and committed")
-            check(self)
-            self.happened["timed out"] = self.broker.timed_out
-            self.happened[self.script.kind] += 1
+            self._run()
         finally:
             self.loop.bury()
+            for module, name, bound in before:
+                setattr(module, name, bound)
+
+    def _run(self) -> None:
+        for action in self.script.actions:
+            self.later(action.at_ms / 1000, self._do, action)
+        for place in range(MACHINES):
+            self._start(place)
+        end_s = ACTIVE_MS / 1000
+        self.loop.go_until(lambda: self.loop.now_s >= end_s, SETTLED_BY_S, "the script to end")
+        self._settle()
+        self.loop.go_until(self._through, SETTLED_BY_S, "everything to be applied and committed")
+        check(self)
+        self.happened["timed out"] = self.broker.timed_out
+        self.happened[self.script.kind] += 1
 
     # ---- what others ask ----------------------------------------------------------------------------------------------
 
@@ -205,7 +217,7 @@ class World:
                 self.late.update(each for each in CONTACTS if partition_of(each.encode(), PARTITIONS) == number)
         if not action.held_ms or action.commit:
             self.arrived_ms[action.contact].append(now_ms)
-            self.published.append((now_ms, action.topic, len(self.published), line))
+            self.published.append((now_ms, action.topic, offset, number, line))
             if event["type"] == "delete":
                 self.erased.add(action.contact)
 

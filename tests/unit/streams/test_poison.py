@@ -53,6 +53,9 @@ class Poisoned:
             raise ZeroDivisionError(self._secret)
         return transitions
 
+    def follow(self, previous: Any) -> None:
+        self._program.follow(previous._program if isinstance(previous, Poisoned) else previous)
+
     def change_over(self, state: Any, until_ms: int) -> Any:
         transitions = self._program.change_over(state, until_ms)
         if state.contact in self.changes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 from typing import Any
 
 import orjson
@@ -544,6 +545,41 @@ async def test_a_change_over_that_was_cut_short_is_finished_by_the_next_owner(
     await bench.commit()
     entered = [each[0] for each in bench.transitions() if each[1:3] == ("all", "entered")]
     assert sorted(entered) == sorted(f"c{number}" for number in range(50))
+
+
+HELD = "segments: [{id: b, when: {event: B}}, {id: s, when: {event: %s}, hold: {enter: 1h}}]"
+
+
+@pytest.mark.parametrize("restart", ["never", "before they are taken up", "when some are taken over"])
+async def test_contacts_are_taken_over_by_what_differs_whoever_was_there_before(
+    monkeypatch: pytest.MonkeyPatch, restart: str
+) -> None:
+    """A worker that started later held everything for unchanged: an hour's hold went on under the other condition."""
+    bench = Bench(text=HELD % "A")
+    await bench.worker.take_over({0})
+    for number in range(4):
+        bench.publish(contact=f"c{number}")
+        bench.publish(contact=f"c{number}", event="B")
+    await bench.commit()
+    bench.clock.at_ms += 1_800_000
+    await bench.commit()
+    bench.plans.older = [bench.plans.current]
+    bench.plans.current = plan_of(HELD % "B", 2)
+    if restart == "before they are taken up":
+        await bench.restart()
+    elif restart == "when some are taken over":
+        ticking = itertools.count()
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.clock, "spent_ms", lambda: next(ticking) * 10.0)
+            await bench.worker.feed()
+            assert bench.worker.turn()
+            assert 0 < bench.worker.partitions[0].to_change < 4
+            await bench.worker.checkpoint(bench.worker.partitions[0])
+        bench.plans.current = plan_of(HELD % "B", 2)
+        await bench.restart()
+    await bench.commit()
+    told = [each for each in bench.transitions() if each[1] == "s"]
+    assert sorted(told) == [(f"c{number}", "s", "entered", "edit") for number in range(4)]
 
 
 async def test_without_any_definitions_contacts_are_kept() -> None:
