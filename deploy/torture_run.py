@@ -93,6 +93,7 @@ class Torture:
             self._workers.join()
         self._wait("workers that own all partitions", READY_S, self._workers.whole)
         self._send_to_all()  # state that others write where no worker has written yet would be refused
+        self._load.tick(now_ms())
         self._wait("the first events to be taken", READY_S, self._workers.through)
         self._load.start()
         done: collections.Counter[str] = collections.Counter()

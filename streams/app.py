@@ -169,7 +169,7 @@ def credentials(settings: Settings) -> faust.SSLCredentials | faust.SASLCredenti
 def _configuration(settings: Settings) -> dict[str, Any]:
     session_s = settings.session_ms / 1000
     port = web_port(settings)
-    return {
+    return _membership(settings) | {
         "broker": [f"kafka://{server}" for server in settings.servers],
         "broker_credentials": credentials(settings),
         "datadir": settings.data_dir,
@@ -201,6 +201,16 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "web_stats_enabled": False,
         "web_metrics_enabled": False,
     }
+
+
+def _membership(settings: Settings) -> dict[str, Any]:
+    """Of a worker with a name: a static member of the group, for which the group keeps its partitions.
+
+    Faust ends a member that comes back under another URL, which otherwise is that of the web server.
+    """
+    if not settings.instance:
+        return {}
+    return {"consumer_group_instance_id": settings.instance, "canonical_url": f"http://worker/{settings.instance}"}
 
 
 def run_worker(settings: Settings | None = None) -> None:

@@ -72,6 +72,8 @@ SETTINGS = (
     Setting("replication", "1", "count", "replicas of each topic, for `topics create`; 3 in production", most=100),
     Setting("session_ms", "30s", "duration", "a worker unheard of for this long loses its partitions",
             least=1000, most=30 * MINUTE_MS),
+    Setting("instance", "", "prefix", "a worker's name that no other has, and the same at each start: a start within "
+            "TIDEGATE_SESSION of its end moves no partitions"),
     Setting("chunk_events", "500", "count", "events applied before the loop gets its turn, at most", most=100_000),
     Setting("checkpoint_idle_ms", "50ms", "duration", "from the first change to the checkpoint, when idle", most=MINUTE_MS),
     Setting("checkpoint_load_ms", "120ms", "duration", "the same under load, at most", most=MINUTE_MS),
@@ -127,6 +129,7 @@ class Settings:
     partitions: int
     replication: int
     session_ms: int
+    instance: str
     chunk_events: int
     checkpoint_idle_ms: int
     checkpoint_load_ms: int

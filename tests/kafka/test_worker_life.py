@@ -18,6 +18,8 @@ import worker_runs as runs
 from confluent_kafka.admin import AdminClient, NewTopic
 from worker_runs import Sources, Stage, WorkerProcess
 
+from streams.transport import RELEASE_TIMEOUT_S
+
 pytestmark = pytest.mark.kafka
 WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 
@@ -199,6 +201,63 @@ rules:
     assert (outcome["contact"], outcome["status"]) == ("old", "skipped")
     (contact,) = [each for each in runs.committed(stage.settings, "contacts") if each.key == b"new"]
     assert orjson.loads(contact.value or b"")["traits"] == {"plan": "pro"}
+
+
+def test_sigterm_commits_what_was_applied_leaves_the_group_and_ends_within_seconds(
+    make_stage: Callable[..., Stage], broker: str, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """A session of 30 s: who is gone from the group at once has left, and was not given up."""
+    patience = {"checkpoint_idle": "60s", "checkpoint_load": "60s", "session": "30s"}
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", **patience)
+    worker = stage.worker("a")
+    wait_until(worker.ready, 40, "a worker that owns partitions")
+    sources = Sources(stage.settings)
+    for number in range(500):
+        sources.send({"type": "identify", "userId": f"c{number}", "traits": {"plan": "pro"}})
+    sources.flush()
+    wait_until(lambda: worker.metric("tidegate_evaluation_seconds_count") == 500, 30, "all events applied")
+    assert runs.transitions(stage.settings) == {}
+    started_s = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - started_s < RELEASE_TIMEOUT_S
+    admin = AdminClient({"bootstrap.servers": broker})
+    described = admin.describe_consumer_groups([stage.settings.group])
+    assert described[stage.settings.group].result(20).members == []
+    assert len(runs.transitions(stage.settings)) == 500
+    assert runs.taken(stage.settings) == runs.ends(stage.settings)
+
+
+def test_a_worker_with_a_name_that_comes_back_within_its_session_moves_no_partitions(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """By kill -9 and by SIGTERM, the group's leader and the other; all goes on, and nobody is fenced."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", session="30s")
+    for name in ("a", "b"):
+        named = stage.environment | {"TIDEGATE_INSTANCE": name}
+        stage.workers[name] = WorkerProcess(name, named, tmp_path).start()
+    workers = stage.workers
+    owned, rebalances = "tidegate_partitions_owned", "tidegate_rebalances_total"
+
+    def ready() -> bool:
+        return all(each.ready() and each.metric(owned) == 2 for each in workers.values())
+
+    wait_until(ready, 60, "two workers with two partitions each")
+    sources = Sources(stage.settings)
+    for number, name in enumerate(("a", "b", "a", "b")):
+        worker, other = workers[name], workers["b" if name == "a" else "a"]
+        before = other.metric(rebalances)
+        if number < 2:
+            worker.kill()
+        else:
+            assert worker.stop() == 0
+        for contact in range(20):
+            sources.send({"type": "identify", "userId": f"c{number}-{contact}", "traits": {"plan": "pro"}})
+        sources.flush()
+        worker.start()
+        wait_until(ready, 60, "both with two partitions again")
+        wait_until(stage.through, 30, "what was published meanwhile taken")
+        assert other.metric(rebalances) == before
+    assert sorted(map(len, runs.transitions(stage.settings).values())) == [1] * 80
 
 
 def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(

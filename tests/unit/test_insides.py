@@ -20,6 +20,7 @@ from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, 
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.stores.base import Store
 from faust.tables import Table
 from faust.tables.manager import TableManager
@@ -208,6 +209,13 @@ def test_a_group_s_refusal_is_kept_until_somebody_asks_for_it() -> None:
     assert "self._pending_exception = exc" in source(GroupCoordinator._push_error_to_user)
     assert "raise exc" in source(GroupCoordinator.check_errors)
     assert "_coordinator.check_errors()" not in source(Fetcher.fetched_records)
+
+
+def test_a_member_that_comes_back_for_its_partitions_has_to_have_the_url_that_it_had() -> None:
+    """`app._membership` gives it one that depends on no port, and leaves it to the group to miss it."""
+    assert "assert metadata.url == str(self._url)" in source(PartitionAssignor.on_assignment)
+    assert "self.app.conf.canonical_url" in source(PartitionAssignor._url.fget)
+    assert "self._group_instance_id is None" in source(GroupCoordinator._maybe_leave_group)
 
 
 def test_services_say_how_they_failed_in_these_words_and_tell_all_above_them() -> None:
