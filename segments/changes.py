@@ -35,11 +35,10 @@ class Change:
     """What differs between the definitions of two revisions.
 
     `added` and `changed`: ids of segments whose answers are taken anew. `reheld`: of those of which only `hold` differs.
-    `leaves`: keys of all leaves and scores that were asked before. `revision`: that of the definitions before.
+    `leaves`: keys of all leaves and scores that were asked before.
     """
 
     def __init__(self, before: Index, after: Index) -> None:
-        self.revision = before.revision
         self.leaves = set(before.leaves) | set(before.scores)
         self.leaves_keyed = {node.id: set(node.leaves) for node in before.keyed}
         was = {segment.id: segment for segment in before.definitions.segments}

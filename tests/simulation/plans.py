@@ -63,10 +63,9 @@ def definitions_of(revision: int) -> Definitions:
     return load(TEXTS[(revision - 1) % len(TEXTS)], "world")
 
 
-@functools.cache
 def plan_of(revision: int, previous: int | None = None) -> Plan:
     """The plan of a revision, as one has it who had that of `previous` before."""
-    return Plan(Touchy(_program(revision, previous)), _rules(), revision)
+    return Plan(Touchy(revision, previous), _rules(), revision)
 
 
 @functools.cache
@@ -82,15 +81,9 @@ def _rules() -> Rules:
 
 
 @functools.cache
-def _program(revision: int, previous: int | None = None) -> Program:
-    before = None if previous is None else _program(previous)
-    return compile_program(
-        definitions_of(revision),
-        limits=Limits(grace_ms=GRACE_MS),
-        versions=_versions(revision),
-        revision=revision,
-        previous=before,
-    )
+def _program(revision: int) -> Program:
+    limits, versions = Limits(grace_ms=GRACE_MS), _versions(revision)
+    return compile_program(definitions_of(revision), limits=limits, versions=versions, revision=revision)
 
 
 @functools.cache
@@ -107,17 +100,31 @@ def _versions(revision: int) -> dict[str, int]:
 
 
 class Touchy:
-    """A program that takes half a step on an event named `POISON` and then raises."""
+    """A program that takes half a step on an event named `POISON` and then raises.
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self.revision, self.segment_ids = program.revision, program.segment_ids
-        self.advance, self.change_over = program.advance, program.change_over
-        self.encode, self.decode = program.encode, program.decode
+    Compiled once for all runs, but what it follows is each machine's own.
+    """
 
-    def follow(self, previous: Touchy) -> None:
+    def __init__(self, revision: int, previous: int | None) -> None:
+        program = self._program = _program(revision)
+        self._changes: dict[int, Any] = {}
+        self.revision, self.segment_ids = revision, program.segment_ids
+        self.advance, self.encode, self.decode = program.advance, program.encode, program.decode
+        if previous is not None:
+            self._follow(_program(previous))
+
+    def follow(self, previous: Any) -> None:
         """As the program does it."""
-        self._program.follow(previous._program)
+        self._follow(previous._program)
+
+    def _follow(self, previous: Program) -> None:
+        self._program.changes = self._changes
+        self._program.follow(previous)
+
+    def change_over(self, state: Any, until_ms: int) -> Any:
+        """As the program does it."""
+        self._program.changes = self._changes
+        return self._program.change_over(state, until_ms)
 
     def apply(self, state: Any, event: Event, arrived_ms: int, received_ms: int) -> Any:
         """As the program does it, where it is not the one."""
@@ -140,7 +147,7 @@ class Plans:
         self._world = world
         self._machine = machine
         self._newer = asyncio.Event()
-        self._read = world.revision
+        self._older: dict[int, Plan] = {}
         self.current = plan_of(world.revision)
         self.on_newer: Callable[[], object] = lambda: None
 
@@ -153,7 +160,11 @@ class Plans:
         async with asyncio.timeout(REVISION_TIMEOUT_S):
             while self.current.revision < revision:
                 await self._take()
-        return self.current if self.current.revision == revision else plan_of(revision)
+        if self.current.revision == revision:
+            return self.current
+        if revision not in self._older:
+            self._older[revision] = plan_of(revision)
+        return self._older[revision]
 
     async def follow(self) -> None:
         """Takes newer revisions up, for ever."""

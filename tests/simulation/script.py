@@ -99,7 +99,10 @@ def draw(seed: int) -> Script:
     if kind == "arrival":
         actions += [Tick(at_ms) for at_ms in range(400, ACTIVE_MS, 800)]
     if kind == "edits":
-        actions += [Edit(rng.randrange(ACTIVE_MS)) for _ in range(rng.choice([1, 2, 3]))]
+        edits = [Edit(rng.randrange(ACTIVE_MS)) for _ in range(rng.choice([1, 2, 3]))]
+        # a slow one has more than one turn's work of what is due under the old ones
+        slow = [Disturb(max(0, edit.at_ms - 200), "slow processor", 0, "", 1.0) for edit in edits if rng.random() < 0.5]
+        actions += [*edits, *slow]
     actions += [_disturbance(rng) for _ in range(rng.choice([0, 1, 2, 3, 4, 6, 9]))]
     return Script(seed, kind, rng.choice([1, 2, 3]), sorted(actions, key=lambda action: action.at_ms))
 

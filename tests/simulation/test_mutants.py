@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import machine
+import plans
 import pytest
 from script import draw
 from world import failure_of
@@ -19,7 +20,7 @@ from streams.partition import Partition
 from streams.timers import Timers
 from streams.worker import Worker
 
-SEEDS = 400
+SEEDS = 1_000
 Patch = pytest.MonkeyPatch
 _mutants: list[Callable[[Patch], None]] = []
 
@@ -157,6 +158,29 @@ def takes_definitions_up_at_once(patch: Patch) -> None:
                 partition.plan = plan
 
     patch.setattr(Worker, "_swap_plans", swap)
+
+
+@mutant
+def plays_what_is_due_under_the_newer_definitions(patch: Patch) -> None:
+    def swap(self: Worker) -> None:
+        plan = self.plans.current
+        for number, partition in self.partitions.items():
+            if plan.revision <= partition.plan.revision or partition.void or partition.to_change:
+                continue
+            if partition.overlay.events or number in self._jobs:
+                partition.closing = True
+                self._changed.set()
+            else:
+                plan.program.follow(partition.plan.program)
+                partition.take_plan(plan, self.clock.spent_ms())
+                return
+
+    patch.setattr(Worker, "_swap_plans", swap)
+
+
+@mutant
+def takes_all_of_an_edit_for_unchanged(patch: Patch) -> None:
+    patch.setattr(plans.Touchy, "follow", lambda self, previous: None)
 
 
 @mutant

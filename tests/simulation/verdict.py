@@ -145,9 +145,10 @@ def memberships_of(world: World) -> Memberships:
 def states_of(world: World, number: int) -> Iterable[tuple[str, Any]]:
     """Contacts and their states, as committed."""
     records = {each.key: each.value for each in world.broker.committed("state", number) if each.key != META_KEY}
+    decode = plan_of(1).program.decode
     for key, record in records.items():
         if record is not None and key is not None:
-            yield key.decode(), plan_of(1).program.decode(key.decode(), record)
+            yield key.decode(), decode(key.decode(), record)
 
 
 def in_state(world: World) -> Memberships:
