@@ -125,6 +125,11 @@ class Partition:
         return len(self.contacts.to_change)
 
     @property
+    def crowded(self) -> bool:
+        """Whether its next checkpoint takes no more timers and changes of definition."""
+        return not self.contacts.has_room_beside
+
+    @property
     def uncommitted_since_ms(self) -> float | None:
         """When the oldest change that isn't committed was made, by the monotonic clock; None: all is."""
         return self.overlay.since_ms if self.committing_since_ms is None else self.committing_since_ms

@@ -40,7 +40,7 @@ class Pace:
     """When checkpoints come: ms from the first change when idle, at most under load; or at so many events.
 
     A partition that is further behind than an eighth of `events` gains nothing from an early one, but pays for it: there
-    they come at `events`, or after `behind_ms`.
+    they come at `events`, or after `behind_ms`; but not where timers wait for room in the next one.
     """
 
     idle_ms: float = 50.0
@@ -161,7 +161,8 @@ class Worker:
                 if fetch.records and fetch.end >= fetch.log_end:
                     self.skew.take(self.clock.now_ms() - fetch.records[-1][0], self.clock.spent_ms())
         self._hold()
-        if fetches or self._held:
+        # with all of it held nothing was asked; with some of it, the rest is to be heard of
+        if fetches or 0 < len(self._held) == len(self.partitions) * len(self.topics):
             self._answered_ms = self.clock.spent_ms()
         self.wake.set()
 
@@ -301,7 +302,7 @@ class Worker:
         since_ms = overlay.since_ms or 0.0
         if overlay.events >= self.pace.events or partition.full():
             return since_ms
-        if partition.inbox.lag > self.pace.events // 8:
+        if partition.inbox.lag > self.pace.events // 8 and not partition.crowded:
             return since_ms + self.pace.behind_ms
         return since_ms + min(max(self.pace.idle_ms, 3 * partition.checkpoint_ms), self.pace.load_ms)
 

@@ -15,6 +15,7 @@ from test_worker import Bench
 
 from streams import guard as guarding
 from streams.guard import Guard, LoopThread, StalledError
+from streams.inbox import HELD_RECORDS_MAX
 from streams.settings import load_settings
 from streams.watchdog import LIVE_MS, PAUSED_MS, WARN_MS, Watchdog, standing_of
 
@@ -226,3 +227,26 @@ def test_a_process_whose_loop_hangs_is_ended_from_beside_it() -> None:
     assert done.returncode == 1
     assert "the event loop has not had its turn" in done.stderr
     assert "in main" in done.stderr
+
+
+async def test_a_topic_that_is_held_does_not_stand_in_for_an_answer_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stopped partition is held for as long as it is stopped: the broker could be away, and nobody would say so."""
+    bench = Bench()
+    await bench.worker.take_over({0})
+    for _ in range(HELD_RECORDS_MAX + 1_000):
+        bench.publish("one")
+    for _ in range(3):
+        await bench.worker.feed()
+
+    async def silent(hold: Any) -> list[Any]:
+        assert {("one", 0)} == hold
+        return []
+
+    monkeypatch.setattr(bench.worker.log, "fetch", silent)
+    answered_ms = bench.worker.answered_ms
+    bench.clock.at_ms += 60_000
+    await bench.worker.feed()
+
+    assert answered_ms == bench.worker.answered_ms
