@@ -31,6 +31,9 @@ TURN_MS = 5.0
 OFFSETS_EVERY_MS = 1_000.0
 # checkpoints due within this of each other start together: fewer wake-ups
 TOGETHER_MS = 5.0
+# what another owner wrote while this process slept for longer may be gone from the log again: Kafka keeps tombstones for a
+# day (`delete.retention.ms`), and without its own an erased contact would come back
+ASLEEP_MS = 3_600_000
 # counting the members of segments takes a tenth of the time at most
 COUNT_MS = 2.0
 
@@ -67,6 +70,7 @@ class Worker:
         self.failed = False
         self.wake = asyncio.Event()
         self._answered_ms = clock.spent_ms()
+        self._awake_ms, self._slept = clock.now_ms(), False
         self.memory = Memory(rates.memory_bytes)
         self._held: set[tuple[str, int]] = set()
         self._astray = False
@@ -100,7 +104,9 @@ class Worker:
         self.wake.set()
 
     async def _take_over(self, numbers: Set[int]) -> None:
-        self.committed = {number: self.committed.get(number) or Committed() for number in sorted(numbers)}
+        self._note_awake()
+        kept, self._slept = {} if self._slept else self.committed, False
+        self.committed = {number: kept.get(number) or Committed() for number in sorted(numbers)}
         self.partitions = await take_over(
             self.log, numbers, self.committed, self.plans, self.topics, self.rates, self.metrics, self.memory
         )
@@ -115,6 +121,12 @@ class Worker:
         self._astray = False
         self._offsets_ms.clear()
         self.metrics.name_segments(self.plans.current.program.segment_ids)
+
+    def _note_awake(self) -> None:
+        """Notes whether this process has slept for long since it was here last."""
+        now_ms = self.clock.now_ms()
+        self._slept = self._slept or now_ms - self._awake_ms > ASLEEP_MS
+        self._awake_ms = now_ms
 
     async def release(self, timeout_s: float) -> None:
         """A last checkpoint of each partition, then lets go of them, in bounded time.
@@ -154,6 +166,7 @@ class Worker:
         """One fetch into the inboxes. Raises LostEventsError and what the log raises."""
         await self._read_anew()
         fetches = await self.log.fetch(frozenset(self._held))
+        self._note_awake()
         for fetch in fetches:
             partition = self.partitions.get(fetch.partition)
             if partition is not None:

@@ -123,3 +123,26 @@ async def test_an_alias_is_rejected_and_an_unlinked_id_is_counted(bench: Bench) 
     assert ("reason", b"not_supported") in rejected.headers
     assert b"tidegate_links_left_total 1.0" in bench.worker.metrics.text()
     assert bench.transitions() == [("c", "pro", "entered", "event")]
+
+
+@pytest.mark.parametrize("reads_first", [True, False])
+async def test_a_worker_that_slept_while_another_erased_a_contact_and_the_tombstone_went_does_not_know_it_any_more(
+    bench: Bench, reads_first: bool
+) -> None:
+    """A laptop is opened again after the weekend; Kafka keeps tombstones for a day (`delete.retention.ms`)."""
+    bench.publish(type="identify", traits={"plan": "pro"})
+    await bench.commit()
+    sleeper, bench.worker = bench.worker, bench.new_worker()
+    await bench.worker.take_over({0})
+    bench.publish(type="delete")
+    await bench.commit()
+    bench.clock.at_ms += 3 * 86_400_000
+    for written in bench.broker.written["state", 0]:
+        if written.record is not None and written.record.key == b"c":
+            written.record = None  # compacted
+    if reads_first:
+        await sleeper.feed()
+    await sleeper.release(1.0)
+    await sleeper.take_over({0})
+
+    assert {} == sleeper.partitions[0].committed.states
