@@ -12,6 +12,7 @@ from streams.app import STOP_TIMEOUT_S
 from streams.cli import COMMANDS
 from streams.dispatcher import STOP_S_MAX
 from streams.memory import CONTACT_BYTES, TAKE_OVER_SHARE, WARN_SHARE
+from streams.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "deploy" / "README.md").read_text("utf-8")
@@ -39,6 +40,10 @@ def test_the_table_of_topics_is_what_they_are_made_with() -> None:
 
 def test_figures_are_those_of_the_code() -> None:
     assert f"they need {STOP_TIMEOUT_S:g} and {STOP_S_MAX:g} at most" in section("In containers")
+    stop_s = re.search(r"^TimeoutStopSec=(\d+)$", section("Without containers"), re.MULTILINE)
+    assert stop_s and int(stop_s[1]) > STOP_TIMEOUT_S + 2
+    unit = section("Without containers").split("```ini")[1]
+    assert set(re.findall(r"TIDEGATE_\w+", unit)) <= {setting.variable for setting in SETTINGS}
     sizing = section("Sizing")
     assert f"{CONTACT_BYTES} bytes a contact more" in sizing
     assert "a warning at four fifths" in sizing
