@@ -127,12 +127,21 @@ class Torture:
                 return "unreadable bytes, a wrong partition, no key"
             case "spoil state":
                 return f"a state record that can't be decoded, of {self._strangers.spoil_state()}"
+            case "rolling restart":
+                self._restart_one_by_one()
+                return "all workers were restarted, one after the other"
             case "kill all":
                 for place in self._workers.running():
                     self._workers.kill(place, each.seconds)
                 return f"kill -9 of all workers, back after {each.seconds:g} s"
             case _:
                 return self._do_to_one(each)
+
+    def _restart_one_by_one(self) -> None:
+        for place in self._workers.running():
+            if place in self._workers.running():
+                self._workers.terminate(place, 0.0)
+            self._wait("workers that own all partitions", READY_S, self._workers.whole)
 
     def _break_broker(self, each: Disturbance) -> str:
         self._mend_broker()

@@ -11,6 +11,7 @@ SECONDS = {
     "kill": (0.0, 0.5, 3.0, 9.0),
     "terminate": (0.0, 0.5, 3.0),
     "freeze": (1.0, 4.0, 8.0, 11.0),
+    "rolling restart": (0.0,),
     "join or leave": (0.0,),
     "kill all": (0.0, 2.0),
     "broker stops": (0.0, 2.0),

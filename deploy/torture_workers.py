@@ -159,7 +159,8 @@ class Workers:
     def whole(self) -> bool:
         """Whether all that are wanted are ready, and together own all partitions."""
         wanted, partitions = self.wanted(), self._stage.settings.partitions
-        ready = [place.worker for place in wanted if place.worker.running() and place.worker.ready()]
+        staying = [place.worker for place in wanted if not place.told_s]
+        ready = [worker for worker in staying if worker.running() and worker.ready()]
         owned = sum(worker.metric("tidegate_partitions_owned") for worker in ready)
         return len(ready) == min(len(wanted), partitions) and owned == partitions
 
