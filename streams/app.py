@@ -19,7 +19,7 @@ import faust
 from schemas.topics import SOURCES, STATE
 from streams import loop
 from streams.clock import SteadyClock
-from streams.ending import Explained, causes
+from streams.ending import Explained, causes, lines_of
 from streams.errors import StreamsError
 from streams.guard import Guard
 from streams.health import add_pages, web_port
@@ -42,6 +42,7 @@ REBALANCE_TIMEOUT_S = 30.0
 # the last checkpoints may take 10 of it, leaving the group another 10 (transport.py)
 STOP_TIMEOUT_S = 25.0
 GC_THRESHOLDS = (50_000, 50, 50)
+_ENDS = "the worker ends, its supervisor has to start it again: %s"
 
 
 class WebPortError(StreamsError):
@@ -83,15 +84,20 @@ class TidegateApp(faust.App):  # type: ignore[misc]  # faust has no types
 
     async def on_stop(self) -> None:
         """Last checkpoints, then the rest, in bounded time: with the broker away, clients would hang on to it for ever."""
-        watch = threading.Timer(STOP_TIMEOUT_S, _give_up)
+        watch = threading.Timer(STOP_TIMEOUT_S, lambda: _give_up(self.cause))
         watch.daemon = True
         watch.start()
         await super().on_stop()
         await self.plans.stop()
 
 
-def _give_up() -> None:
-    """Ends the process as it is: what isn't committed by now is not going to be, and the next owner has the rest."""
+def _give_up(cause: BaseException | None) -> None:
+    """Ends the process as it is: what isn't committed by now is not going to be, and the next owner has the rest.
+
+    Says why it was to stop, as that is said at the end of stopping, which this one may not reach.
+    """
+    for line in lines_of(cause) if cause is not None else ():
+        logger.critical(_ENDS, line)
     logger.error(
         "expected to have stopped within %g s, but clients still wait for the broker: ending now", STOP_TIMEOUT_S
     )
@@ -229,7 +235,7 @@ def run_worker(settings: Settings | None = None) -> None:
         if cause is None:
             raise
         for line in causes(cause, settings):
-            logger.critical("the worker ends, its supervisor has to start it again: %s", line)
+            logger.critical(_ENDS, line)
         raise SystemExit(1) from None
 
 

@@ -300,7 +300,10 @@ class _ours:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, ProducerFenced):
-            raise FencedError(f"could not {self._what}: another worker has taken the partition over") from error
+            raise FencedError(
+                f"could not {self._what}: another worker has taken the partition over, or this one was slow or asleep for "
+                "longer than TIDEGATE_TRANSACTION_TIMEOUT"
+            ) from error
         if isinstance(error, KafkaError):
             raise LogError(f"could not {self._what}: {error!r}{forbidden(error)}") from error
 
