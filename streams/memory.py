@@ -15,9 +15,12 @@ logger = logging.getLogger("tidegate.memory")
 # what a contact takes beside its record: its key, its places in tables, its timer (`tidegate bench recover`)
 CONTACT_BYTES = 550
 WARN_SHARE = 0.8
+# what was said holds until there is so much less: at the bound itself reading stops and goes on with every timer
+ROOM_SHARE = 0.98
 # a worker that was full when it ended is to be able to start again
 TAKE_OVER_SHARE = 1.25
 
+_MUCH, _FULL = 1, 2
 _CURE = "start another worker, or raise TIDEGATE_MEMORY_BYTES where the machine has more"
 
 
@@ -41,13 +44,13 @@ class Memory:
     def look(self, committed: Iterable[Committed]) -> None:
         """Adds up what there is, and says when it is much, or no longer."""
         self.used_bytes = sum(each.bytes + CONTACT_BYTES * len(each.states) for each in committed)
-        level = 2 if self.full else 1 if self.used_bytes > WARN_SHARE * self.limit_bytes else 0
+        level = max(self._level(1.0), min(self._said, self._level(ROOM_SHARE)))
         if level == self._said:
             return
         self._said = level
-        if level == 2:
+        if level == _FULL:
             logger.error("%s: no more events are read until there is room: %s", self._shown, _CURE)
-        elif level == 1:
+        elif level == _MUCH:
             logger.warning("%s: beyond the bound no more events are read: %s", self._shown, _CURE)
         else:
             logger.warning("%s: there is room again", self._shown)
@@ -57,6 +60,12 @@ class Memory:
         self.look(committed)
         if self.used_bytes > TAKE_OVER_SHARE * self.limit_bytes:
             raise MemoryBoundError(f"{self._shown}, and there is more to take over: {_CURE}")
+
+    def _level(self, share: float) -> int:
+        """How full it is, with so large a share of the bounds."""
+        if self.used_bytes > share * self.limit_bytes:
+            return _FULL
+        return _MUCH if self.used_bytes > share * WARN_SHARE * self.limit_bytes else 0
 
     @property
     def _shown(self) -> str:

@@ -100,7 +100,7 @@ PARTITIONS = (
     Metric("state_memory_limit_bytes", "gauge", "bytes", "TIDEGATE_MEMORY_BYTES", "never moves"),
     Metric("held_bytes", "gauge", "bytes", "read ahead and not applied yet", "bounded; high: see lag"),
     Metric("timer_overdue_seconds", "gauge", "seconds", "how late the oldest due instant is",
-           "rising: more is due than can be played"),
+           "rising: more is due than can be played, or events from before it still wait or can't be read"),
     Metric("definitions_revision", "gauge", "revision", "lowest revision of the definitions in force in a partition here",
            "other than elsewhere for minutes: see `tidegate_contacts_to_change`"),
     Metric("contacts_to_change", "gauge", "contacts", "contacts still to be taken over into that revision",

@@ -15,7 +15,7 @@ from streams.checkpoint import META_FORMAT, EncodeError, Freezing, Frozen, Meta,
 from streams.clock import Clock
 from streams.committed import Committed
 from streams.contacts import Contacts
-from streams.inbox import Inbox, Taken
+from streams.inbox import FRESH_MS, Inbox, Taken
 from streams.log import Claim
 from streams.metrics import Metrics
 from streams.plan import Plan
@@ -134,11 +134,15 @@ class Partition:
         """When the oldest change that isn't committed was made, by the monotonic clock; None: all is."""
         return self.overlay.since_ms if self.committing_since_ms is None else self.committing_since_ms
 
-    @property
-    def overdue_ms(self) -> int:
-        """By how much arrival time is past the first due instant and its grace; 0 when nothing is due."""
-        first_ms = self.contacts.first_due_ms
-        return 0 if first_ms is None else max(0, self.arrival_ms - self.rates.grace_ms - first_ms)
+    def overdue_ms(self, now_ms: int) -> int:
+        """By how much time is past the first due instant and its grace; 0 when nothing is due.
+
+        With the wall clock that is its time, as arrival time stands still where nothing is read.
+        """
+        first_ms, time_ms = self.contacts.first_due_ms, self.arrival_ms
+        if not self.rates.arrival:
+            time_ms = max(time_ms, now_ms - self.rates.slack_ms - FRESH_MS)
+        return 0 if first_ms is None else max(0, time_ms - self.rates.grace_ms - first_ms)
 
     def full(self) -> bool:
         """Whether it takes nothing more in until a checkpoint has gone, it was read anew, or newer definitions are there."""

@@ -35,6 +35,16 @@ def test_it_is_said_once_from_four_fifths_on_once_beyond_and_once_when_there_is_
     assert "TIDEGATE_MEMORY_BYTES" in caplog.text
 
 
+def test_at_the_bound_itself_it_is_said_once_and_not_with_every_timer(caplog: pytest.LogCaptureFixture) -> None:
+    """Reading goes on for one event there, and stops, several times a second."""
+    memory = Memory(1_000 * (CONTACT_BYTES + 450))
+    caplog.set_level(logging.WARNING)
+    for contacts in (1_001, 999, 1_001, 990, 1_001, 979):
+        memory.look([holding(contacts, 450)])
+
+    assert ["ERROR", "WARNING"] == [record.levelname for record in caplog.records]
+
+
 async def test_beyond_the_bound_nothing_is_read_and_nothing_is_lost() -> None:
     """What waits in Kafka is taken in by a worker that has room for it."""
     bench = Bench()

@@ -660,6 +660,19 @@ async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
         assert line in text
 
 
+async def test_due_instants_are_overdue_by_the_wall_clock_where_nothing_is_read(bench: Bench) -> None:
+    """Arrival time stands still then; by that, nothing would ever be late."""
+    bench.publish()
+    await bench.commit()
+    bench.clock.at_ms += 10_000 + GRACE_MS + SLACK_MS + 30_000
+    show(bench.worker)
+    assert 29.0 <= bench.worker.metrics.timer_overdue_seconds.value <= 30.0
+
+    await bench.commit()
+    show(bench.worker)
+    assert 0.0 == bench.worker.metrics.timer_overdue_seconds.value
+
+
 SUMS = "segments: [{id: s, when: {event: A, within: 1d, sum: {of: total, gte: 100}}}]"
 CARTS = "segments: [{id: s, per: cart_id, when: {event: A}}]"
 
