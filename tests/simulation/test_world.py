@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from script import KINDS, STATES, STRIKES, TROUBLES, Disturb, draw, shrunk
-from world import failure_of, run_seed
+from trials import failure_of, run_seed
 
 FOLDER = Path(__file__).resolve().parent
 WANTED_AT = ("fence", "read state", "send", "acknowledge", "commit")
@@ -38,7 +38,7 @@ def test_what_the_seeds_were_meant_to_bring_about_did_happen() -> None:
 
 def test_a_seed_decides_everything() -> None:
     """In processes that differ in the order of their sets and in where their objects lie, and whatever ran before it."""
-    program = "import world; print(*sorted((seed, world.digest(world.run_seed(seed))) for seed in %s))"
+    program = "import trials; print(*sorted((seed, trials.digest(trials.run_seed(seed))) for seed in %s))"
     path = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])
     runs = [
         subprocess.run(

@@ -8,7 +8,6 @@ group are not. Each machine has its process (`machine.py`), each process its ste
 from __future__ import annotations
 
 import collections
-import hashlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -34,8 +33,6 @@ from script import (
     Publish,
     Script,
     Tick,
-    draw,
-    shrunk,
 )
 from verdict import check
 
@@ -345,51 +342,3 @@ class World:
                 positions |= {(topic, number): at for topic, at in partition.inbox.positions().items()}
         places = [(topic, number) for topic in TOPICS for number in range(PARTITIONS)]
         return positions == {place: len(self.broker.events[place]) for place in places}
-
-
-# ---- runs -------------------------------------------------------------------------------------------------------------
-
-
-def failure_of(script: Script) -> tuple[str, World] | None:
-    """What is wrong after a run of the script; None if nothing is."""
-    world = World(script)
-    try:
-        world.run()
-    except AssertionError as error:
-        return str(error), world
-    return None
-
-
-def run_seed(seed: int) -> World:
-    """Runs a seed; raises AssertionError with the seed and the shortest script that still fails, and its trace."""
-    script = draw(seed)
-    world = World(script)
-    try:
-        world.run()
-    except AssertionError as error:
-        raise AssertionError(explained(script, str(error))) from None
-    return world
-
-
-def explained(script: Script, wrong: str) -> str:
-    """What to read: what is wrong, how to see it again, and the least that it takes."""
-    least = shrunk(script, lambda shorter: failure_of(shorter) is not None)
-    found = failure_of(least)
-    assert found is not None
-    listed = "\n".join(f"  {action}" for action in least.actions)
-    trace = "\n".join(f"  {line}" for line in found[1].trace[-60:])
-    return (
-        f"seed {script.seed} ({script.kind}): {wrong}\n"
-        f"again: pytest tests/simulation --seed {script.seed}\n"
-        f"the least of its {len(script.actions)} actions that still fails, with {found[0]}:\n{listed}\n"
-        f"what happened then:\n{trace}"
-    )
-
-
-def digest(world: World) -> str:
-    """A hash of all that happened and all that was written."""
-    seen = hashlib.sha256("\n".join(world.trace).encode())
-    for place in sorted(world.broker.written):
-        for written in world.broker.written[place]:
-            seen.update(repr((place, written.record, written.time_ms, written.state)).encode())
-    return seen.hexdigest()
