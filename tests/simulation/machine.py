@@ -12,7 +12,7 @@ import types
 from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
-from memory_log import ALL, LogError, MemoryLog
+from memory_log import LogError, MemoryLog
 from script import TOPICS
 
 from streams.clock import SteadyClock
@@ -224,10 +224,6 @@ class Machine:
 
     # ---- what Faust does ----------------------------------------------------------------------------------------------
 
-    @property
-    def _worker(self) -> Worker:
-        return self.worker
-
     async def callback(self, message: Any) -> None:
         """A Faust event, on its way to the agent."""
         self._leaves.put_nowait(message.value)
@@ -314,6 +310,3 @@ class Machine:
     def _give_up(self) -> None:
         if not self.ended:
             self.kill()
-
-
-__all__ = ["ALL", "START_MS", "Machine"]
