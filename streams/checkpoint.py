@@ -121,7 +121,7 @@ class Overlay:
     def keep(self, topic: str, records: list[Outgoing]) -> None:
         """Takes records in for a topic that keeps every one."""
         self.kept.setdefault(topic, []).extend(records)
-        self.bytes += sum(len(record.value or b"") for record in records)
+        self.bytes += sum(len(record.key or b"") + len(record.value or b"") for record in records)
 
     def reject(self, record: Outgoing) -> None:
         """Takes in what could not be applied."""

@@ -99,7 +99,7 @@ class Inbox:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the values held."""
+        """Bytes of the keys and values held."""
         return sum(source.held_bytes for source in self._sources)
 
     @property
@@ -148,7 +148,7 @@ class Inbox:
         if fetch.records:
             source.waiting.extend(fetch.records)
             source.filled += len(fetch.records)
-            source.held_bytes += sum(len(record[3] or b"") for record in fetch.records)
+            source.held_bytes += sum(len(key or b"") + len(value or b"") for _, _, key, value in fetch.records)
             if source.head is None:
                 self._empty.remove(source)
                 heapq.heappush(self._heads, (self._next_head(source), source.index))
@@ -173,8 +173,8 @@ class Inbox:
         source = self._sources[index]
         taken = source.head
         assert taken is not None
-        _, offset, _, value = taken.record
-        source.held_bytes -= len(value or b"")
+        _, offset, key, value = taken.record
+        source.held_bytes -= len(key or b"") + len(value or b"")
         source.received_ms, source.order_ms = taken.received_ms, order_ms
         event = taken.event
         source.closed = type(event) is Event and event.type == "tick"

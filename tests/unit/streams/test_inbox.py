@@ -198,6 +198,16 @@ def test_few_large_records_pause_it_as_well(wall: Inbox) -> None:
     assert wall.full("one", held=False)
 
 
+def test_so_do_few_with_large_keys(wall: Inbox) -> None:
+    """A publisher that takes key and value for each other would fill the memory."""
+    wall.fill(fetch("one", 0, *((10, at, b"k" * 200_000, b"c") for at in range(6))))
+    assert wall.full("one", held=False)
+    for topic in ("two", "three"):
+        wall.fill(fetch(topic, 0))
+    popped(wall)
+    assert wall.held_bytes == 0
+
+
 def test_a_new_owner_goes_on_from_the_marks() -> None:
     inbox = Inbox(TOPICS, {"one": Mark(7, 40, 40, True), "two": Mark(3)}, arrival=True)
     assert inbox.positions() == {"one": 7, "two": 3, "three": 0}
