@@ -88,8 +88,8 @@ class Overlay:
     """What changed in a partition since its last checkpoint began.
 
     `dirty` has None for a contact that was erased. `events` counts what was applied, played or changed over, `beside` how
-    much of it was no event's; `since_ms` is when that began, by the monotonic clock. `taken` and `played` are what latencies are measured by: of each turn, the
-    record time of its first event, or its first due instant, and how many there were.
+    much of it was no event's; `since_ms` is when that began, by the monotonic clock. `taken` and `played` are what latencies
+    are measured by: of each turn, the record time of its first event, or its first due instant, and how many there were.
     """
 
     dirty: dict[bytes, Any] = dataclasses.field(default_factory=dict)
