@@ -30,7 +30,7 @@ from streams.partition import Rates
 from streams.plans import FollowedPlans
 from streams.recovery import StateTable, StateTableManager
 from streams.security import tls_context
-from streams.settings import SettingError, Settings, load_settings
+from streams.settings import UNTOLD, SettingError, Settings, load_settings
 from streams.surroundings import look_after, refuse_wrong
 from streams.transport import LeaveSchema, WorkerTransport
 from streams.worker import Pace, Worker
@@ -212,11 +212,13 @@ def _configuration(settings: Settings) -> dict[str, Any]:
 def _membership(settings: Settings) -> dict[str, Any]:
     """Of a worker with a name: a static member of the group, for which the group keeps its partitions.
 
-    Faust ends a member that comes back under another URL, which otherwise is that of the web server.
+    Faust ends a member that comes back under another URL, which is that of the web server: with any free port it is
+    another one each time, so nobody is told it.
     """
     if not settings.instance:
         return {}
-    return {"consumer_group_instance_id": settings.instance, "canonical_url": f"http://worker/{settings.instance}"}
+    named = {"consumer_group_instance_id": settings.instance}
+    return named if settings.web_port else named | {"canonical_url": f"http://{UNTOLD}/{settings.instance}"}
 
 
 def run_worker(settings: Settings | None = None) -> None:

@@ -96,6 +96,8 @@ SETTINGS = (
             most=DAY_MS),
 )  # fmt: skip
 
+# stands for the host of a worker that doesn't tell where it listens; no machine can have that name (RFC 6761)
+UNTOLD = "worker.invalid"
 # secrets are named by rules (`secret: SHOP_WEBHOOK`) and live under this prefix; they are never read into Settings
 SECRET_PREFIX = "TIDEGATE_SECRET_"
 # has Python run the core's sources where it is compiled; what looks at it runs before any of our code (deploy/README.md)

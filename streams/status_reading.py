@@ -27,7 +27,7 @@ from streams.checkpoint import META_KEY, Meta, UnknownFormatError, UnreadableMet
 from streams.definitions import read_in_force
 from streams.deliveries import paused
 from streams.errors import BrokerError
-from streams.settings import Settings
+from streams.settings import UNTOLD, Settings
 from streams.status import PartitionSeen, Status, WorkerSeen
 from streams.surroundings import look
 
@@ -95,6 +95,9 @@ async def _asked(member: Any, settings: Settings) -> WorkerSeen:
     except (ValueError, KeyError, TypeError):
         return WorkerSeen(member_id, host, (), {}, "it is no worker of ours, or one of another version")
     url = reachable(told, host)
+    if url is None and urlsplit(told).hostname == UNTOLD:
+        why = "where it listens is not told: it has a name and any free port; give it a TIDEGATE_WEB_PORT"
+        return WorkerSeen(urlsplit(told).path.strip("/"), host, numbers, {}, why)
     if url is None:
         return WorkerSeen(f"{host} {member_id[-8:]}", host, numbers, {}, f"{told} can only be reached from {host}")
     name = urlsplit(url).netloc
@@ -113,9 +116,11 @@ def _owned(assignment: bytes, state: str) -> tuple[int, ...]:
 
 
 def reachable(url: str, host: str) -> str | None:
-    """Where a worker on `host` that says that it listens at `url` can be asked from here; None: only over there."""
+    """Where a worker on `host` that says that it listens at `url` can be asked from here; None: it can't."""
     parts = urlsplit(url)
     named = parts.hostname or ""
+    if named == UNTOLD:
+        return None
     if named in ("0.0.0.0", "::", ""):
         return f"http://{host}:{parts.port}" if ":" not in host else f"http://[{host}]:{parts.port}"
     if _is_loopback(named) and not _is_loopback(host):

@@ -97,6 +97,7 @@ def test_an_older_revision_rejected_records_and_pauses_are_said() -> None:
         ("http://0.0.0.0:6066", "10.0.0.7", "http://10.0.0.7:6066"),
         ("http://0.0.0.0:6066", "fd00::7", "http://[fd00::7]:6066"),
         ("http://worker-1.example:6066/", "10.0.0.7", "http://worker-1.example:6066"),
+        ("http://worker.invalid/a", "10.0.0.7", None),
     ],
 )
 def test_a_worker_is_asked_where_it_can_be_reached_and_never_another_on_our_own_loopback(
