@@ -66,7 +66,7 @@ class Arrived:
 def check(settings: Settings, definitions: Definitions, load: Load, holds: Sequence[Hold], until_ms: int) -> Tally:
     """Compares everything, transitions up to `until_ms`; raises `Unequal`. All workers must have ended in good order."""
     source = _source(settings)
-    _check_log(load.sent, source)
+    check_log(load.sent, source)
     _check_rejected(settings, load.bad)
     state = committed(settings, "state")
     _check_metas(state)
@@ -74,14 +74,14 @@ def check(settings: Settings, definitions: Definitions, load: Load, holds: Seque
         raise Unequal(f"expected positions {wanted}, the ends of the sources, got {found}")
     written = committed(settings, "transitions")
     told = transitions_in(written, settings)
-    _check_sequence(told)
+    check_sequence(told)
     _check_members(settings, definitions, told, state)
     good = [each for each in source if each.record.value not in load.bad]
     if settings.clock == "wall":
-        _check_not_early(written, good, settings.grace_ms)
+        check_not_early(written, good, settings.grace_ms)
     aside = _aside(good, holds, settings) if settings.clock == "wall" else set()
     wanted_rows = expected(definitions, _lines(good), until_ms, settings.limits())
-    _check_as_simulated(wanted_rows, told, aside, until_ms, source)
+    check_as_simulated(wanted_rows, told, aside, until_ms, source)
     rows = [row for contact in told for row in told[contact]]
     causes = collections.Counter(row[5] for row in rows)
     return Tally(len(source), len(rows), dict(causes), len(told.keys() | wanted_rows.keys()), len(aside), len(load.bad))
@@ -112,7 +112,7 @@ def _received_ms(value: bytes | None) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _check_log(sent: Sequence[Sent], source: Sequence[Arrived]) -> None:
+def check_log(sent: Sequence[Sent], source: Sequence[Arrived]) -> None:
     """What the sources hold is what was sent: else nothing can be said of anything after them."""
     wanted, found = collections.defaultdict(list), collections.defaultdict(list)
     for each in sent:
@@ -160,7 +160,8 @@ def _check_metas(state: Sequence[Committed]) -> None:
             )
 
 
-def _check_sequence(told: Told) -> None:
+def check_sequence(told: Told) -> None:
+    """Entered and left in turn, counted from 1, and again from 1 after a `delete`."""
     for contact, rows in told.items():
         seqs: dict[str, int] = {}
         for segment, _, transition, seq, _, _ in rows:
@@ -189,7 +190,7 @@ def _check_members(settings: Settings, definitions: Definitions, told: Told, sta
         )
 
 
-def _check_not_early(written: Sequence[Committed], source: Sequence[Arrived], grace_ms: int) -> None:
+def check_not_early(written: Sequence[Committed], source: Sequence[Arrived], grace_ms: int) -> None:
     """No timer before its instant and the grace, but by a later event of the contact, which plays it at once."""
     events: dict[bytes | None, list[tuple[int, int]]] = collections.defaultdict(list)
     for arrived in source:
@@ -227,7 +228,8 @@ def _lines(source: Sequence[Arrived]) -> Iterator[bytes]:
             yield orjson.dumps(orjson.loads(each.record.value or b"") | {"receivedAt": each.at_ms})
 
 
-def _check_as_simulated(wanted: Told, told: Told, aside: set[str], until_ms: int, source: Sequence[Arrived]) -> None:
+def check_as_simulated(wanted: Told, told: Told, aside: set[str], until_ms: int, source: Sequence[Arrived]) -> None:
+    """Of each contact but those `aside`, what was told up to `until_ms` is what is wanted, in that order."""
     until = format_instant(until_ms)
     for contact in sorted(wanted.keys() | told.keys()):
         if contact in aside:

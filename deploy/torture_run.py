@@ -76,7 +76,7 @@ class Torture:
         with self._kafka as kafka:
             self._stage = Stage(
                 kafka.address, "torture.", self._directory, SEGMENTS,
-                partitions=str(PARTITIONS), clock=self._clock, grace="5s",
+                partitions=str(PARTITIONS), clock=self._clock, grace="5s", session="4s",
             )  # fmt: skip
             self._load = Load(self._stage.settings, self._seed, self._per_s)
             self._strangers = Strangers(self._stage.settings, self._load, self._say)
@@ -131,6 +131,7 @@ class Torture:
                 self._restart_one_by_one()
                 return "all workers were restarted, one after the other"
             case "kill all":
+                self._wait("a worker to disturb", READY_S, lambda: bool(self._workers.running()))
                 for place in self._workers.running():
                     self._workers.kill(place, each.seconds)
                 return f"kill -9 of all workers, back after {each.seconds:g} s"

@@ -12,7 +12,7 @@ from streams.transport import RELEASE_TIMEOUT_S
 
 pytestmark = pytest.mark.kafka
 
-SEED = 243
+SEED = 1044
 
 
 def test_nothing_is_lost_repeated_or_early_whatever_happens_to_workers_and_broker(tmp_path: Path) -> None:
