@@ -19,7 +19,7 @@ from schemas.transitions import membership_key
 from streams.clock import Clock
 from streams.errors import StreamsError
 from streams.inbox import Mark
-from streams.log import Claim, Outgoing
+from streams.log import Claim, FencedError, Outgoing
 from streams.plan import Emitted, State, contact_record
 
 # not valid UTF-8, so no contact id's bytes can equal it
@@ -202,6 +202,8 @@ async def write(claim: Claim, frozen: Frozen, offsets: Mapping[str, int] | None)
         if offsets is not None:  # after the rest: while the group is added, the broker refuses records for now
             await claim.send_offsets(offsets)
         await claim.commit()
+    except FencedError:  # the broker has ended it, and takes no word of this claim any more
+        raise
     except BaseException:
         # who reads committed records waits for the end of an open transaction, so it is better not left to its time-out
         await claim.abort()

@@ -245,6 +245,24 @@ async def test_who_has_lost_the_partition_cannot_commit(bench: Bench) -> None:
     assert bench.transitions() == [("c", "a-lately", "entered", "event")]
 
 
+async def test_who_is_fenced_has_nothing_to_give_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka's client would take that for a slip of ours, and the log would have a warning that means nothing."""
+    bench.publish()
+    await bench.apply()
+    bench.fault = lambda doing, partition: FencedError("injected") if doing == "commit" else None
+    aborted: list[None] = []
+
+    async def abort() -> None:
+        aborted.append(None)
+
+    claim = bench.worker.partitions[0].claim
+    monkeypatch.setattr(claim, "abort", abort)
+    with pytest.raises(FencedError):
+        await bench.worker.checkpoint(bench.worker.partitions[0])
+
+    assert [] == aborted
+
+
 async def test_release_makes_a_last_checkpoint_with_offsets_and_lets_go(bench: Bench) -> None:
     bench.publish()
     await bench.commit()
