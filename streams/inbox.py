@@ -140,7 +140,7 @@ class Inbox:
             raise LostEventsError(
                 f"expected to read {fetch.topic}, partition {fetch.partition}, from offset {source.read}, but the log "
                 f"goes on at {fetch.start}: retention has removed events that were not applied yet, or the topic was "
-                f"made anew"
+                "made anew; `tidegate topics gaps` says what is lost and how to go on without it"
             )
         source.read = fetch.end
         source.log_end = fetch.log_end

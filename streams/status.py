@@ -135,7 +135,10 @@ class Status:
         if behind:
             found.append(f"revision {self.revision} of the definitions is not in force yet in {_named(sorted(behind))}")
         if (overdue_s := self.overdue_s or 0.0) > OVERDUE_S_MAX:
-            found.append(f"due instants are played {overdue_s:.0f} s late: more is due than can be played")
+            found.append(
+                f"due instants are played {overdue_s:.0f} s late: more is due than can be played, or events from before it "
+                "still wait or can't be read"
+            )
         if self.rejected:
             count = f"{'at least ' if self.rejected_cut else ''}{sum(self.rejected.values()):,}"
             found.append(
