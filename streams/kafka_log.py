@@ -335,7 +335,7 @@ class KafkaLog:
         self._settings = settings
         self._reader = reader
         self._call = call
-        self._number = 0
+        self._number = self._seeks = 0
 
     async def fence(self, partition: int) -> Claim:
         """Starts the partition's producer: the broker ends what its predecessor left open and refuses it from then on."""
@@ -349,7 +349,10 @@ class KafkaLog:
     async def seek(self, positions: Mapping[int, Mapping[str, int]]) -> None:
         """Reads on from these positions."""
         self._number = -1  # what is on its way was asked for others
-        self._number = await self._call(self._reader.seek, positions)
+        self._seeks = mine = self._seeks + 1
+        number = await self._call(self._reader.seek, positions)
+        if mine == self._seeks:
+            self._number = number
 
     async def fetch(self, hold: Set[tuple[str, int]]) -> Sequence[Fetch]:
         """What there is; what was read before the last seek is left out, it will be read again."""

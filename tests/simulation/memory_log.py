@@ -274,7 +274,7 @@ class MemoryLog:
         self._clock = clock or broker.clock
         self.fetch_max = fetch_max
         self._positions: dict[tuple[str, int], int] = {}
-        self._number = self._reader_number = 0
+        self._number = self._reader_number = self._seeks = 0
 
     async def fence(self, partition: int) -> MemoryClaim:
         """Claims the partition and aborts what its owner left open."""
@@ -332,7 +332,10 @@ class MemoryLog:
             (topic, number): position for number, by_topic in positions.items() for topic, position in by_topic.items()
         }
         self._number = -1  # what is on its way was asked for others
-        self._number = await self._network.request("seek", ALL, lambda: self._seek(wanted))
+        self._seeks = mine = self._seeks + 1
+        number = await self._network.request("seek", ALL, lambda: self._seek(wanted))
+        if mine == self._seeks:
+            self._number = number
         await asyncio.sleep(0)
 
     def _seek(self, positions: dict[tuple[str, int], int]) -> int:

@@ -116,3 +116,23 @@ async def test_what_was_fetched_before_a_seek_is_not_told_while_the_seek_is_unde
     assert await log.fetch(frozenset()) == []
     sought.set()
     await seeking
+
+
+async def test_of_two_seeks_the_later_one_counts_whichever_is_answered_last() -> None:
+    """A worker that read on behind a bad record while its partitions were given anew would read nothing any more."""
+    answers: list[asyncio.Future[int]] = []
+
+    async def call(function: Any, *_: Any) -> Any:
+        if function == reader.seek:
+            answers.append(asyncio.get_running_loop().create_future())
+            return await answers[-1]
+        return 2, [Fetch("one", 0, 5, 6, 6, 1, [(1, 5, b"k", b"v")])]
+
+    reader = Reader(load_settings({}), ["one"])
+    log = KafkaLog(load_settings({}), reader, call)
+    seeks = [asyncio.ensure_future(log.seek({0: {"one": at}})) for at in (4, 5)]
+    await asyncio.sleep(0)
+    for number in (2, 1):
+        answers[number - 1].set_result(number)
+        await seeks[number - 1]
+    assert len(await log.fetch(frozenset())) == 1
