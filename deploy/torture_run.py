@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services import Kafka, ServiceError
+from services import Kafka
 from tools import ROOT
 from torture_check import Tally, check
 from torture_load import TOPICS, Load, now_ms
@@ -155,13 +155,7 @@ class Torture:
         return f"{'kill -9' if kill else 'SIGTERM'} of the broker, back after {each.seconds:g} s"
 
     def _mend_broker(self) -> None:
-        """Starts the broker; again where it finds no way back after kill -9, which has been seen once in fifty starts."""
-        if self._kafka.running:
-            return
-        try:
-            self._kafka.start()
-        except ServiceError as error:
-            self._say(f"               the broker is started again: {error}")
+        if not self._kafka.running:
             self._kafka.start()
 
     def _do_to_one(self, each: Disturbance) -> str:
