@@ -60,6 +60,8 @@ class Contacts:
         self.overlay = Overlay()
         self.sizes = Sizes(committed.states)
         self.states: dict[bytes, Any] = {}
+        # decoded for time or a change of definitions alone: not to be kept, as those whose events come would make room
+        self._passing: set[bytes] = set()
         self._kept_bytes = 0
         # contacts erased by what is not committed yet: their committed records are none any more
         self.erased: set[bytes] = set()
@@ -233,6 +235,7 @@ class Contacts:
             if record is not None and (due_ms := self.plan.header(record)[0]) is not None and due_ms > until_ms:
                 self._timers.arm(key, due_ms)  # postponed since: there is nothing to decode
                 return None
+            self._passing.add(key)
             state = self._decode(key, arrival_ms, now_ms)
         if state is None:
             return None
@@ -254,6 +257,7 @@ class Contacts:
         while self.to_change and self.has_room_beside:
             key = self.to_change.popleft()
             if key not in self.states:
+                self._passing.add(key)
                 with contextlib.suppress(Rejection):  # quarantined
                     self._decode(key, arrival_ms, now_ms)
             if clock.spent_ms() > until_ms:
@@ -279,9 +283,18 @@ class Contacts:
         for key, record in states.items():
             if record is None and self.overlay.dirty.get(key, _ABSENT) is not None:
                 self.erased.discard(key)
+        self._let_pass()
         if len(self.states) > STATES_KEPT_MAX or self._kept_bytes > STATES_KEPT_BYTES_MAX:
             self.states = {key: state for key, state in self.overlay.dirty.items() if state is not None}
             self._kept_bytes = self.overlay.bytes
+
+    def _let_pass(self) -> None:
+        """Keeps of those that pass only what isn't committed."""
+        left = {key for key in self._passing if key in self.overlay.dirty}
+        for key in self._passing - left:
+            if self.states.pop(key, None) is not None:
+                self._kept_bytes -= len(self.committed.states.get(key, b""))
+        self._passing = left
 
     def state_of(self, key: bytes) -> Any:
         """The contact's state as of its last step; None: none is committed."""

@@ -34,16 +34,23 @@ class Raising:
     def __getattr__(self, name):
         return getattr(self._program, name)
 
+    def follow(self, previous):
+        self._program.follow(bare(previous))
+
     def apply(self, state, event, arrived_ms, received_ms):
         step = self._program.apply(state, event, arrived_ms, received_ms)
         if event.properties.get("poison") and self._program.revision == {revision}:
             raise ZeroDivisionError("by design")
         return step
 
+def bare(program):
+    return program._program if isinstance(program, Raising) else program
+
 compiled = plans.compile_plan
 
-def raising(*given):
-    plan = compiled(*given)
+def raising(in_force, settings, before=None):
+    before = before and dataclasses.replace(before, program=bare(before.program))
+    plan = compiled(in_force, settings, before)
     return dataclasses.replace(plan, program=Raising(plan.program))
 
 plans.compile_plan = raising

@@ -100,3 +100,16 @@ async def test_a_partition_that_plays_a_crowd_before_new_definitions_has_not_sta
     await bench.worker.checkpoint(bench.worker.partitions[0])
 
     assert before != standing_of(bench.worker)["position", 0]
+
+
+async def test_contacts_that_are_only_played_make_no_room_of_those_whose_events_come() -> None:
+    """Who has events is decoded once, not at each event while a crowd passes by."""
+    bench = await crowded()
+    contacts = bench.worker.partitions[0].contacts
+    contacts.states.clear()
+    bench.clock.at_ms += 10_000 + GRACE_MS + 1_000
+    bench.publish(contact="buyer")
+    for _ in range(3):
+        await bench.commit()
+
+    assert {b"buyer"} == set(contacts.states)

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 from memory_log import LogError
-from test_worker import EVERYONE, SLACK_MS, START_MS, Bench, plan_of
+from test_worker import EVERYONE, SLACK_MS, START_MS, Bench
+from test_worker import plan_of as sound_plan_of
 
 from schemas.events import Event
 from schemas.rejected import Reason
@@ -69,9 +70,14 @@ class Poisoned:
         return encoded
 
 
+def plan_of(text: str, revision: int) -> Plan:
+    """One on which nothing raises, and which takes over from one that does."""
+    return poison(sound_plan_of(text, revision))[0]
+
+
 def poison(plan: Plan, **given: Any) -> tuple[Plan, Poisoned]:
     """The plan, and what makes it raise."""
-    program = Poisoned(plan.program, **given)
+    program = plan.program if isinstance(plan.program, Poisoned) else Poisoned(plan.program, **given)
     return dataclasses.replace(plan, program=program), program
 
 
