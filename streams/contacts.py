@@ -24,17 +24,17 @@ from streams.refusals import check_key, quarantined, wrong_key
 from streams.sizes import Sizes
 from streams.timers import Timers
 
-# decoded states kept from one checkpoint to the next, per partition: some 2 KiB each
-STATES_KEPT_MAX = 4_096
+# decoded states that a worker keeps from one checkpoint to the next, shared among its partitions
+STATES_KEPT_MAX = 50_000
 # of their records; decoded they take some three times as much
-STATES_KEPT_BYTES_MAX = 16 << 20
+STATES_KEPT_BYTES_MAX = 192 << 20
 
 
 class Contacts:
     """Of partition `number` of so many `partitions`, from take-over until it is read anew.
 
     `effective_ms` is the instant at which the plan takes effect on states of other revisions; `beside_max` how many timers
-    and changes of definition one checkpoint takes.
+    and changes of definition one checkpoint takes; `owned` how many partitions share what a worker keeps decoded.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Contacts:
         poison: Poison,
         metrics: Metrics,
         beside_max: int,
+        owned: int,
     ) -> None:
         self.number = number
         self.partitions = partitions
@@ -57,6 +58,8 @@ class Contacts:
         self.metrics = metrics
         self.void = False
         self.beside_max = beside_max
+        self._kept_max = STATES_KEPT_MAX // owned
+        self._kept_bytes_max = STATES_KEPT_BYTES_MAX // owned
         self.overlay = Overlay()
         self.sizes = Sizes(committed.states)
         self.states: dict[bytes, Any] = {}
@@ -163,6 +166,7 @@ class Contacts:
         dirty = self.overlay.dirty
         if key not in dirty:
             self.overlay.bytes += state.bytes_estimated
+        if key not in self.states:
             self._kept_bytes += state.bytes_estimated
         if key in self.erased:
             self.erased.discard(key)
@@ -284,7 +288,7 @@ class Contacts:
             if record is None and self.overlay.dirty.get(key, _ABSENT) is not None:
                 self.erased.discard(key)
         self._let_pass()
-        if len(self.states) > STATES_KEPT_MAX or self._kept_bytes > STATES_KEPT_BYTES_MAX:
+        if len(self.states) > self._kept_max or self._kept_bytes > self._kept_bytes_max:
             self.states = {key: state for key, state in self.overlay.dirty.items() if state is not None}
             self._kept_bytes = self.overlay.bytes
 

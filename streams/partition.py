@@ -55,8 +55,12 @@ class Partition:
         rates: Rates,
         metrics: Metrics,
         beside_max: int,
+        owned: int = 1,
     ) -> None:
-        """`beside_max`: how many timers and changes of definition one of its checkpoints takes."""
+        """`beside_max`: how many timers and changes of definition one of its checkpoints takes.
+
+        `owned`: how many partitions the worker has, this one among them.
+        """
         self.number = number
         self.claim = claim
         self.committed = committed
@@ -65,6 +69,7 @@ class Partition:
         self.rates = rates
         self.metrics = metrics
         self.beside_max = beside_max
+        self._owned = owned
         self.poison = Poison(number)
         self.frozen = False
         # a newer plan waits: first what is due under this one is played and nothing else taken, then all of it committed
@@ -81,7 +86,7 @@ class Partition:
         """The contacts as they are committed."""
         return Contacts(
             self.number, self.rates.partitions, self.committed, self.plan, effective_ms, self.poison, self.metrics,
-            self.beside_max,
+            self.beside_max, self._owned,
         )  # fmt: skip
 
     def read_anew(self) -> None:

@@ -61,6 +61,7 @@ async def take_over(
                 rates,
                 metrics,
                 max(50, BESIDE_MAX // len(numbers)),
+                len(numbers),
             )
             # whoever was here before may have been interrupted in taking contacts over into it
             for revision in partitions[number].contacts.older_revisions():

@@ -36,6 +36,9 @@ TOGETHER_MS = 5.0
 ASLEEP_MS = 3_600_000
 # transactions under way at once: a broker gets through several one after the other sooner than side by side
 TRANSACTIONS_MAX = 3
+# a partition that is far behind takes so many times as many events into a checkpoint: the more, the fewer states are
+# written twice
+BEHIND_TIMES = 3
 # counting the members of segments takes a tenth of the time at most
 COUNT_MS = 2.0
 
@@ -45,7 +48,7 @@ class Pace:
     """When checkpoints come: ms from the first change when idle, at most under load; or at so many events.
 
     A partition that is further behind than an eighth of `events` gains nothing from an early one, but pays for it: there
-    they come at `events`, or after `behind_ms`; but not where timers wait for room in the next one.
+    they come at `BEHIND_TIMES` as many events, or after `behind_ms`; but not where timers wait for room in the next one.
     """
 
     idle_ms: float = 50.0
@@ -316,9 +319,10 @@ class Worker:
         """When its checkpoint should begin: soon, but not before three times as long as the last one took."""
         overlay = partition.overlay
         since_ms = overlay.since_ms or 0.0
-        if overlay.events >= self.pace.events or partition.full():
+        behind = partition.inbox.lag > self.pace.events // 8 and not partition.crowded
+        if overlay.events >= self.pace.events * (BEHIND_TIMES if behind else 1) or partition.full():
             return since_ms
-        if partition.inbox.lag > self.pace.events // 8 and not partition.crowded:
+        if behind:
             return since_ms + self.pace.behind_ms
         return since_ms + min(max(self.pace.idle_ms, 3 * partition.checkpoint_ms), self.pace.load_ms)
 
