@@ -263,7 +263,8 @@ def _worker(settings: Settings, events: int) -> None:
         metrics = app.worker.metrics
         while True:
             await asyncio.sleep(0.02)
-            taken = int(sum(child.value for _, child in metrics.events_taken.items()))
+            # where the inboxes are: the metric counts by checkpoints, and would leave out what was applied before the first
+            taken = sum(sum(each.inbox.positions().values()) for each in app.worker.partitions.values())
             meter.count(taken)
             idle = not any(partition.overlay.events for partition in app.worker.partitions.values())
             if taken >= events and idle and not app.worker.busy:
