@@ -20,7 +20,7 @@ from streams.partition import Partition
 from streams.timers import Timers
 from streams.worker import Worker
 
-SEEDS = 1_000
+SEEDS = 4_000
 Patch = pytest.MonkeyPatch
 _mutants: list[Callable[[Patch], None]] = []
 

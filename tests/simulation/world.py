@@ -44,7 +44,7 @@ from streams import partition as partition_module
 BOUNDS: tuple[tuple[Any, str, int], ...] = (
     (checkpoint, "_BETWEEN_LOOKS", 1),
     (partition_module, "_BETWEEN_LOOKS", 1),
-    (contacts, "STATES_KEPT_MAX", 2),
+    (contacts, "STATES_KEPT_MAX", 6),
     (inbox, "HELD_RECORDS_MAX", 4),
     (memory_log, "STATE_RECORDS_MAX", 7),
 )
