@@ -55,7 +55,7 @@ class Partition:
         rates: Rates,
         metrics: Metrics,
         beside_max: int,
-        owned: int = 1,
+        owned: int,
     ) -> None:
         """`beside_max`: how many timers and changes of definition one of its checkpoints takes.
 

@@ -22,6 +22,17 @@ def holding(contacts: int, record_bytes: int) -> Committed:
     return committed
 
 
+async def holding_fifty() -> Bench:
+    """A worker that has taken fifty contacts in, all of them committed."""
+    bench = Bench()
+    await bench.worker.take_over({0})
+    for number in range(50):
+        bench.publish(contact=f"c{number}")
+    await bench.apply()
+    await bench.worker.checkpoint(bench.worker.partitions[0])
+    return bench
+
+
 def test_it_is_said_once_from_four_fifths_on_once_beyond_and_once_when_there_is_room(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -70,12 +81,7 @@ async def test_beyond_the_bound_nothing_is_read_and_nothing_is_lost() -> None:
 
 async def test_a_take_over_that_cannot_fit_ends_the_worker_with_what_to_do() -> None:
     """The machine's memory is not to be the first to say so, nor the operator to find out."""
-    bench = Bench()
-    await bench.worker.take_over({0})
-    for number in range(50):
-        bench.publish(contact=f"c{number}")
-    await bench.apply()
-    await bench.worker.checkpoint(bench.worker.partitions[0])
+    bench = await holding_fifty()
 
     with pytest.raises(MemoryBoundError, match="start another worker, or raise TIDEGATE_MEMORY_BYTES"):
         await bench.new_worker(memory_bytes=10 * CONTACT_BYTES).take_over({0})
@@ -83,12 +89,7 @@ async def test_a_take_over_that_cannot_fit_ends_the_worker_with_what_to_do() -> 
 
 async def test_a_worker_that_was_full_can_start_again() -> None:
     """Else a deploy would make of a worker that waits one that is gone."""
-    bench = Bench()
-    await bench.worker.take_over({0})
-    for number in range(50):
-        bench.publish(contact=f"c{number}")
-    await bench.apply()
-    await bench.worker.checkpoint(bench.worker.partitions[0])
+    bench = await holding_fifty()
     bench.worker.memory.look(bench.worker.committed.values())
     bound = int(bench.worker.memory.used_bytes / 1.2)
     successor = bench.new_worker(memory_bytes=bound)
