@@ -7,6 +7,15 @@ from segments.program import AnyLeaf, Index, writer_of
 from segments.scores import ScoreLeaf
 from segments.state import KNOWN_BYTES, ContactState
 from segments.unit import Unit
+from segments.windows import CountWithin
+
+
+def forget_gone(unit: Unit, leaf: AnyLeaf, now_ms: int) -> None:
+    """Forget of what a due leaf keeps what time has taken out of its window."""
+    if type(leaf) is CountWithin:
+        unit.keep(leaf.key, leaf.left(unit.kept.get(leaf.key), now_ms))
+    else:  # these have dropped it when they were read
+        forget_empty(unit, leaf)
 
 
 def forget_empty(unit: Unit, leaf: AnyLeaf) -> None:

@@ -1,6 +1,6 @@
 """What all leaves over events share: which events they are about, and what the evaluator may ask of them.
 
-A leaf's `kept` is plain data (numbers, text, booleans, lists, dicts keyed by text) that goes into the contact's state as
+A leaf's `kept` is plain data (numbers, text, bytes, booleans, lists, dicts keyed by text) that goes into the contact's state as
 it is; None means nothing, and a leaf is false of nothing: one whose measure holds of none stands for its complement.
 What is kept does not depend on the order of arrival, but for ties and limits. Leaves may change `kept` in place.
 """

@@ -11,7 +11,7 @@ Invariants:
 
 A record is a header, which timers and sweeps read without decoding the rest, and a MessagePack array:
 
-    byte 0      format, 3
+    byte 0      format, 4
     bytes 1-8   `due_ms`, signed big-endian; 2^63 - 1 for none
     bytes 9-12  definitions revision that it was last stepped under, big-endian
     rest        the fields of `state_record.Stored`, in order
@@ -28,9 +28,9 @@ from segments import state_record as layout
 from segments.errors import StateError
 from segments.unit import Unit
 
-FORMAT = 3
+FORMAT = 4
 _HEADER = struct.Struct(">BqI")
-_READERS = {1: formats.read_1, 2: formats.read_2, FORMAT: layout.decode}
+_READERS = {1: formats.read_1, 2: formats.read_2, 3: layout.decode, FORMAT: layout.decode}
 _NEVER = 2**63 - 1
 
 # An id takes 12 bytes of hash and 6 of time: a million ids of one contact collide with a chance below 10^-16.
@@ -182,7 +182,7 @@ def joined_known(one: bytes, other: bytes) -> bytes:
 
 def header(record: bytes) -> tuple[int | None, int]:
     """`(due_ms or None, definitions revision)` of an encoded state; raises `StateError` when it is none."""
-    if len(record) < _HEADER.size or record[0] not in (1, 2, FORMAT):
+    if len(record) < _HEADER.size or record[0] not in _READERS:
         found = f"format {record[0]}" if record else "nothing"
         raise StateError(
             f"expected a state record of a format up to {FORMAT}, got {found}; was it written by a newer version?"

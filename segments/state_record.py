@@ -20,7 +20,7 @@ class StoredKeyed(msgspec.Struct, array_like=True, gc=False):
 
 
 class Stored(msgspec.Struct, array_like=True, gc=False):
-    """Format 3."""
+    """Format 4; in format 3 the times of a count in a window were a list (`windows.py` takes either)."""
 
     clock_ms: int
     arrived_ms: int

@@ -6,7 +6,7 @@ import orjson
 
 from schemas.events import CONSENT, Event
 from segments.answers import Work, read, read_keyed
-from segments.bounds import drop_keys, drop_traits, forget_empty
+from segments.bounds import drop_keys, drop_traits, forget_gone
 from segments.leaf import encoded_bytes_max
 from segments.nodes import EventLike, KeyedNode
 from segments.program import AnyLeaf, Index, Listeners, writer_of
@@ -214,7 +214,7 @@ def read_due(index: Index, state: ContactState, work: Work) -> None:
         leaf = index.leaves.get(key)
         if leaf is not None:
             read(index, state, leaf, work)
-            forget_empty(state, leaf)
+            forget_gone(state, leaf, work.now_ms)
             continue
         node = index.due_nodes.get(key)
         if node is None:
@@ -234,6 +234,6 @@ def _read_due_keyed(state: ContactState, node: KeyedNode, work: Work) -> None:
             leaf = node.leaves.get(due_key)
             if leaf is not None:
                 read_keyed(state, node, key, keyed, leaf, work)
-                forget_empty(keyed, leaf)
+                forget_gone(keyed, leaf, work.now_ms)
         keyed.due_stale = True
         work.ask_key(node.index, key)

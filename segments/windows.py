@@ -4,16 +4,20 @@ Events go out of such a window in the order of their times, and never come in bu
 few of them: one that will go out before another that outdoes it can be forgotten at once.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
 from schemas.events import Event
 from segments.amounts import Counted, kept_max
 from segments.conditions import EventIs
-from segments.contact import Contact, drop_oldest
+from segments.contact import Contact
+from segments.instants import SHIFT, SIZE, instant, pack, packed, put, unpack, until
 from segments.leaf import EventLeaf, Read, Taken
 from segments.measures import summary
+
+# so few times are kept until more come, though the window has left them
+FEW = 8
 
 
 class Window(EventLeaf):
@@ -37,8 +41,9 @@ class CountWithin(Window):
 
     Keeps the times of the newest as many as the highest count at which the answer flips, oldest first: with more in the
     window the answer is that of so many, and one older than those leaves the window before them. A late one finds its
-    place among them, or is older than all and would be dropped had it come in time. One time that flips nothing by
-    itself is kept as it is, not as a list: most of what contacts have are those.
+    place among them, or is older than all and would be dropped had it come in time. They are packed (`instants.py`); one
+    time that flips nothing by itself is kept as it is: most of what contacts have are those. A few that the window has
+    left may stay until there are enough to flip the answer.
     """
 
     def __init__(self, condition: EventIs) -> None:
@@ -46,11 +51,14 @@ class CountWithin(Window):
         counted = summary(condition.measure, self.flipped)
         assert isinstance(counted, Counted)
         self.flips: tuple[int, ...] = counted.flips
-        self.times_max: int = kept_max(self.flips, self.events_max)
+        self.times_max = self.few = 0
+        self.limit(self.events_max, self.values_max)
 
     def limit(self, events_max: int, values_max: int) -> None:
         super().limit(events_max, values_max)
         self.times_max = kept_max(self.flips, events_max)
+        # in bytes: while there are fewer, which flip nothing, nobody looks at which of them still count
+        self.few = SIZE * self.flips[0] if self.flips and self.flips[0] <= min(FEW, self.times_max) else 0
 
     def take(self, kept: Any, event: Event, at_ms: int, contact: Contact) -> Taken | None:
         if self.gate is not None and not self.gate(event, at_ms):
@@ -59,66 +67,67 @@ class CountWithin(Window):
         until_ms = now_ms - self.window_ms if self.window_ms else self.until_ms(now_ms)
         if at_ms <= until_ms or not flips:
             return None
-        if type(kept) is int:
-            times = [kept, at_ms] if at_ms >= kept else [at_ms, kept]
-        elif kept:
-            times = kept
-            if at_ms >= times[-1]:
-                times.append(at_ms)
-            else:
-                insort(times, at_ms)
-        elif flips[0] > 1:
+        if kept is None and flips[0] > 1:
             return at_ms, False, None
-        else:
-            times = [at_ms]
-        if times[0] <= until_ms:
-            del times[0]
-        if len(times) > self.times_max:
-            self._bound(times, contact)
-        if len(times) < flips[0] and times[0] > until_ms:
+        one = (at_ms + SHIFT).to_bytes(SIZE, "big")
+        times: bytes = kept if type(kept) is bytes else _times(kept)
+        times = times + one if one >= times[-SIZE:] else put(times, one)
+        if len(times) < self.few:
             return times, False, None
-        return times, *self.read(times, contact, now_ms)
+        if int.from_bytes(times[:SIZE], "big") - SHIFT <= until_ms:
+            times = times[SIZE * until(times, until_ms) :]
+        if len(times) > self.times_max * SIZE:
+            times = self._bound(times, contact)
+        if len(times) < flips[0] * SIZE:
+            return times, False, None
+        return times, *self._answer(times, contact, now_ms)
 
-    def _bound(self, times: list[int], contact: Contact) -> None:
-        """Keep the newest that matter; no limit is passed where those before them don't."""
-        if self.times_max < self.flips[-1]:
-            drop_oldest(times, self.times_max, contact)
-        else:
-            del times[: -self.times_max]
+    def _bound(self, times: bytes, contact: Contact) -> bytes:
+        """The newest that matter; no limit is passed where those before them don't."""
+        over = len(times) // SIZE - self.times_max
+        if over > 0 and self.times_max < self.flips[-1]:
+            contact.limits_passed += over
+        return times[over * SIZE :] if over > 0 else times
 
-    def read(self, kept: Any, contact: Contact, now_ms: int) -> Read:
-        if not kept or type(kept) is int:
-            return False, None
-        times: list[int] = kept
-        until_ms = now_ms - self.window_ms if self.window_ms else self.until_ms(now_ms)
-        if times[0] <= until_ms:
-            del times[: bisect_right(times, until_ms)]
-        count = len(times)
+    def _answer(self, times: bytes, contact: Contact, now_ms: int) -> Read:
+        """The answer of times that are all in the window."""
+        count = len(times) // SIZE
         below = bisect_right(self.flips, count)
         if not below:
             return False, None
         # down to one less than the flip below: when the oldest (count - flip + 1) have left the window
-        last_ms = times[count - self.flips[below - 1]]
+        last_ms = instant(times, count - self.flips[below - 1])
         due_ms = last_ms + self.window_ms if self.window_ms else self.goes_ms(last_ms, now_ms, contact)
         return below & 1 == 1, due_ms
 
+    def read(self, kept: Any, contact: Contact, now_ms: int) -> Read:
+        if kept is None or type(kept) is int:
+            return False, None
+        return self._answer(self.left(kept, now_ms) or b"", contact, now_ms)
+
+    def left(self, kept: Any, now_ms: int) -> bytes | None:
+        """What is left of what is kept when the window ends at `now_ms`."""
+        times = _times(kept)
+        return times[SIZE * until(times, self.until_ms(now_ms)) :] or None
+
     def merge(self, kept: Any, other: Any, contact: Contact) -> Any:
-        times = sorted([*self.times(kept), *self.times(other)])
-        if len(times) > self.times_max:
-            self._bound(times, contact)
-        return times or None
+        return self._bound(pack(sorted([*self.times(kept), *self.times(other)])), contact) or None
 
     def times(self, kept: Any) -> list[int]:
-        if kept is None:
-            return []
-        return [kept] if type(kept) is int else kept
+        return unpack(_times(kept))
 
     def shed(self, kept: Any, before_ms: int) -> Any:
-        times = self.times(kept)
-        return times[bisect_right(times, before_ms) :] or None
+        times = _times(kept)
+        return times[SIZE * until(times, before_ms) :] or None
 
-    def is_empty(self, kept: Any) -> bool:
-        return kept is None or kept == []
+
+def _times(kept: Any) -> bytes:
+    """The times packed, as the leaf keeps them, or as formats up to 3 had them."""
+    if type(kept) is bytes:
+        return kept
+    if kept is None:
+        return b""
+    return packed(kept) if type(kept) is int else pack(kept)
 
 
 class NewestWithin(Window):

@@ -77,7 +77,7 @@ def test_a_count_in_a_window_keeps_no_more_times_than_its_threshold_needs() -> N
     (leaf,) = program.leaves.values()
 
     assert isinstance(leaf, CountWithin)
-    assert [997, 998, 999] == state.kept[leaf.key]
+    assert [997, 998, 999] == leaf.times(state.kept[leaf.key])
 
 
 @pytest.mark.parametrize("number", [10, 100, 10_000])
