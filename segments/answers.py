@@ -7,6 +7,7 @@ import orjson
 from schemas.events import Event
 from schemas.transitions import CAUSE_PROPERTIES_BYTES_MAX, Cause, CauseEvent, Transition
 from segments.contact import find_trait
+from segments.members import pack_member
 from segments.nodes import HeldNode, KeyedNode, SegmentNode
 from segments.program import AnyLeaf, Index
 from segments.scores import ScoreTest
@@ -105,7 +106,7 @@ def settle(index: Index, state: ContactState, work: Work) -> None:
 
 
 def _ask_segment(index: Index, state: ContactState, node: SegmentNode, work: Work) -> None:
-    answer, inside = node.tree(state, state), is_member(state, node.id)
+    answer, inside = node.tree(state, state), state.is_in(node.id)
     if node.holds:
         if not takes_effect(state, node, answer, inside, work.now_ms, state.born_ms):
             return
@@ -203,16 +204,10 @@ def is_held(unit: Unit, node: HeldNode, answer: bool, now_ms: int, born_ms: int)
 
 def count_up(state: ContactState, segment: str, at_ms: int) -> int:
     """The next `seq` of a membership, noted with its instant."""
-    member = state.members.get(segment)
+    member = state.membership(segment)
     seq = 1 if member is None else member[0] + 1
-    state.members[segment] = [seq, at_ms]
+    state.members[segment] = pack_member(seq, at_ms)
     return seq
-
-
-def is_member(state: ContactState, segment: str) -> bool:
-    """Whether the contact is in a segment without `per`."""
-    member = state.members.get(segment)
-    return member is not None and member[0] & 1 == 1
 
 
 def emit(state: ContactState, node: SegmentNode, key: str | None, seq: int, work: Work) -> None:

@@ -124,7 +124,7 @@ def _forget(index: Index, state: ContactState, change_: Change | None) -> None:
 
 def _remove(index: Index, state: ContactState, work: Work) -> None:
     """Members of segments that are no more leave them; the last `seq` stays."""
-    for id in [id for id, member in state.members.items() if id not in index.by_id and member[0] & 1]:
+    for id in [id for id in state.members if id not in index.by_id and state.is_in(id)]:
         seq = count_up(state, id, work.now_ms)
         work.out.append(Transition(id, 0, state.contact, seq, work.now_ms, "edit"))
     for id in [id for id in state.keyed if id not in index.by_id]:
@@ -236,7 +236,7 @@ def _ask_held(index: Index, state: ContactState, node: HeldNode, change_: Change
 
 def _ask(index: Index, state: ContactState, node: SegmentNode, change_: Change | None, work: Work) -> None:
     answer = node.tree(state, state)
-    member = state.members.get(node.id)
+    member = state.membership(node.id)
     inside = member is not None and member[0] & 1 == 1
     if not node.holds:
         state.answers.pop(node.hold_key, None)  # it would be out of date where there is a hold again

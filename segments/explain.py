@@ -177,8 +177,7 @@ def _is_member(segment: str, key: str | None) -> Watched:
 def _standing(state: ContactState, segment: str, key: str | None) -> tuple[int, int | None]:
     """The last `seq` of a membership, and its instant; 0 and None where there was none."""
     if key is None:
-        member = state.members.get(segment)
-        return (0, None) if member is None else (member[0], member[1])
+        return state.membership(segment) or (0, None)
     keyed = state.keyed.get(segment, {}).get(key)
     return (0, None) if keyed is None or not keyed.seq else (keyed.seq, keyed.at_ms)
 

@@ -191,7 +191,7 @@ def _sample(scene: Scene, condition: Sample) -> Explained:
 
 
 def _segment(scene: Scene, condition: InSegment) -> Explained:
-    member = scene.state.members.get(condition.id)
+    member = scene.state.membership(condition.id)
     return {"since": None if member is None else format_instant(member[1]), "seq": member[0] if member else 0}, []
 
 

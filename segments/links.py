@@ -13,7 +13,6 @@ from segments.answers import (
     find_keyed_due,
     flip,
     is_held,
-    is_member,
     takes_effect,
 )
 from segments.bounds import drop_keys, drop_traits
@@ -36,7 +35,7 @@ def newcomer(contact: str, revision: int, born_ms: int, first_ms: int) -> Contac
 
 def leave_all(index: Index, state: ContactState, work: Work) -> None:
     """`left` for every membership; the state itself is given up afterwards."""
-    for id in sorted(id for id, member in state.members.items() if member[0] & 1):
+    for id in sorted(id for id in state.members if state.is_in(id)):
         emit(state, index.by_id[id], None, count_up(state, id, work.now_ms), work)
     for id in sorted(state.keyed):
         node = index.by_id.get(id)
@@ -90,7 +89,7 @@ def _aged(index: Index) -> list[int]:
 
 
 def _ask(index: Index, state: ContactState, node: SegmentNode, ages: dict[int, tuple[Age, ...]], work: Work) -> None:
-    answer, inside = node.tree(state, state), is_member(state, node.id)
+    answer, inside = node.tree(state, state), state.is_in(node.id)
     if node.holds:
         _date(state, node.hold_key, answer, ages[node.hold_key], work.now_ms)
         if takes_effect(state, node, answer, inside, work.now_ms, state.born_ms):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from segments.answers import is_member
 from segments.program import AnyLeaf, Index
 from segments.scores import ScoreTest
 from segments.state import ContactState
@@ -13,7 +12,7 @@ def refresh(index: Index, state: ContactState, now_ms: int) -> None:
     """Read every leaf as of now. No node is asked: `held` conditions count as false until the caller asks them."""
     state.forget_answers()
     for id, node in index.by_id.items():
-        if node.key in index.named and is_member(state, id):
+        if node.key in index.named and state.is_in(id):
             state.set_true(node.key, True)
     _read(state, state, index.leaves.values(), now_ms)
     for keyed_node in index.keyed:

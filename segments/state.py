@@ -4,7 +4,7 @@ Invariants:
   * A key is true where its leaf or `held` condition is at `clock_ms`, or where the contact is in its segment, named by
     others. It has a due instant where time alone may change it, or where a hold ends.
   * `clock_ms` and `arrived_ms` never fall.
-  * `members[segment][0]` is the last `seq`: odd in, even out; a segment never entered is not there.
+  * `members[segment]` has the last `seq`, odd in, even out, and its instant; a segment never entered is not there.
   * `answers[key]` holds, of each segment with a hold and each `held`, since when its condition's answer stands and what it
     is, as `since_ms * 2 + answer`; one that isn't there has been false since `born_ms`.
   * The same holds within each `Keyed`, of what a segment with `per` asks of the events with that value.
@@ -26,11 +26,12 @@ import msgspec
 from segments import state_formats as formats
 from segments import state_record as layout
 from segments.errors import StateError
+from segments.members import is_inside, unpack_member
 from segments.unit import Unit
 
 FORMAT = 4
 _HEADER = struct.Struct(">BqI")
-_READERS = {1: formats.read_1, 2: formats.read_2, 3: layout.decode, FORMAT: layout.decode}
+_READERS = {1: formats.read_1, 2: formats.read_2, 3: formats.read_3, FORMAT: layout.decode}
 _NEVER = 2**63 - 1
 
 # An id takes 12 bytes of hash and 6 of time: a million ids of one contact collide with a chance below 10^-16.
@@ -66,7 +67,8 @@ class Keyed(Unit):
 class ContactState(Unit):
     """One contact's past and present, as the evaluator steps it; see the module for what holds between the fields.
 
-    `traits`: `key: [value or None, written_at_ms]`, the one seen longest ago first. `members`: `segment: [seq, at_ms]`.
+    `traits`: `key: [value or None, written_at_ms]`, the one seen longest ago first. `members`: by segment, as `members.py`
+    has it.
     `keyed`: by segment and value, the one seen longest ago first. `consent` and `lists`:
     `[at_ms, on]` by message group (`""` is every one) and by list, in order of arrival. `known`: message ids with the
     arrival of each, oldest first. `first_ms`: the earliest event. `born_ms`: the clock at its first step. `revision`
@@ -126,13 +128,23 @@ class ContactState(Unit):
 
     def memberships(self) -> Iterator[tuple[str, str | None, int, int]]:
         """`(segment, key or None, seq, since_ms)` of each membership that the contact has."""
-        for segment, (seq, at_ms) in self.members.items():
-            if seq & 1:
-                yield segment, None, seq, at_ms
+        for segment, member in self.members.items():
+            if is_inside(member):
+                yield segment, None, *unpack_member(member)
         for segment, by_key in self.keyed.items():
             for key, keyed in by_key.items():
                 if keyed.seq & 1:
                     yield segment, key, keyed.seq, keyed.at_ms
+
+    def membership(self, segment: str) -> tuple[int, int] | None:
+        """The last `seq` of a segment without `per` and its instant; None: it was never entered."""
+        member = self.members.get(segment)
+        return None if member is None else unpack_member(member)
+
+    def is_in(self, segment: str) -> bool:
+        """Whether the contact is in a segment without `per`."""
+        member = self.members.get(segment)
+        return member is not None and is_inside(member)
 
     def every_membership(self) -> Iterator[tuple[str, str | None]]:
         """Segment and key (None without `per`) of every membership that the contact has or had."""

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from segments.canonical import hold_key
+from segments.members import pack_member
 from segments.state_record import Stored, StoredKeyed, unknown
 from segments.unit import Unit
 from segments.values import eq_key
@@ -71,8 +72,29 @@ class _Stored2(msgspec.Struct, array_like=True):
     keyed: dict[str, dict[str, _Keyed2]]
 
 
+class _Stored3(msgspec.Struct, array_like=True):
+    """Format 3: memberships as pairs of `seq` and instant; the times of a count in a window, which takes either, as a list."""
+
+    clock_ms: int
+    arrived_ms: int
+    first_ms: int
+    born_ms: int
+    revision: int
+    limits_passed: int
+    known: bytes
+    traits: dict[str, list[Any]]
+    members: dict[str, list[int]]
+    kept: dict[int, Any]
+    live: dict[int, int]
+    answers: dict[int, int]
+    consent: dict[str, list[Any]]
+    lists: dict[str, list[Any]]
+    keyed: dict[str, dict[str, StoredKeyed]]
+
+
 _decode_1 = msgspec.msgpack.Decoder(_Stored1).decode
 _decode_2 = msgspec.msgpack.Decoder(_Stored2).decode
+_decode_3 = msgspec.msgpack.Decoder(_Stored3).decode
 
 
 def read_1(body: memoryview) -> Stored:
@@ -81,7 +103,7 @@ def read_1(body: memoryview) -> Stored:
     new.clock_ms, new.arrived_ms = old.clock_ms, old.arrived_ms
     new.first_ms = new.born_ms = old.first_ms
     new.revision, new.known = old.revision, old.known
-    new.traits, new.members = old.traits, old.members
+    new.traits, new.members = old.traits, _members_3(old.members)
     for key in sorted({*old.true, *old.kept, *old.dues}):
         unit.keep(key, _kept_1(old.kept.get(key)))
         unit.note(key, key in old.true, old.dues.get(key))
@@ -102,8 +124,21 @@ def read_2(body: memoryview) -> Stored:
     keyed = {segment: {key: _keyed_2(one) for key, one in by_key.items()} for segment, by_key in old.keyed.items()}
     return Stored(
         old.clock_ms, old.arrived_ms, old.first_ms, old.born_ms, old.revision, old.limits_passed, old.known, old.traits,
-        old.members, unit.kept, unit.live, old.answers, old.consent, old.lists, keyed,
+        _members_3(old.members), unit.kept, unit.live, old.answers, old.consent, old.lists, keyed,
     )  # fmt: skip
+
+
+def read_3(body: memoryview) -> Stored:
+    """Format 3 but for memberships is the present one."""
+    old = _decode_3(body)
+    return Stored(
+        old.clock_ms, old.arrived_ms, old.first_ms, old.born_ms, old.revision, old.limits_passed, old.known, old.traits,
+        _members_3(old.members), old.kept, old.live, old.answers, old.consent, old.lists, old.keyed,
+    )  # fmt: skip
+
+
+def _members_3(members: dict[str, list[int]]) -> dict[str, bytes]:
+    return {segment: pack_member(seq, at_ms) for segment, (seq, at_ms) in members.items()}
 
 
 def _keyed_2(old: _Keyed2) -> StoredKeyed:

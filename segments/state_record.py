@@ -20,7 +20,7 @@ class StoredKeyed(msgspec.Struct, array_like=True, gc=False):
 
 
 class Stored(msgspec.Struct, array_like=True, gc=False):
-    """Format 4; in format 3 the times of a count in a window were a list (`windows.py` takes either)."""
+    """Format 4."""
 
     clock_ms: int
     arrived_ms: int
@@ -30,7 +30,7 @@ class Stored(msgspec.Struct, array_like=True, gc=False):
     limits_passed: int
     known: bytes
     traits: dict[str, list[Any]]
-    members: dict[str, list[int]]
+    members: dict[str, bytes]
     kept: dict[int, Any]
     live: dict[int, int]
     answers: dict[int, int]

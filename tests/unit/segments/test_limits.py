@@ -117,7 +117,7 @@ def test_one_more_than_the_limit_is_told_from_as_many(measure: dict[str, Any], t
     when = {"event": "A", **time, **measure}
     limits = Limits(events=5, values=5)
 
-    assert [1, 1] == [state_of(one(when), events(n), limits).members.get("s", [0])[0] for n in (6, 12)]
+    assert [1, 1] == [state_of(one(when), events(n), limits).membership("s")[0] for n in (6, 12)]
     assert "s" not in state_of(one(when), events(5), limits).members
 
 

@@ -1,0 +1,21 @@
+"""A membership without `per` as a contact's state keeps it: its instant packed, and after it the `seq`, big-endian.
+
+One object, as `instants.py` says why, where the pair would be four.
+"""
+
+from segments.instants import SIZE, instant, packed
+
+
+def pack_member(seq: int, at_ms: int) -> bytes:
+    """The last `seq`, from 1 on, and its instant."""
+    return packed(at_ms) + seq.to_bytes((seq.bit_length() + 7) // 8, "big")
+
+
+def unpack_member(member: bytes) -> tuple[int, int]:
+    """What was packed: `(seq, at_ms)`."""
+    return int.from_bytes(member[SIZE:], "big"), instant(member, 0)
+
+
+def is_inside(member: bytes) -> bool:
+    """Whether the contact is in the segment: its `seq` is odd."""
+    return member[-1] & 1 == 1
