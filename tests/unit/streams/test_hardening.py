@@ -12,7 +12,6 @@ from test_worker import START_MS, Bench, plan_of
 
 from streams.log import LogError
 from streams.plan import KEY_BYTES_MAX, VALUE_BYTES_MAX, fitting
-from streams.timers import STALE_MAX, Timers
 
 DAY_MS = 86_400_000
 
@@ -22,16 +21,6 @@ async def bench() -> Bench:
     made = Bench()
     await made.worker.take_over({0})
     return made
-
-
-def test_timers_that_are_postponed_again_and_again_take_no_room() -> None:
-    """A contact that goes back and forth between a near and a far instant leaves a stale entry each time."""
-    timers = Timers(())
-    for number in range(100_000):
-        timers.arm(b"c", 10 * DAY_MS - number)
-    assert len(timers._heap) <= 2 + STALE_MAX
-    assert timers.pop(10 * DAY_MS) == b"c"
-    assert timers.pop(10 * DAY_MS) is None
 
 
 def test_what_was_rejected_is_cut_to_what_a_broker_takes_and_says_so() -> None:
