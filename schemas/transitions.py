@@ -4,6 +4,7 @@
 1.0 headers in Kafka's binary mode (attributes as `ce_…` headers, the record's value is the data).
 """
 
+import functools
 import hashlib
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,9 @@ from schemas.instants import format_instant
 Cause = Literal["event", "timer", "import", "backfill", "edit", "merge", "manual", "erasure"]
 Direction = Literal["entered", "left"]
 CAUSES: tuple[Cause, ...] = ("event", "timer", "import", "backfill", "edit", "merge", "manual", "erasure")
+
+# the steps of a turn are told at one instant, and what falls due at midnight falls due together
+_formatted = functools.lru_cache(maxsize=1024)(format_instant)
 
 CAUSE_PROPERTIES_BYTES_MAX = 16 * 1024
 CE_SOURCE = "tidegate"
@@ -81,8 +85,8 @@ class Transition(msgspec.Struct, frozen=True):
             key=self.key,
             transition=self.transition,
             seq=self.seq,
-            at=format_instant(self.at_ms),
-            emitted_at=format_instant(emitted_at_ms),
+            at=_formatted(self.at_ms),
+            emitted_at=_formatted(emitted_at_ms),
             cause=self.cause,
             event=self.event,
             silent=self.silent,

@@ -20,9 +20,9 @@ from streams.partition import Partition, Rates
 from streams.plan import Plans
 
 CLOSE_TIMEOUT_S = 3.0
-# timers and changes of definition in the checkpoints that a worker has under way: a fifth of a second's work, as events wait
+# timers and changes of definition in the checkpoints that a worker has under way: a tenth of a second's work, as events wait
 # for it
-BESIDE_MAX = 6_000
+BESIDE_MAX = 3_000
 
 
 async def take_over(
