@@ -260,6 +260,26 @@ def test_a_worker_with_a_name_that_comes_back_within_its_session_moves_no_partit
     assert sorted(map(len, runs.transitions(stage.settings).values())) == [1] * 80
 
 
+def test_a_worker_for_which_no_partition_is_left_is_ready_and_takes_over_when_one_is(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """Else a rollout with more workers than partitions would never be done."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", partitions="1")
+    workers = [stage.worker("a"), stage.worker("b")]
+
+    def spare_last() -> bool:
+        said = [each.readiness() for each in workers]
+        if said[0].get("spare"):
+            workers.reverse()
+        shares = sorted((each.get("ok"), each.get("partitions"), each.get("spare")) for each in said if each)
+        return shares == [(True, [], True), (True, [0], False)]
+
+    wait_until(spare_last, 60, "two ready workers, one of them with nothing")
+    owner, spare = workers
+    assert owner.stop() == 0
+    wait_until(lambda: spare.readiness().get("partitions") == [0], 60, "the spare one to have the partition")
+
+
 def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(
     make_stage: Callable[..., Stage], services_module: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
