@@ -174,6 +174,26 @@ def test_definitions_applied_changed_and_removed_while_it_runs_reach_every_conta
     assert worker.stop() == 0
 
 
+def test_a_file_published_without_any_setting_is_taken_whole_by_a_worker_without_any(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """The ticks of the other clock would be rejected."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall")
+    del stage.environment["TIDEGATE_CLOCK"]
+    now_ms = time.time_ns() // 1_000_000
+    events = [
+        {"type": "identify", "userId": f"c{number}", "traits": {"plan": "pro"}, "timestamp": now_ms}
+        for number in range(20)
+    ]
+    lines = write(tmp_path / "e.jsonl", "\n".join(orjson.dumps(event).decode() for event in events))
+    stage.worker("a")
+    runs.run_command(stage.environment, "publish", str(lines))
+    wait_until(
+        lambda: stage.through() and len(runs.transitions(stage.settings)) == 20, 60, "all of them in the segment"
+    )
+    assert runs.committed(stage.settings, "rejected") == []
+
+
 def test_rules_make_deliveries_in_the_same_transaction_as_their_transition(
     make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
 ) -> None:
