@@ -18,7 +18,7 @@ from schemas.topics import SOURCES, STATE
 from streams.broker import admin
 from streams.errors import StreamsError
 from streams.settings import Settings
-from streams.watchdog import PAUSED_MS, Stall, Thing, Watchdog, standing_of
+from streams.watchdog import Stall, Thing, Watchdog, standing_of
 from streams.worker import Worker
 
 logger = logging.getLogger("tidegate.watchdog")
@@ -74,7 +74,7 @@ class Guard:
             self._thread.end()  # on its way out the loop may stand still for long
 
     def _observe(self, late_ms: float) -> None:
-        if late_ms < PAUSED_MS:  # else the whole process was paused
+        if late_ms < self.watchdog.paused_ms:  # else the whole process was paused
             self._worker.metrics.loop_lag_seconds.observe(max(0.0, late_ms) / 1000)
 
     def _look(self, now_ms: float) -> None:
@@ -148,7 +148,8 @@ class LoopThread(threading.Thread):
     def __init__(self, exit_s: float) -> None:
         super().__init__(name="tidegate-watchdog", daemon=True)
         self._exit_s = exit_s
-        self._warn_s = Watchdog(1000 * exit_s).warn_ms / 1000
+        bounds = Watchdog(1000 * exit_s)
+        self._warn_s, self._paused_s = bounds.warn_ms / 1000, bounds.paused_ms / 1000
         self._watched = threading.get_ident()
         self._beat_s = time.monotonic()
         self._said = False
@@ -173,7 +174,7 @@ class LoopThread(threading.Thread):
         before_s = time.monotonic()
         while not self._ended.wait(LOOK_S):
             now_s = time.monotonic()
-            if now_s - before_s > PAUSED_MS / 1000:
+            if now_s - before_s > self._paused_s:
                 self.beat()  # the whole process was paused: no fault of the loop's
             before_s = now_s
             self._look(now_s - self._beat_s)
