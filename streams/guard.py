@@ -36,8 +36,8 @@ ADVICE = {
     "reading": "nothing is read any more, though the broker answers others",
     "position": "there are records to take in, and the position has not moved",
     "commit": "a change waits for its commit: see the broker's log for __transaction_state, and its disks",
-    "loop": "the event loop has not had its turn",
 }
+LOOP_HANGS = "the event loop has not had its turn"
 
 
 class StalledError(StreamsError):
@@ -184,10 +184,10 @@ class LoopThread(threading.Thread):
             self._said = False
         elif not self._said:
             self._said = True
-            logger.warning("%s for %.0f s; it stands in\n%s", ADVICE["loop"], silent_s, self._stack())
+            logger.warning("%s for %.0f s; it stands in\n%s", LOOP_HANGS, silent_s, self._stack())
         if self._exit_s and silent_s >= self._exit_s:
             logger.critical(
-                "%s for %.0f s: this process ends, its supervisor has to start it again", ADVICE["loop"], silent_s
+                "%s for %.0f s: this process ends, its supervisor has to start it again", LOOP_HANGS, silent_s
             )
             logging.shutdown()
             os._exit(1)

@@ -10,7 +10,7 @@ from streams.instruments import Metric
 
 OTHER = "other"
 # what the watchdog tells apart (watchdog.py)
-PROBLEMS = ("assignment", "recovery", "reading", "position", "commit", "loop")
+PROBLEMS = ("assignment", "recovery", "reading", "position", "commit")
 RESULTS = ("committed", "aborted", "fenced")
 _TOPICS = tuple((topic.name,) for topic in SOURCES)
 _STEP_S = (5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 5e-3, 25e-3)
