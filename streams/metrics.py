@@ -143,6 +143,7 @@ class Metrics:
         self.held_bytes = self._gauge("held_bytes")
         self.timer_overdue_seconds = self._gauge("timer_overdue_seconds")
         self.definitions_revision = self._gauge("definitions_revision")
+        self.definitions_revision_newest = self._gauge("definitions_revision_newest")
         self.contacts_to_change = self._gauge("contacts_to_change")
 
     def _show_surroundings(self) -> None:
