@@ -502,6 +502,7 @@ def test_a_leaf_keeps_no_more_than_its_measure_needs(range: Range | None, measur
         (Ago(9 * D, 10 * D), Measure("count", AT_LEAST_3), [START + 997 * H + 10 * D]),
         (Span("day", -1, -1), Measure("count", AT_LEAST_3), [START + 43 * D]),
         (Within(900 * D), Measure("regularly", every_ms=D, periods=7, at_least=5, times=1), [START + 999 * H + 3 * D]),
+        (None, Measure("regularly", every_ms=D, periods=70, at_least=40, times=1), [START + 999 * H + 31 * D]),
     ],
 )
 def test_time_alone_has_a_leaf_asked_when_its_answer_turns_and_not_before(
@@ -515,6 +516,36 @@ def test_time_alone_has_a_leaf_asked_when_its_answer_turns_and_not_before(
 
     assert [due for due, _ in played] == dues
     assert [answer for _, answer in played] == [False]
+
+
+@given(
+    st.integers(1, 8),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.lists(st.integers(0, 47), max_size=20),
+)
+def test_regularly_says_the_very_instant_at_which_it_turns(
+    every_ms: int, periods: int, at_least: int, times: int, ats_ms: list[int]
+) -> None:
+    """Periods of a few milliseconds, gone through one by one."""
+    at_least, last_ms = min(at_least, periods), START + 47
+    leaf = leaf_of(None, Measure("regularly", every_ms=every_ms, periods=periods, at_least=at_least, times=times))
+    kept, person = fed(leaf, [(START + at_ms, {}) for at_ms in sorted(ats_ms)])
+
+    def holds(now_ms: int) -> bool:
+        counts = [0] * periods
+        for at_ms in ats_ms:
+            period = (now_ms - START - at_ms) // every_ms
+            if period < periods:
+                counts[period] += 1
+        return sum(count >= times for count in counts) >= at_least
+
+    answer, turns_ms = leaf.read(kept, person, last_ms)
+
+    assert answer is holds(last_ms)
+    ahead = range(last_ms + 1, last_ms + every_ms * (periods + 1) + 1)
+    assert turns_ms == next((now_ms for now_ms in ahead if holds(now_ms) is not answer), None)
 
 
 def test_a_sum_that_is_far_from_its_threshold_is_asked_no_more_often_as_more_is_added() -> None:
