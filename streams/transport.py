@@ -121,6 +121,10 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
+        except asyncio.CancelledError:
+            # in a rebalance Faust takes it for the fetcher's crash and asks a supervisor, which there is none, to start it again
+            if not (fetcher.should_stop and self.app.rebalancing):
+                raise
         finally:
             for task in tasks:
                 task.cancel()

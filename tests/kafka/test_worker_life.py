@@ -300,6 +300,22 @@ def test_a_worker_for_which_no_partition_is_left_is_ready_and_takes_over_when_on
     wait_until(lambda: spare.readiness().get("partitions") == [0], 60, "the spare one to have the partition")
 
 
+def test_sigterm_in_the_midst_of_a_rebalance_ends_a_worker_as_ever(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """One of the group doesn't answer while a third worker joins: until its session is over, the rebalance lasts."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", session="30s")
+    worker, other = stage.worker("a"), stage.worker("b")
+    wait_until(lambda: worker.ready() and other.ready(), 60, "two workers with their shares")
+    released = worker.text().count("released")
+    other.send(signal.SIGSTOP)
+    stage.worker("c")
+    wait_until(lambda: worker.text().count("released") > released, 30, "a rebalance")
+    assert worker.stop() == 0, worker.text()
+    assert "Traceback" not in worker.text()
+    assert "NoneType" not in worker.text()
+
+
 def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(
     make_stage: Callable[..., Stage], services_module: Any, tmp_path: Path, wait_until: WaitUntil
 ) -> None:

@@ -61,6 +61,8 @@ def test_the_drain_is_a_method_that_the_fetcher_service_calls_and_cancels() -> N
     from faust.transport.consumer import Fetcher as FetcherService
 
     assert "consumer._drain_messages(self)" in source(FetcherService)
+    # while this is so, a drain that is cancelled in a rebalance has to return
+    assert "self.supervisor.wakeup()" in source(FetcherService)
 
 
 def test_the_consumer_makes_its_thread_in_a_method_of_its_own() -> None:
