@@ -300,6 +300,27 @@ def test_a_worker_for_which_no_partition_is_left_is_ready_and_takes_over_when_on
     wait_until(lambda: spare.readiness().get("partitions") == [0], 60, "the spare one to have the partition")
 
 
+def test_of_two_workers_under_one_name_the_older_one_ends_with_a_sentence_that_names_the_setting(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """Without an event, too; the newer one has it all, as one that was started again would have."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", session="30s", instance="one")
+    older = stage.worker("a")
+    wait_until(older.ready, 60, "a worker with all partitions")
+    newer = stage.worker("b")
+    assert older.wait(60) == 1
+    assert "expected no other worker under TIDEGATE_INSTANCE=one" in older.text()
+    assert "Traceback" not in older.text()
+    wait_until(newer.ready, 30, "the newer one to have them all")
+    assert newer.metric("tidegate_partitions_owned") == 4
+    del stage.workers["a"]
+    sources = Sources(stage.settings)
+    sources.send({"type": "identify", "userId": "c", "traits": {"plan": "pro"}})
+    sources.flush()
+    wait_until(lambda: stage.through() and len(runs.transitions(stage.settings)) == 1, 30, "the event taken")
+    assert newer.metric("tidegate_rebalances_total") == 1
+
+
 def test_sigterm_in_the_midst_of_a_rebalance_ends_a_worker_as_ever(
     make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
 ) -> None:
