@@ -131,7 +131,7 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
                 raise
         except asyncio.CancelledError:
             # in a rebalance Faust takes it for the fetcher's crash and asks a supervisor, which there is none, to start it again
-            if not (fetcher.should_stop and self.app.rebalancing):
+            if not (self.app.rebalancing and fetcher.should_stop):
                 raise
         finally:
             for task in tasks:
