@@ -28,7 +28,9 @@ Grafana to import. Page: somebody gets up for it. Ticket: somebody looks at it i
 _METRICS = """## Metrics
 
 What a worker's `/metrics` has (`tidegate metrics` prints it), besides the `process_…` ones. Labels are bounded; no metric has a
-contact in it.
+contact in it. What is counted while it is applied (duplicates, late events, limits, transitions, deliveries, timers) is counted
+again where a partition goes back to what is committed, as it does where a record raises; what is taken and rejected is counted
+when it is committed, once.
 """
 _DISPATCHER = """A dispatcher's:
 """

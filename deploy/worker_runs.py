@@ -130,15 +130,20 @@ class WorkerProcess:
         return next((line.split("http://")[1].strip() for line in said.splitlines() if "http://127" in line), None)
 
     def ready(self) -> bool:
-        """Whether it owns partitions and has recovered."""
+        """Whether it has its share of the partitions, and their state."""
+        return bool(self.readiness().get("ok"))
+
+    def readiness(self) -> dict[str, Any]:
+        """What `/readyz` says; empty where it has no answer or says no."""
         address = self.address()
         if address is None:
-            return False
+            return {}
         try:
             with urllib.request.urlopen(f"http://{address}/readyz", timeout=2) as answer:
-                return bool(json.load(answer)["ok"])
+                said: dict[str, Any] = json.load(answer)
         except OSError:
-            return False
+            return {}
+        return said
 
     def metric(self, name: str) -> float:
         """A metric, summed over its labels; 0 where there is no answer."""

@@ -11,7 +11,7 @@ from segments.contact import VALUES_KEPT_MAX, Contact
 from segments.leaf import Read
 from segments.predicates import finder, number_tests
 from segments.summary import Summary
-from segments.totals import Total, average_tests, plus, plus_total, total_tests
+from segments.totals import Total, TotalTests, plus, plus_total
 from segments.values import Number, decimal, eq_key, number
 
 # a key of `distinct` or `by` is at most 40 characters of up to 4 bytes, or a digest, with the head of a text or two
@@ -49,7 +49,7 @@ class Summed(Summary):
     def __init__(self, measure: Measure, flipped: bool) -> None:
         super().__init__(measure, flipped)
         self.find = finder(measure.path, in_context=True)
-        self.passes = total_tests(measure.tests)
+        self.tests = TotalTests(measure.tests)
 
     def value(self, event: Event) -> Number | None:
         return number(self.find((event.properties, event.context)))
@@ -62,7 +62,7 @@ class Summed(Summary):
 
     def passes_total(self, total: Total | None, count: int) -> bool:
         """The answer of a total of so many numbers; None: of none."""
-        return total is not None and self.passes(total) is not self.flipped
+        return total is not None and self.tests.passes(total, 1) is not self.flipped
 
     def merge(self, kept: Any, other: Any) -> Any:
         return plus_total(kept, other)
@@ -74,10 +74,6 @@ class Summed(Summary):
 class Averaged(Summed):
     """`avg`: the exact total, and of how many numbers."""
 
-    def __init__(self, measure: Measure, flipped: bool) -> None:
-        super().__init__(measure, flipped)
-        self.average_passes = average_tests(measure.tests)
-
     def add(self, kept: list[Any] | None, at_ms: int, value: Number) -> list[Any]:
         return [plus(0, value), 1] if kept is None else [plus(kept[0], value), kept[1] + 1]
 
@@ -85,7 +81,7 @@ class Averaged(Summed):
         return kept is not None and self.passes_total(kept[0], kept[1]), None
 
     def passes_total(self, total: Total | None, count: int) -> bool:
-        return total is not None and count > 0 and self.average_passes(total, count)
+        return total is not None and count > 0 and self.tests.passes(total, count)
 
     def merge(self, kept: list[Any], other: list[Any]) -> list[Any]:
         return [plus_total(kept[0], other[0]), kept[1] + other[1]]

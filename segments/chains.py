@@ -53,6 +53,31 @@ class Gap:
         return True
 
 
+class Open:
+    """The chains that end with one event step and may go on over the gap after it."""
+
+    def __init__(self, gap: Gap) -> None:
+        self._gap = gap
+        self._chains: list[tuple[int, int]] = []  # a heap: (-start, the last instant for the next event)
+        self._limit_ms = -FOREVER_MS  # the latest of these
+
+    def put(self, start_ms: int, at_ms: int, absent_times: list[list[int]]) -> None:
+        """Add a chain that ends at `at_ms`."""
+        limit_ms = self._gap.limit_ms(at_ms, absent_times)
+        if limit_ms >= self._limit_ms:
+            self._limit_ms = limit_ms
+            if self._chains and -self._chains[0][0] <= start_ms:
+                self._chains.clear()  # none of them starts or ends later
+        heappush(self._chains, (-start_ms, limit_ms))
+
+    def latest(self, at_ms: int) -> int | None:
+        """The latest start of the chains that an event of `at_ms` may extend; those it comes too late for never return."""
+        chains = self._chains
+        while chains and chains[0][1] < at_ms:
+            heappop(chains)
+        return -chains[0][0] if chains else None
+
+
 class Chains:
     """The steps of a sequence, ready to be matched.
 
@@ -62,6 +87,7 @@ class Chains:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.positions: list[int] = []  # of each step, its place among the event steps; -1: absent
+        self.event_steps: list[int] = []
         self.gaps: list[Gap] = []
         self.last = 0
         self.span_ms: int | None = 0
@@ -79,6 +105,7 @@ class Chains:
                 self.span_ms = self.span_ms + step.within_ms if both else None  # type: ignore[operator]
                 absents = []
             events += 1
+            self.event_steps.append(index)
             self.last = index
         self.events = events
         self.trailing = Gap(None, absents)
@@ -95,41 +122,103 @@ class Chains:
             (at_ms + self.trailing_ms, start_ms) for at_ms, start_ms in starts if self.trailing.is_kept(at_ms, times)
         ]
 
+    def telling(
+        self, entries: Sequence[Matched], now_ms: int, completed_ms: int | None, started_ms: int | None
+    ) -> list[Match]:
+        """Matches that make up the same answer as all do, and turn no later; mostly one, found by looking back.
+
+        That is the newest that has completed, where none starts later: it stands longest. Where something is to stay
+        absent after it, matches that are yet to complete may go on from it, so this holds without windows alone.
+        """
+        until_ms = now_ms - self.trailing_ms
+        no_window = completed_ms is None and started_ms is None
+        if entries and entries[-1][0] <= now_ms and (no_window or not self.trailing.absents):
+            for index in range(len(entries) - 1, -1, -1):
+                at_ms, steps = entries[index]
+                if completed_ms is not None and at_ms <= until_ms - completed_ms:
+                    return []
+                if at_ms <= until_ms and self.last in steps:
+                    start_ms = self._led_back(entries, index)
+                    times = self._absent_times(entries[index:]) if self.trailing.absents else []
+                    if start_ms is not None and self.trailing.is_kept(at_ms, times):
+                        return [(at_ms + self.trailing_ms, start_ms)]
+                    break
+        return self.matches(entries)
+
     def latest_starts(self, entries: Sequence[Matched]) -> list[Match]:
         """Of each event that ends a chain through all event steps, `(its time, the latest start)`; O(n log n)."""
+        usable = self._usable(entries)
+        if usable is None:
+            return []
+        first_ms, last_ms = usable
         times = self._absent_times(entries) if self.forbids else []
-        # of each event step, the chains that end there and may go on: (-start, the last instant for the next event)
-        open_chains: list[list[tuple[int, int]]] = [[] for _ in range(self.events)]
+        open_chains = [Open(gap) for gap in self.gaps]
         found: list[Match] = []
         fresh: list[tuple[int, int]] = []  # chains that end at this very instant: none of its events can extend them
-        now_ms = -FOREVER_MS
+        now_ms, lowest = -FOREVER_MS, 0
         for at_ms, steps in entries:
             if at_ms != now_ms:
-                self._open(fresh, now_ms, open_chains, times)
+                for position, start_ms in fresh:
+                    open_chains[position].put(start_ms, now_ms, times)
+                fresh.clear()
                 now_ms = at_ms
-            for step in steps:
+                while lowest < self.events and last_ms[lowest] < at_ms:
+                    lowest += 1
+                if lowest == self.events:
+                    break
+            for step in steps[bisect_left(steps, self.event_steps[lowest]) :]:
                 position = self.positions[step]
                 if position < 0:
                     continue
-                start_ms: int | None = at_ms if position == 0 else _latest(open_chains[position - 1], at_ms)
-                if start_ms is None:
+                if first_ms[position] > at_ms:
+                    break
+                start = at_ms if position == 0 else open_chains[position - 1].latest(at_ms)
+                if start is None:
                     continue
                 if position == self.events - 1:
-                    found.append((at_ms, start_ms))
+                    found.append((at_ms, start))
                 else:
-                    fresh.append((position, start_ms))
+                    fresh.append((position, start))
         return found
 
-    def _open(
-        self,
-        fresh: list[tuple[int, int]],
-        at_ms: int,
-        open_chains: list[list[tuple[int, int]]],
-        times: list[list[int]],
-    ) -> None:
-        for position, start_ms in fresh:
-            heappush(open_chains[position], (-start_ms, self.gaps[position].limit_ms(at_ms, times)))
-        fresh.clear()
+    def _usable(self, entries: Sequence[Matched]) -> tuple[list[int], list[int]] | None:
+        """Of each event step, when the first and the last event happened that steps before and after it leave room for.
+
+        None where the steps don't follow each other at all, whatever lies between: then there is no chain.
+        """
+        first_ms: list[int] = []
+        for at_ms, steps in entries:
+            if self.event_steps[len(first_ms)] in steps and (not first_ms or at_ms > first_ms[-1]):
+                first_ms.append(at_ms)
+                if len(first_ms) == self.events:
+                    break
+        else:
+            return None
+        last_ms: list[int] = []
+        for at_ms, steps in reversed(entries):
+            if self.event_steps[-1 - len(last_ms)] in steps and (not last_ms or at_ms < last_ms[-1]):
+                last_ms.append(at_ms)
+                if len(last_ms) == self.events:
+                    break
+        return first_ms, last_ms[::-1]
+
+    def _led_back(self, entries: Sequence[Matched], index: int) -> int | None:
+        """The start of the chain to that last event in which each event is the newest before the next.
+
+        None where that is no chain, though another may be; where it is, no other to here or before starts later.
+        """
+        at_ms: int = entries[index][0]
+        for position in range(self.events - 2, -1, -1):
+            step, gap, next_ms, end = self.event_steps[position], self.gaps[position], at_ms, index
+            while index >= 0 and (entries[index][0] >= next_ms or step not in entries[index][1]):
+                index -= 1
+            if index < 0:
+                return None
+            at_ms = entries[index][0]
+            times = self._absent_times(entries[index:end]) if gap.absents else []
+            if next_ms > gap.limit_ms(at_ms, times):
+                return None
+        return at_ms
 
     def _absent_times(self, entries: Sequence[Matched]) -> list[list[int]]:
         """Of each step, when its matches happened; empty for event steps."""
@@ -140,14 +229,15 @@ class Chains:
                     times[step].append(at_ms)
         return times
 
-    def may_turn(self, entries: Sequence[Matched], answer: bool) -> bool:
-        """Whether the newest of `entries` may change more than put off when a true answer ends.
+    def may_turn(self, entries: Sequence[Matched], answer: bool, due_ms: int | None) -> bool:
+        """Whether the newest of `entries` may change more than put off when a true answer ends, or one due turns.
 
         An event later than all others changes nothing that has been: it completes a chain if it matches the last event
         step, or is what may not happen after one. What it begins or forbids further on shows with what comes later.
         """
         at_ms, steps = entries[-1]
-        if self.last in steps and not answer and self._ends_chain(entries, at_ms):
+        is_due_before = due_ms is not None and due_ms <= at_ms + self.trailing_ms
+        if self.last in steps and not answer and not is_due_before and self._ends_chain(entries, at_ms):
             return True
         for step, within_ms in self.trailing.absents:
             if step in steps and within_ms is not None and self._follows_last(entries, at_ms, within_ms):
@@ -157,6 +247,8 @@ class Chains:
     def _ends_chain(self, entries: Sequence[Matched], at_ms: int) -> bool:
         if self.span_ms is None:
             return True  # as dear to find out as to read anew
+        if self._led_back(entries, len(entries) - 1) is not None:
+            return True
         first = bisect_left(entries, at_ms - self.span_ms, key=_time)
         return any(end_ms == at_ms for end_ms, _ in self.latest_starts(entries[first:]))
 
@@ -194,13 +286,6 @@ def standing(
             break  # true until then, not as far as the next
         answer, until_ms = True, max(until_ms, end_ms)
     return answer, until_ms if answer and until_ms <= INSTANT_MS_MAX else None
-
-
-def _latest(chains: list[tuple[int, int]], at_ms: int) -> int | None:
-    """The latest start of the chains that an event of `at_ms` may extend; those it comes too late for never return."""
-    while chains and chains[0][1] < at_ms:
-        heappop(chains)
-    return -chains[0][0] if chains else None
 
 
 def _time(entry: Matched) -> int:

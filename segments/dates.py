@@ -193,14 +193,21 @@ class InAnniversary(_Zoned):
 
 
 def turns_ms(zone: Zone, span: Span, day: int, now_ms: int) -> int | None:
-    """The first instant after now at which a day comes into the periods of a calendar word, or goes out of them.
+    """The first instant after now at which a day comes into the periods of a calendar word, or goes out of them."""
+    comes_ms, goes_ms = comes_and_goes_ms(zone, span, day)
+    return first_after(now_ms, comes_ms, goes_ms)
+
+
+def comes_and_goes_ms(zone: Zone, span: Span, day: int) -> tuple[int, int]:
+    """The instants [first, end) at which a day is in the periods of a calendar word.
 
     It is in while the period that holds now is one of those from `last` before its own to `first` before it.
     """
     period = period_of(span.unit, day)
-    comes_ms = zone.instant_ms(first_day(span.unit, period - span.last))
-    goes_ms = zone.instant_ms(first_day(span.unit, period - span.first + 1))
-    return first_after(now_ms, comes_ms, goes_ms)
+    return (
+        zone.instant_ms(first_day(span.unit, period - span.last)),
+        zone.instant_ms(first_day(span.unit, period - span.first + 1)),
+    )
 
 
 class Age(_Zoned):

@@ -91,7 +91,7 @@ class Sum(Ever):
         total = plus(kept or 0, value)
         if type(total) is str:
             contact.bytes_estimated += len(total)
-        return total, self.summed.passes(total) is not self.flipped, None
+        return total, self.summed.passes_total(total, 1), None
 
 
 class LastAt(Ever):

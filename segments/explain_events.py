@@ -32,7 +32,7 @@ from segments.matching import paths_of
 from segments.predicates import finder, number_tests
 from segments.ranges import stretch
 from segments.simulate import Past
-from segments.totals import Total, average_tests, plus, total_tests
+from segments.totals import Total, TotalTests, plus
 from segments.values import Number, decimal, eq_key, number
 
 PERIODS_SHOWN_MAX = 31
@@ -124,10 +124,10 @@ def _amount(measure: Measure, events: Sequence[Past]) -> Measured:
         return _plain(decimal(extreme)), number_tests(measure.tests)(decimal(extreme))
     total = _total(numbers)
     if measure.kind == "sum":
-        return _plain(_unscaled(total)), total_tests(measure.tests)(total)
+        return _plain(_unscaled(total)), TotalTests(measure.tests).passes(total, 1)
     if not numbers:
         return None, False
-    return _plain(_unscaled(total) / len(numbers)), average_tests(measure.tests)(total, len(numbers))
+    return _plain(_unscaled(total) / len(numbers)), TotalTests(measure.tests).passes(total, len(numbers))
 
 
 def _total(numbers: Sequence[Number]) -> Total:

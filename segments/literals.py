@@ -71,7 +71,7 @@ def _between(ends: Any, ignore_case: bool) -> Fixed:
 
 def number_tests(tests: Iterable[Test]) -> Callable[[Any], bool]:
     """Whether an exact number (int, Decimal or Fraction) passes all number tests of a measure."""
-    made = [number_test(test, 1) for test in tests]
+    made = [_number_test(test) for test in tests]
     if len(made) == 1:
         return made[0]
 
@@ -81,16 +81,15 @@ def number_tests(tests: Iterable[Test]) -> Callable[[Any], bool]:
     return passes_all
 
 
-def number_test(test: Test, scale: int) -> Callable[[Any], bool]:
-    """Whether an exact number, given as that many times itself, passes one number test."""
+def _number_test(test: Test) -> Callable[[Any], bool]:
     if test.operator == "between":
-        low, high = _scaled(test.argument[0], scale), _scaled(test.argument[1], scale)
+        low, high = _exact(test.argument[0]), _exact(test.argument[1])
 
         def is_between(x: Any) -> bool:
             return bool(low <= x <= high)
 
         return is_between
-    compare, threshold = getattr(operators, _NAMES[test.operator]), _scaled(test.argument, scale)
+    compare, threshold = getattr(operators, _NAMES[test.operator]), _exact(test.argument)
 
     def compares(x: Any) -> bool:
         return bool(compare(x, threshold))
@@ -98,9 +97,9 @@ def number_test(test: Test, scale: int) -> Callable[[Any], bool]:
     return compares
 
 
-def _scaled(threshold: Number, scale: int) -> Any:
+def _exact(threshold: Number) -> Any:
     """As an int where it is whole, which compares quickest, else as a Decimal: both exact."""
-    exact = decimal(threshold) * scale
+    exact = decimal(threshold)
     return int(exact) if exact == exact.to_integral_value() else exact
 
 

@@ -41,6 +41,8 @@ class Matches(EventLeaf):
         self.back_ms: int | None = None
         if isinstance(self.summary, Regularly):
             self.back_ms = self.summary.every_ms * self.summary.periods
+        # the measure says to the millisecond when it turns, and nothing else moves
+        self.exact: bool = self.back_ms is not None and self.fixed and not self.stretch.moves
 
     def forgotten_ms(self, now_ms: int) -> int:
         """No event before this instant will ever count again."""
@@ -51,11 +53,12 @@ class Matches(EventLeaf):
         if self.gate is not None and not self.gate(event, at_ms):
             return None
         value, now_ms = self.summary.value(event), contact.clock_ms
-        if value is None or at_ms < self.forgotten_ms(now_ms):
+        forgotten_ms = self.forgotten_ms(now_ms)
+        if value is None or at_ms < forgotten_ms:
             return None
         entries: list[Any] = [] if kept is None else kept
         put(entries, self._entry(event, at_ms, value, contact))
-        self._forget(entries, now_ms)
+        _forget(entries, forgotten_ms)
         drop_oldest(entries, self.events_max, contact)
         return entries, *self._look_ahead(entries, contact, now_ms, _LOOKED_AT_BY_EVENTS_MAX)
 
@@ -71,12 +74,14 @@ class Matches(EventLeaf):
     def read(self, kept: list[Any] | None, contact: Contact, now_ms: int) -> Read:
         if not kept:
             return False, None
-        self._forget(kept, now_ms)
+        _forget(kept, self.forgotten_ms(now_ms))
         return self._look_ahead(kept, contact, now_ms, _LOOKED_AT_MAX)
 
     def _look_ahead(self, entries: list[Any], contact: Contact, now_ms: int, looked_at_max: int) -> Read:
         """The answer now, and when it turns; or an instant before that, where much had to be gone through to find it."""
         answer, due_ms = self._ask(entries, contact, now_ms)
+        if self.exact:
+            return answer, due_ms
         # a count of fixed events is found by bisection
         cost = _BISECTED if self.fixed and isinstance(self.summary, Counted) else len(entries)
         looked_at = cost
@@ -111,6 +116,8 @@ class Matches(EventLeaf):
         """What the measure answers of the entries from `first` up to `end` that hold now."""
         if self.fixed and isinstance(self.summary, Counted):
             return self.summary.read(max(end - first, 0), contact, now_ms)
+        if self.exact:
+            return self.summary.read(list(map(time_of, entries[first:end])), contact, now_ms)
         summed: Any = None
         for at in range(end - 1, first - 1, -1) if self.from_end else range(first, end):
             entry = entries[at]
@@ -119,11 +126,6 @@ class Matches(EventLeaf):
                 if self.one:
                     break
         return self.summary.read(summed, contact, now_ms)
-
-    def _forget(self, entries: list[Any], now_ms: int) -> None:
-        forgotten_ms = self.forgotten_ms(now_ms)
-        if entries and entries[0][0] < forgotten_ms:
-            del entries[: bisect_left(entries, forgotten_ms, key=time_of)]
 
     def merge(self, kept: list[Any] | None, other: list[Any] | None, contact: Contact) -> list[Any] | None:
         if kept is None or other is None:
@@ -137,3 +139,8 @@ class Matches(EventLeaf):
 
     def shed(self, kept: list[Any] | None, before_ms: int) -> list[Any] | None:
         return kept[bisect_right(kept, before_ms, key=time_of) :] if kept else None
+
+
+def _forget(entries: list[Any], before_ms: int) -> None:
+    if entries and entries[0][0] < before_ms:
+        del entries[: bisect_left(entries, before_ms, key=time_of)]

@@ -11,9 +11,6 @@ from segments.matching import paths_of
 from segments.predicates import finder, instant_predicate, where_predicate
 from segments.summary import Summary
 
-# how many moves from one period to the next are looked at before `regularly` is simply asked again
-_MOVES_MAX = 1_000
-
 
 class TimeOf(Summary):
     """`first_at` and `last_at`: one time, as one before the last (after the first) never is it again."""
@@ -104,42 +101,60 @@ class Regularly(Summary):
         return times
 
     def read(self, kept: list[int] | None, contact: Contact, now_ms: int) -> Read:
+        """The answer at `now_ms`, and the instant at which it turns if nothing happens."""
         if not kept:
             return False, None
         counts = [0] * self.periods
-        moves: list[tuple[int, int]] = []  # when each event moves on next, and from which period
+        moves: list[tuple[int, int]] = []  # how long from now each event moves on, and from which period
         for at_ms in kept:
-            period = (now_ms - at_ms) // self.every_ms
+            period, into_ms = divmod(now_ms - at_ms, self.every_ms)
             if period < self.periods:
                 counts[period] += 1
-                moves.append((at_ms + (period + 1) * self.every_ms, period))
-        met = sum(count >= self.times_needed for count in counts)
+                moves.append((self.every_ms - into_ms, period))
+        met = 0  # a bit for each period
+        for period, count in enumerate(counts):
+            if count >= self.times_needed:
+                met |= 1 << period
+        answer = met.bit_count() >= self.at_least
+        if not answer and len(moves) < self.at_least * self.times_needed:
+            return False, None
         moves.sort()
-        return met >= self.at_least, self._turn_ms(counts, met, moves)
+        turn_ms = self._turn_ms(answer, counts, met, moves)
+        return answer, None if turn_ms is None else now_ms + turn_ms
 
-    def _turn_ms(self, counts: list[int], met: int, moves: list[tuple[int, int]]) -> int | None:
-        """The instant at which the answer turns if nothing happens, or one before it where that is far."""
-        answer, needed = met >= self.at_least, self.times_needed
-        last_ms: int | None = None
-        for step in range(_MOVES_MAX):
-            if not moves:
-                return None
-            turn, at = divmod(step, len(moves))
-            move_ms, period = moves[at]
-            move_ms += turn * self.every_ms
-            if last_ms is not None and move_ms != last_ms and (met >= self.at_least) is not answer:
-                return last_ms
-            last_ms = move_ms
-            period += turn
-            if period < self.periods:
-                counts[period] -= 1
-                met -= counts[period] == needed - 1
-                if period + 1 < self.periods:
-                    counts[period + 1] += 1
-                    met += counts[period + 1] == needed
-            elif turn >= self.periods:
-                return None
-        return last_ms
+    def _turn_ms(self, answer: bool, counts: list[int], met: int, moves: list[tuple[int, int]]) -> int | None:
+        """How long from now the answer turns; None: never.
+
+        Once each event has moved, all stand as now, one period on, without those that left. So one round of moves says
+        it all: what is met after some of them is met a round later as far as it is not in the last period, and so on. A
+        false answer turns in the first round or never; of a true one, the fewest rounds are looked for.
+        """
+        rounds, turn_ms = self.periods + 1, None
+        for at, (move_ms, period) in enumerate(moves, 1):
+            met = self._moved(counts, met, period)
+            if at < len(moves) and moves[at][0] == move_ms:
+                continue
+            if not answer:
+                if met.bit_count() >= self.at_least:
+                    return move_ms
+                continue
+            while rounds and (met & ((1 << (self.periods - rounds + 1)) - 1)).bit_count() < self.at_least:
+                rounds -= 1
+                turn_ms = move_ms + rounds * self.every_ms
+            if not rounds:
+                break
+        return turn_ms
+
+    def _moved(self, counts: list[int], met: int, period: int) -> int:
+        """The periods that are met once an event has moved on from one."""
+        if counts[period] == self.times_needed:
+            met ^= 1 << period
+        counts[period] -= 1
+        if period + 1 < self.periods:
+            counts[period + 1] += 1
+            if counts[period + 1] == self.times_needed:
+                met |= 1 << period + 1
+        return met
 
     def merge(self, kept: list[int], other: list[int]) -> list[int]:
         return kept + other

@@ -11,7 +11,7 @@ from typing import Any
 from segments.conditions import Test, TraitRef, Tz, Where
 from segments.contact import Contact, fixed_zone, zone_of
 from segments.dates import DATE_OPERATORS, instant_predicate, zone_traits
-from segments.literals import FIXED, number_test, number_tests
+from segments.literals import FIXED, number_tests
 from segments.predicate import NO_TRAITS, Predicate, earlier
 from segments.references import AgainstTraitValue
 from segments.values import instant, reader
@@ -20,7 +20,6 @@ __all__ = [
     "Predicate",
     "finder",
     "instant_predicate",
-    "number_test",
     "number_tests",
     "predicate",
     "where_predicate",

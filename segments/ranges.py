@@ -8,8 +8,8 @@ and fro: an event is forgotten only when no zone on earth can bring it back.
 from segments.calendar import UTC_ZONE, Zone
 from segments.conditions import Ago, Fixed, Local, Range, Span, Tz, Within
 from segments.contact import TIMEZONE, Contact, fixed_zone, zone_of
-from segments.dates import turns_ms
-from segments.predicate import NO_TRAITS
+from segments.dates import comes_and_goes_ms, turns_ms
+from segments.predicate import NO_TRAITS, first_after
 
 # before and after all instants that an event can have
 BEFORE_ALL_MS = -(2**53)
@@ -108,8 +108,12 @@ class Periods(Stretch):
         self.span = span
         self.tz = tz
         self._zone = fixed_zone(tz)
-        # of a fixed zone, the bounds by day: most events are of a few
-        self._by_day: dict[int, tuple[int, int]] = {}
+        # of a fixed zone, by day, the bounds and the instants [from, to) at which they are those: most events are of a few
+        self._by_day: dict[int, tuple[int, int, int, int]] = {}
+        # those looked up last
+        self._latest: tuple[int, int, int, int] = (0, 0, 0, 0)
+        # of a fixed zone, by day, when its events come in and go out
+        self._turns: dict[int, tuple[int, int]] = {}
 
     def bounds(self, now_ms: int, contact: Contact) -> tuple[int, int]:
         return (
@@ -117,18 +121,32 @@ class Periods(Stretch):
         )
 
     def _fixed_bounds(self, now_ms: int) -> tuple[int, int]:
+        start_ms, end_ms, from_ms, to_ms = self._latest
+        if from_ms <= now_ms < to_ms:
+            return start_ms, end_ms
         assert self._zone is not None
         day = self._zone.day(now_ms)
-        bounds = self._by_day.get(day)
-        if bounds is None:
+        found = self._by_day.get(day)
+        if found is None:
             if len(self._by_day) >= _DAYS_CACHED_MAX:
                 self._by_day.clear()
-            bounds = self._by_day[day] = self._zone.span_ms(self.span, now_ms)
-        return bounds
+            from_ms, to_ms = self._zone.span_ms(Span(self.span.unit, 0, 0), now_ms)
+            found = self._by_day[day] = (*self._zone.span_ms(self.span, now_ms), from_ms, to_ms)
+        self._latest = found
+        return found[0], found[1]
 
     def next_ms(self, at_ms: int, now_ms: int, contact: Contact) -> int | None:
-        zone = self._zone or zone_of(self.tz, contact)
-        return turns_ms(zone, self.span, zone.day(at_ms), now_ms)
+        zone = self._zone
+        if zone is None:
+            zone = zone_of(self.tz, contact)
+            return turns_ms(zone, self.span, zone.day(at_ms), now_ms)
+        day = zone.day(at_ms)
+        turns = self._turns.get(day)
+        if turns is None:
+            if len(self._turns) >= _DAYS_CACHED_MAX:
+                self._turns.clear()
+            turns = self._turns[day] = comes_and_goes_ms(zone, self.span, day)
+        return first_after(now_ms, *turns)
 
     def forgotten_ms(self, now_ms: int) -> int:
         if self._zone is not None:

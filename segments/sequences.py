@@ -88,9 +88,10 @@ class SequenceLeaf:
             return self._take_by(kept, entry, event, contact)
         group = kept if kept is not None else _new_group()
         self._add(group, entry, contact)
-        if len(group[_ENTRIES]) > self.events_max:
-            drop_oldest(group[_ENTRIES], self.events_max, contact)
-            self._refresh(group, contact, contact.clock_ms)
+        over = len(group[_ENTRIES]) - self.events_max
+        if over > 0:
+            contact.limits_passed += over
+            self._shorten(group, over, contact)
         return group, group[_ANSWER], group[_DUE]
 
     def _entry(self, event: Event, at_ms: int, contact: Contact) -> list[Any] | None:
@@ -122,7 +123,7 @@ class SequenceLeaf:
         due_ms = group[_DUE]
         is_due = due_ms is not None and due_ms <= contact.clock_ms
         in_order = entries[-1] is entry
-        if is_due or not in_order or not self.fixed or self.chains.may_turn(entries, group[_ANSWER]):
+        if is_due or not in_order or not self.fixed or self.chains.may_turn(entries, group[_ANSWER], due_ms):
             self._refresh(group, contact, contact.clock_ms)
 
     def _take_by(self, kept: Any, entry: list[Any], event: Event, contact: Contact) -> Taken | None:
@@ -175,11 +176,16 @@ class SequenceLeaf:
     def _drop_of(self, groups: dict[str, Any], value: str, count: int, contact: Contact) -> None:
         """Drop the oldest entries of a group, and the group where that leaves nothing of it."""
         group = groups[value]
-        del group[_ENTRIES][:count]
-        if group[_ENTRIES]:
-            self._refresh(group, contact, contact.clock_ms)
+        self._shorten(group, count, contact)
         if not group[_ENTRIES] and not (self.lasts and group[_ANSWER]):
             del groups[value]
+
+    def _shorten(self, group: list[Any], count: int, contact: Contact) -> None:
+        """Drop the oldest entries of a group; that makes no match, as what an event forbids began before it."""
+        entries = group[_ENTRIES]
+        del entries[:count]
+        if entries and (group[_ANSWER] or not self.fixed):
+            self._refresh(group, contact, contact.clock_ms)
 
     # ---- answering --------------------------------------------------------------------------------------------------
 
@@ -233,7 +239,8 @@ class SequenceLeaf:
         seen: list[Matched] = entries
         if not self.fixed:
             seen, due_ms = self._seen(entries, contact, now_ms)
-        answer, turns_ms = standing(self.chains.matches(seen), now_ms, self.completed_ms, self.started_ms)
+        matches = self.chains.telling(seen, now_ms, self.completed_ms, self.started_ms)
+        answer, turns_ms = standing(matches, now_ms, self.completed_ms, self.started_ms)
         if turns_ms is not None and (due_ms is None or turns_ms < due_ms):
             due_ms = turns_ms
         group[_ANSWER], group[_DUE] = answer, due_ms

@@ -5,13 +5,10 @@ adding such integers is exact and quick. Whatever doesn't fit makes the total de
 slower: doubles span 10^-324 to 10^308, so the context has room for every digit, and raises if it hadn't.
 """
 
-import operator as operators
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact
-from fractions import Fraction
 
 from segments.conditions import Test
-from segments.predicates import number_test
 from segments.values import Number, decimal
 
 # whole millionths, or the text of a decimal
@@ -24,11 +21,10 @@ _EXACT = Context(prec=700, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
 
 def plus(total: Total, value: Number) -> Total:
     """The total with one more number, exactly; a negative one takes it off again."""
-    millionths = _millionths(value)
-    if millionths is not None and type(total) is int:
-        after = total + millionths
-        if -_INT_MAX <= after <= _INT_MAX:
-            return after
+    if type(total) is int:
+        millionths = _millionths(value)
+        if millionths is not None and -_INT_MAX <= total + millionths <= _INT_MAX:
+            return total + millionths
     return str(_EXACT.add(_unscaled(total), decimal(value)))
 
 
@@ -58,54 +54,47 @@ def _unscaled(total: Total) -> Decimal:
     return Decimal(total) if type(total) is str else _EXACT.scaleb(Decimal(total), -6)
 
 
-def total_tests(tests: Iterable[Test]) -> Callable[[Total], bool]:
-    """Whether a total passes all number tests of a measure."""
-    tests = tuple(tests)
-    scaled = [number_test(test, _SCALE) for test in tests]
-    exact = [number_test(test, 1) for test in tests]
+class TotalTests:
+    """The number tests of a sum or an average, asked of a total without dividing."""
 
-    def passes(total: Total) -> bool:
+    def __init__(self, tests: Iterable[Test]) -> None:
+        self._bounds = [bound for test in tests for bound in _bounds_of(test)]
+
+    def passes(self, total: Total, count: int) -> bool:
+        """Whether the average of so many numbers with this total passes all of them, exactly; a sum is that of one."""
         if type(total) is int:
-            return all(test(total) for test in scaled)
-        return all(test(Decimal(total)) for test in exact)
-
-    if len(scaled) == 1:
-        only_scaled, only_exact = scaled[0], exact[0]
-        return lambda total: only_scaled(total) if type(total) is int else only_exact(Decimal(total))
-    return passes
-
-
-def average_tests(tests: Iterable[Test]) -> Callable[[Total, int], bool]:
-    """Whether the average of so many numbers with this total passes all number tests, exactly."""
-    ordered = [_ordered(test) for test in tests]
-
-    def passes(total: Total, count: int) -> bool:
-        if type(total) is int:
-            above, below = total, _SCALE * count
+            above, below = total, count
         else:
-            exact = Fraction(Decimal(total))
-            above, below = exact.numerator, exact.denominator * count
-        return all(test(above, below) for test in ordered)
-
-    return passes
-
-
-def _ordered(test: Test) -> Callable[[int, int], bool]:
-    """One number test of a fraction, given as what stands above and below its line; below is more than zero."""
-    if test.operator == "between":
-        low, high = (Fraction(decimal(end)) for end in test.argument)
-        return lambda above, below: (
-            low.numerator * below <= above * low.denominator and above * high.denominator <= high.numerator * below
-        )
-    compare, threshold = _COMPARE[test.operator], Fraction(decimal(test.argument))
-    return lambda above, below: compare(above * threshold.denominator, threshold.numerator * below)
+            exact, parts = Decimal(total).as_integer_ratio()
+            above, below = exact * _SCALE, parts * count
+        for times, threshold, least in self._bounds:
+            over = above * times - below * threshold
+            if over == 0 if least is None else over < least:
+                return False
+        return True
 
 
-_COMPARE: dict[str, Callable[[int, int], bool]] = {
-    "eq": operators.eq,
-    "ne": operators.ne,
-    "gt": operators.gt,
-    "gte": operators.ge,
-    "lt": operators.lt,
-    "lte": operators.le,
+# of an average in millionths: how often the total is taken, how often the count is taken from that, and the least that may
+# be left, None for all but nothing
+_Bound = tuple[int, int, int | None]
+_BOUNDS: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "eq": ((1, 0), (-1, 0)),
+    "ne": ((1, None),),
+    "gt": ((1, 1),),
+    "gte": ((1, 0),),
+    "lt": ((-1, 1),),
+    "lte": ((-1, 0),),
 }
+
+
+def _bounds_of(test: Test) -> list[_Bound]:
+    """What one number test asks of whole numbers."""
+    if test.operator == "between":
+        low, high = test.argument
+        return [_bound(low, 1, 0), _bound(high, -1, 0)]
+    return [_bound(test.argument, sign, least) for sign, least in _BOUNDS[test.operator]]
+
+
+def _bound(threshold: Number, sign: int, least: int | None) -> _Bound:
+    exact, parts = decimal(threshold).as_integer_ratio()
+    return sign * parts, sign * exact * _SCALE, least

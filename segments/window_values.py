@@ -16,7 +16,7 @@ from segments.windows import Window
 # how many events that go out are looked at before a leaf is simply asked again at the next
 _LOOKED_AT_MAX = 1_000
 # the same at each event, which must be quick
-_LOOKED_AT_BY_EVENTS_MAX = 8
+_LOOKED_AT_BY_EVENTS_MAX = 4
 
 
 class SumWithin(Window):
@@ -76,12 +76,13 @@ class SumWithin(Window):
 
     def _turn_ms(self, kept: list[Any], contact: Contact, now_ms: int, answer: bool, looked_at_max: int) -> int | None:
         """When the answer turns as the oldest leave, or one of them leaves before that; None: it doesn't."""
-        total, entries = kept[0], kept[1]
-        for at in range(min(len(entries), looked_at_max)):
-            total = plus(total, -entries[at][1])
-            left = len(entries) - at - 1
-            if (left > 0 and self.summed.passes_total(total, left)) is not answer:
-                return self.goes_ms(entries[at][0], now_ms, contact)
+        total, entries, passes_total = kept[0], kept[1], self.summed.passes_total
+        left = len(entries)
+        for at_ms, value in entries[:looked_at_max]:
+            total = plus(total, -value)
+            left -= 1
+            if (left > 0 and passes_total(total, left)) is not answer:
+                return self.goes_ms(at_ms, now_ms, contact)
         if len(entries) <= looked_at_max:
             return None
         return self.goes_ms(entries[looked_at_max][0], now_ms, contact)

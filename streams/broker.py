@@ -86,21 +86,31 @@ async def stored(settings: Settings, topics: Sequence[str]) -> AsyncIterator[Con
     Raises `BrokerError`, also where nothing more comes before the end, and `TopicsError`.
     """
     async with reader(settings, topics) as client:
-        todo = await _unread(client, await client.end_offsets(list(client.assignment())))
-        stalled_s = 0.0
-        while todo:
-            fetched = await client.getmany(timeout_ms=FETCH_MS)
-            for records in fetched.values():
-                for record in records:
-                    yield record
-            stalled_s = 0.0 if fetched else stalled_s + FETCH_MS / 1000
-            if stalled_s > STALLED_S:
-                names = ", ".join(sorted({partition.topic for partition in todo}))
-                raise BrokerError(
-                    f"expected records of {names} up to their end, got none for {STALLED_S:g} s: "
-                    "see that each of their partitions has a leader"
-                )
-            todo = await _unread(client, todo)
+        async for record in to_the_end(client, await client.end_offsets(list(client.assignment()))):
+            yield record
+
+
+async def to_the_end(
+    client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]
+) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """Committed records of the partitions of `ends`, from where the consumer stands up to there, each partition in order.
+
+    Raises `BrokerError` where nothing more comes before.
+    """
+    todo, stalled_s = await _unread(client, ends), 0.0
+    while todo:
+        fetched = await client.getmany(*todo, timeout_ms=FETCH_MS)
+        for records in fetched.values():
+            for record in records:
+                yield record
+        stalled_s = 0.0 if fetched else stalled_s + FETCH_MS / 1000
+        if stalled_s > STALLED_S:
+            names = ", ".join(sorted({partition.topic for partition in todo}))
+            raise BrokerError(
+                f"expected records of {names} up to their end, got none for {STALLED_S:g} s: "
+                "see that each of their partitions has a leader"
+            )
+        todo = await _unread(client, todo)
 
 
 async def _unread(client: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

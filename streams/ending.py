@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from streams.broker import words_of
 from streams.errors import StreamsError
+from streams.log import FencedError
 from streams.security import forbidden
 from streams.settings import Settings
 from streams.surroundings import look
@@ -42,10 +43,20 @@ def causes(error: BaseException, settings: Settings) -> list[str]:
         async with asyncio.timeout(_LOOK_S_MAX):
             return (await look(settings)).all
 
+    own = [*lines_of(error), *_of_name(error, settings)]
     try:
-        return asyncio.run(seen()) or lines_of(error)
+        return asyncio.run(seen()) or own
     except (StreamsError, TimeoutError):
-        return lines_of(error)
+        return own
+
+
+def _of_name(error: BaseException, settings: Settings) -> list[str]:
+    """What fences a worker with a name is most often another one with the same: its checkpoint may hear of it first."""
+    if not (isinstance(error, FencedError) and settings.instance):
+        return []
+    return [
+        f"see that no other worker has TIDEGATE_INSTANCE={settings.instance}: each needs a name of its own, or none"
+    ]
 
 
 class Explained(logging.Filter):

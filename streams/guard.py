@@ -18,7 +18,7 @@ from schemas.topics import SOURCES, STATE
 from streams.broker import admin
 from streams.errors import StreamsError
 from streams.settings import Settings
-from streams.watchdog import PAUSED_MS, Stall, Thing, Watchdog, standing_of
+from streams.watchdog import Stall, Thing, Watchdog, standing_of
 from streams.worker import Worker
 
 logger = logging.getLogger("tidegate.watchdog")
@@ -36,8 +36,8 @@ ADVICE = {
     "reading": "nothing is read any more, though the broker answers others",
     "position": "there are records to take in, and the position has not moved",
     "commit": "a change waits for its commit: see the broker's log for __transaction_state, and its disks",
-    "loop": "the event loop has not had its turn",
 }
+LOOP_HANGS = "the event loop has not had its turn"
 
 
 class StalledError(StreamsError):
@@ -74,7 +74,7 @@ class Guard:
             self._thread.end()  # on its way out the loop may stand still for long
 
     def _observe(self, late_ms: float) -> None:
-        if late_ms < PAUSED_MS:  # else the whole process was paused
+        if late_ms < self.watchdog.paused_ms:  # else the whole process was paused
             self._worker.metrics.loop_lag_seconds.observe(max(0.0, late_ms) / 1000)
 
     def _look(self, now_ms: float) -> None:
@@ -148,7 +148,8 @@ class LoopThread(threading.Thread):
     def __init__(self, exit_s: float) -> None:
         super().__init__(name="tidegate-watchdog", daemon=True)
         self._exit_s = exit_s
-        self._warn_s = Watchdog(1000 * exit_s).warn_ms / 1000
+        bounds = Watchdog(1000 * exit_s)
+        self._warn_s, self._paused_s = bounds.warn_ms / 1000, bounds.paused_ms / 1000
         self._watched = threading.get_ident()
         self._beat_s = time.monotonic()
         self._said = False
@@ -173,7 +174,7 @@ class LoopThread(threading.Thread):
         before_s = time.monotonic()
         while not self._ended.wait(LOOK_S):
             now_s = time.monotonic()
-            if now_s - before_s > PAUSED_MS / 1000:
+            if now_s - before_s > self._paused_s:
                 self.beat()  # the whole process was paused: no fault of the loop's
             before_s = now_s
             self._look(now_s - self._beat_s)
@@ -183,10 +184,10 @@ class LoopThread(threading.Thread):
             self._said = False
         elif not self._said:
             self._said = True
-            logger.warning("%s for %.0f s; it stands in\n%s", ADVICE["loop"], silent_s, self._stack())
+            logger.warning("%s for %.0f s; it stands in\n%s", LOOP_HANGS, silent_s, self._stack())
         if self._exit_s and silent_s >= self._exit_s:
             logger.critical(
-                "%s for %.0f s: this process ends, its supervisor has to start it again", ADVICE["loop"], silent_s
+                "%s for %.0f s: this process ends, its supervisor has to start it again", LOOP_HANGS, silent_s
             )
             logging.shutdown()
             os._exit(1)

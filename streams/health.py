@@ -2,7 +2,8 @@
 
 As Kubernetes means the two: who isn't live is to be started again, who isn't ready is to be left as it is. Live is a
 worker whose loop answers and in which nothing has stalled for TIDEGATE_STALL_EXIT; a broker that is away is no reason to
-start a worker again. Ready is one that owns partitions, has their state and hears from the broker. Both say why not.
+start a worker again. Ready is one that has its share of the group and the state of it, and hears from the broker; the
+share is none where there are more workers than partitions. Both say why not.
 """
 
 import socket
@@ -35,7 +36,8 @@ def add_pages(app: Any) -> None:
     async def readyz(view: Any, request: Any) -> Any:
         partitions = app.worker.partitions
         stopped = sorted(number for number, partition in partitions.items() if partition.stopped)
-        return _answer(view, not_ready(app), partitions=sorted(partitions), stopped=stopped)
+        spare = app.worker.assigned and not partitions
+        return _answer(view, not_ready(app), partitions=sorted(partitions), stopped=stopped, spare=spare)
 
 
 def not_ready(app: Any) -> list[str]:
@@ -46,8 +48,6 @@ def not_ready(app: Any) -> list[str]:
         why.append("its state is being read")
     elif not worker.assigned:
         why.append("the group has not given it its share")
-    elif not worker.partitions:
-        why.append("the group has no partition left for it")
     elif app.rebalancing or not app.tables.actives_ready:
         why.append("the group is sharing out anew")
     if worker.memory.full:

@@ -361,6 +361,8 @@ class KafkaLog:
 
     async def read_state(self, starts: Mapping[int, int]) -> AsyncIterator[tuple[int, Sequence[Record], int]]:
         """The state topic, with a consumer of its own."""
+        if not starts:  # aiokafka can't stop a consumer that it has only just started
+            return
         settings, name = self._settings, self._settings.topic(STATE.name)
         consumer = AIOKafkaConsumer(
             **access(settings),
@@ -383,8 +385,6 @@ async def _to_the_end(
     consumer: Any, starts: Mapping[TopicPartition, int]
 ) -> AsyncIterator[tuple[int, Sequence[Record], int]]:
     """Everything from `starts` to the ends as they are now; a commit marker may be the last, so positions tell."""
-    if not starts:
-        return
     consumer.assign(list(starts))
     first, end = await consumer.beginning_offsets(list(starts)), await consumer.end_offsets(list(starts))
     for partition, start in starts.items():

@@ -10,7 +10,7 @@ from streams.instruments import Metric
 
 OTHER = "other"
 # what the watchdog tells apart (watchdog.py)
-PROBLEMS = ("assignment", "recovery", "reading", "position", "commit", "loop")
+PROBLEMS = ("assignment", "recovery", "reading", "position", "commit")
 RESULTS = ("committed", "aborted", "fenced")
 _TOPICS = tuple((topic.name,) for topic in SOURCES)
 _STEP_S = (5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 5e-3, 25e-3)
@@ -103,7 +103,9 @@ PARTITIONS = (
     Metric("timer_overdue_seconds", "gauge", "seconds", "how late the oldest due instant is",
            "rising: more is due than can be played, or events from before it still wait or can't be read"),
     Metric("definitions_revision", "gauge", "revision", "lowest revision of the definitions in force in a partition here",
-           "other than elsewhere for minutes: see `tidegate_contacts_to_change`"),
+           "below `tidegate_definitions_revision_newest` for minutes: see `tidegate_contacts_to_change`"),
+    Metric("definitions_revision_newest", "gauge", "revision", "newest revision of the definitions that this worker has read",
+           "other than elsewhere for minutes: the log says why it can't read the definitions"),
     Metric("contacts_to_change", "gauge", "contacts", "contacts still to be taken over into that revision",
            "not falling: see checkpoints"),
 )  # fmt: skip

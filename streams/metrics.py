@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from schemas.transitions import Transition
 from streams.instruments import C, Counter, Family, Gauge, Histogram, text_of
+from streams.log import Outgoing
 from streams.metric_table import METRICS, OTHER
 from streams.plan import Emitted
 
@@ -66,6 +67,11 @@ class Metrics:
         for topic, taken in by_topic.items():
             if taken:
                 self.events_taken.labels(topic).inc(taken)
+
+    def rejected(self, records: Iterable[Outgoing]) -> None:
+        """Counts the records of `rejected` by their reason."""
+        for record in records:
+            self.events_rejected.labels(dict(record.headers or [])["reason"].decode()).inc()
 
     def committed(self, taken: Iterable[tuple[int, int]], played: Iterable[tuple[int, int]], now_ms: int) -> None:
         """Observes how long ago what is committed now was put in the log, or due; of each, the instant and how many."""
@@ -143,6 +149,7 @@ class Metrics:
         self.held_bytes = self._gauge("held_bytes")
         self.timer_overdue_seconds = self._gauge("timer_overdue_seconds")
         self.definitions_revision = self._gauge("definitions_revision")
+        self.definitions_revision_newest = self._gauge("definitions_revision_newest")
         self.contacts_to_change = self._gauge("contacts_to_change")
 
     def _show_surroundings(self) -> None:

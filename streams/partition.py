@@ -11,6 +11,7 @@ Invariants:
 import dataclasses
 
 from schemas.rejected import Reason, Rejection
+from schemas.topics import REJECTED
 from streams.checkpoint import META_FORMAT, EncodeError, Freezing, Frozen, Meta, Overlay
 from streams.clock import Clock
 from streams.committed import Committed
@@ -77,6 +78,8 @@ class Partition:
         self.closing = False
         self.checkpoint_ms = 0.0
         self.committing_since_ms: float | None = None
+        # what the checkpoint under way holds, counted once it is committed: else it would be again where it is read anew
+        self._taken: dict[str, int] = {}
         self._start = inbox.marks()
         self.arrival_ms = committed.meta.arrival_ms if committed.meta else 0
         effective_ms = committed.meta.effective_ms if committed.meta else None
@@ -264,7 +267,6 @@ class Partition:
 
     def _reject(self, taken: Taken, rejection: Rejection, now_ms: int) -> None:
         self.overlay.reject(rejected(taken, rejection, self.number, now_ms))
-        self.metrics.events_rejected.labels(str(rejection.reason)).inc()
 
     # ---- time ---------------------------------------------------------------------------------------------------------
 
@@ -292,7 +294,7 @@ class Partition:
         assert not self.void, "its positions are those of what was thrown away"
         overlay, self.contacts.overlay = self.contacts.overlay, Overlay()
         self.frozen, self.committing_since_ms = True, overlay.since_ms
-        self.metrics.taken(self.inbox.count_taken())
+        self._taken = self.inbox.count_taken()
         contacts, marks = self.contacts, self.inbox.marks()
         meta = Meta(
             META_FORMAT, self.arrival_ms, self.plan.revision, marks, contacts.effective_ms, contacts.first_due_ms
@@ -308,6 +310,8 @@ class Partition:
         self.contacts.commit(frozen.states, end)
         self.committed.meta = frozen.meta
         self.committing_since_ms = None
+        self.metrics.taken(self._taken)
+        self.metrics.rejected(frozen.overlay.kept.get(REJECTED.name, ()))
 
     def give_up(self, error: EncodeError) -> None:
         """Ends a checkpoint that can't be encoded: the contact is quarantined, and what was to be committed is void."""

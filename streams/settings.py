@@ -29,6 +29,7 @@ class Setting:
     """One setting: field of `Settings`, default as it would be written, what it may be, and what it is for.
 
     `least`, `most`: bounds of a duration (ms) or a count, both allowed themselves; None where the kind's own count.
+    `zero`: 0, with or without a unit, is allowed below them.
     """
 
     field: str
@@ -37,6 +38,7 @@ class Setting:
     help: str
     least: int | None = None
     most: int | None = None
+    zero: bool = False
 
     @property
     def variable(self) -> str:
@@ -93,7 +95,7 @@ SETTINGS = (
     Setting("memory_bytes", "4294967296", "count", "memory for contacts' state in a worker; beyond it no more events are read",
             least=16 << 20, most=1 << 44),
     Setting("stall_exit_ms", "2m", "duration", "a worker that has not moved for so long ends, for its supervisor; 0: never",
-            most=DAY_MS),
+            least=5000, most=DAY_MS, zero=True),
 )  # fmt: skip
 
 # stands for the host of a worker that doesn't tell where it listens; no machine can have that name (RFC 6761)
@@ -253,19 +255,19 @@ def _refuse_half_access(settings: Settings) -> None:
 
 def _value(setting: Setting, text: str) -> Any:
     if setting.kind == "duration":
-        return _duration(text, setting.least or 0, setting.most or DURATION_MS_MAX)
+        return _duration(text, setting.least or 0, setting.most or DURATION_MS_MAX, zero=setting.zero)
     if setting.kind == "count":
         return _whole(text, setting.least or 1, setting.most or 2**31 - 1, "a whole number")
     return _PARSERS.get(setting.kind, _choice(setting.kind))(text)
 
 
-def _duration(text: str, least_ms: int, most_ms: int) -> int:
-    duration_ms = parse_duration(text)
+def _duration(text: str, least_ms: int, most_ms: int, *, zero: bool) -> int:
+    duration_ms = 0 if zero and text == "0" else parse_duration(text)
     if duration_ms is None:
         raise ValueError("a duration such as 500ms, 2s or 1d12h")
-    if not least_ms <= duration_ms <= most_ms:
+    if not least_ms <= duration_ms <= most_ms and not (zero and duration_ms == 0):
         least = f"from {format_duration(least_ms)} to" if least_ms else "of at most"
-        raise ValueError(f"a duration {least} {format_duration(most_ms)}")
+        raise ValueError(f"a duration {least} {format_duration(most_ms)}{', or 0' if zero else ''}")
     return duration_ms
 
 

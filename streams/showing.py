@@ -22,6 +22,7 @@ def show(worker: Worker) -> None:
     now_ms = worker.clock.now_ms()
     metrics.timer_overdue_seconds.set(max((partition.overdue_ms(now_ms) for partition in owned), default=0) / 1000)
     metrics.definitions_revision.set(min((partition.plan.revision for partition in owned), default=0))
+    metrics.definitions_revision_newest.set(worker.plans.current.revision)
     metrics.contacts_to_change.set(sum(partition.to_change for partition in owned))
     metrics.commit_age_seconds.set(worker.uncommitted_ms / 1000)
     metrics.clock_skew_seconds.set(worker.skew.seconds(spent_ms))

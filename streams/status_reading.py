@@ -8,7 +8,7 @@ import asyncio
 import collections
 import dataclasses
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,11 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.rejected import Reason
 from schemas.topics import REJECTED, SOURCES, STATE
-from streams.broker import admin, reader
+from streams.broker import admin, reader, to_the_end
 from streams.checkpoint import META_KEY, Meta, UnknownFormatError, UnreadableMetaError, read_meta
 from streams.definitions import read_in_force
 from streams.deliveries import paused
-from streams.errors import BrokerError
 from streams.settings import UNTOLD, Settings
 from streams.status import PartitionSeen, Status, WorkerSeen
 from streams.surroundings import look
@@ -35,8 +34,6 @@ LATELY_MS = 3_600_000
 REJECTED_MAX = 20_000
 # how far back from the end of the state topic a meta record is looked for at first; then eight times as far
 BACK_RECORDS = 64
-FETCH_MS = 250
-STALLED_S = 15.0
 WORKER_TIMEOUT_S = 2.0
 _ASKED = {
     "timer_overdue_seconds", "stalled_seconds", "partitions_stopped", "contacts_quarantined", "contacts", "lag_records",
@@ -194,7 +191,7 @@ async def _metas(
         for partition in left:
             consumer.seek(partition, max(first[partition], end[partition] - back))
             consumer.resume(partition)
-        async for record in _to_the_end(consumer, left, end):
+        async for record in to_the_end(consumer, {each: end[each] for each in left}):
             if record.key == META_KEY and record.value is not None:
                 found[record.partition] = _meta(record)
         left = [each for each in left if each.partition not in found and end[each] - back > first[each]]
@@ -221,28 +218,10 @@ async def _rejected(settings: Settings, since_ms: int) -> tuple[dict[str, int], 
         for place in todo:
             consumer.seek(place, starts[place].offset)
             consumer.resume(place)
-        async for record in _to_the_end(consumer, todo, end):
+        async for record in to_the_end(consumer, {place: end[place] for place in todo}):
             counts[dict(record.headers).get("reason", b"unknown").decode("utf-8", "replace")] += 1
             if counts.total() == REJECTED_MAX:
                 break
     cut = counts.total() == REJECTED_MAX
     counts.pop(Reason.REPLAYED, None)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))), cut
-
-
-async def _to_the_end(
-    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], end: Mapping[TopicPartition, int]
-) -> AsyncIterator[Any]:
-    """Committed records of `places` from where the consumer stands up to `end`; raises `BrokerError` where none come."""
-    clock = asyncio.get_running_loop().time
-    came_s = clock()
-    while todo := [place for place in places if await consumer.position(place) < end[place]]:
-        for records in (await consumer.getmany(*todo, timeout_ms=FETCH_MS)).values():
-            came_s = clock()
-            for record in records:
-                yield record
-        if clock() - came_s > STALLED_S:
-            raise BrokerError(
-                f"expected records of {todo[0].topic} up to their end, got none for {STALLED_S:g} s: "
-                "see that each of its partitions has a leader"
-            )

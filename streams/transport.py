@@ -21,6 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
 
+from streams.instance import Instance
 from streams.kafka_log import FETCH_WAIT_MS, refuse_refused
 from streams.worker import Worker
 
@@ -54,6 +55,11 @@ class LeaveSchema(Schema):  # type: ignore[misc]  # faust has no types
 class ReaderThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread: an aiokafka consumer in a loop of its own."""
 
+    async def on_start(self) -> None:
+        """Starts the consumer, and hears from then on what its group tells it."""
+        await super().on_start()
+        self.consumer.instance.watch(self._consumer._coordinator)
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # Faust sets it for its own exactly_once only
@@ -82,6 +88,7 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.instance = Instance(self.app.settings)
         self._number = 0
         self._taken = asyncio.Event()
         self._failure: BaseException | None = None
@@ -104,6 +111,7 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
         """Ends the app where the group refuses this worker for good: Kafka's client says so to `getmany` alone."""
         while not self.should_stop:
             await self.sleep(GROUP_LOOK_S)
+            self.instance.refuse_taken()
             if (consumer := self._thread._consumer) is not None:
                 refuse_refused(consumer, self.app.settings)
 
@@ -120,6 +128,10 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
                 task.result()
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            # in a rebalance Faust takes it for the fetcher's crash and asks a supervisor, which there is none, to start it again
+            if not (self.app.rebalancing and fetcher.should_stop):
                 raise
         finally:
             for task in tasks:

@@ -13,7 +13,8 @@ from collections.abc import Hashable, Mapping
 
 from streams.worker import Worker
 
-# a look later than this after the one before means that the process did not run
+# a look later than this after the one before, or than half the time to the end where that is shorter, means that the process
+# did not run
 PAUSED_MS = 10_000.0
 # it is said from here on, or from half the time to the end where that is shorter
 WARN_MS = 30_000.0
@@ -39,13 +40,14 @@ class Watchdog:
         """`exit_ms`: from when on a stall is the end; 0: never."""
         self.exit_ms = exit_ms
         self.warn_ms = min(WARN_MS, exit_ms / 2) if exit_ms else WARN_MS
+        self.paused_ms = min(PAUSED_MS, exit_ms / 2) if exit_ms else PAUSED_MS
         self.stalls: list[Stall] = []
         self._since: dict[Thing, tuple[Hashable, float]] = {}
         self._looked_ms: float | None = None
 
     def look(self, standing: Mapping[Thing, Hashable], now_ms: float, *, answers: bool) -> None:
         """Takes in how far each thing is that ought to move (`standing_of`); `answers`: whether the broker does."""
-        late = self._looked_ms is not None and now_ms - self._looked_ms > PAUSED_MS
+        late = self._looked_ms is not None and now_ms - self._looked_ms > self.paused_ms
         if late or not answers:
             self._since = {}
         self._looked_ms = now_ms

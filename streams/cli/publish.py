@@ -1,6 +1,5 @@
 """`tidegate publish`: a file of events into the source topics."""
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -23,31 +22,35 @@ PROBLEMS_SHOWN = 100
 @click.option(
     "--ticks/--no-ticks",
     default=None,
-    help="Write ticks, or none; default: none where TIDEGATE_CLOCK=wall is set, as workers reject them then.",
+    help="Write ticks, or none; default: those where TIDEGATE_CLOCK=arrival is set, as other workers reject them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def publish(events: str, until_ms: int | None, rate: float | None, ticks: bool | None, as_json: bool) -> int:
     """Put a file of EVENTS into the source topics (JSON, one a line; `.gz`; `-` is standard input).
 
     Each event goes to the topic of its name and to its contact's partition. Where `receivedAt` is missing, `timestamp`
-    is written in its place. Ticks, which move arrival time of idle partitions, go to all partitions while the file is
-    read and at its end; a worker takes them with TIDEGATE_CLOCK=arrival and rejects them otherwise. For that clock the
-    lines should be in order of `receivedAt`.
+    is written in its place. With TIDEGATE_CLOCK=arrival, as of the workers, ticks go to all partitions while the file
+    is read and at its end: they move arrival time where nothing comes. For that clock the lines should be in order of
+    `receivedAt`.
 
     A line without a contact has no partition and is not published: its number and reason go to standard error, and the
     exit status is 1. A line with a contact that is wrong in another way is published, and the worker rejects it.
 
     \b
     Examples:
-      tidegate publish events.jsonl.gz --until 2026-03-01T00:00:00Z
-      my-exporter | tidegate publish - --no-ticks
+      my-exporter | tidegate publish -
+      TIDEGATE_CLOCK=arrival tidegate publish events.jsonl.gz --until 2026-03-01T00:00:00Z
     """
     from streams import publish as publishing
     from streams.event_lines import open_lines
 
     given = settings()
     if ticks is None:
-        ticks = os.environ.get("TIDEGATE_CLOCK") != "wall"
+        ticks = given.clock == "arrival"
+    if until_ms is not None and not ticks:
+        raise click.UsageError(
+            "expected TIDEGATE_CLOCK=arrival with --until (or --ticks): it is ticks that play time on"
+        )
     said = 0
 
     def problem(number: int, sentence: str) -> None:

@@ -12,15 +12,9 @@ from typing import Any
 
 import pytest
 import worker_runs as runs
+from acls import KINDS, binding, grant
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclBinding
 from secure_kafka import SecureKafka
 from tools import ROOT
 from worker_runs import WorkerProcess, run_command
@@ -31,11 +25,6 @@ WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 PREFIX = "tidegate."
 PASSWORD = "open-sesame"
 USERS = ("admin", "tidegate-worker", "tidegate-dispatcher", "tidegate-operator", "shop", "crm")
-KINDS = {
-    "topic": ResourceType.TOPIC,
-    "group": ResourceType.GROUP,
-    "transactional_id": ResourceType.TRANSACTIONAL_ID,
-}
 DEFINITIONS = """
 segments: [{id: buyers, when: {event: Order Completed}}]
 rules:
@@ -58,19 +47,14 @@ def documented() -> list[AclBinding]:
         if not line.startswith("acls --"):
             continue
         given = parser.parse_args(shlex.split(line, comments=True)[1:])
-        named = [(KINDS[kind], name) for kind in KINDS for name in getattr(given, kind)]
-        pattern = ResourcePatternType[given.resource_pattern_type.upper()]
         bindings += [
-            AclBinding(kind, name, pattern, given.allow_principal, "*", _operation(text), AclPermissionType.ALLOW)
-            for kind, name in named
-            for text in given.operation
+            binding(given.allow_principal, operation, kind, name, given.resource_pattern_type)
+            for kind in KINDS
+            for name in getattr(given, kind)
+            for operation in given.operation
         ]
     assert len(bindings) > 20
     return bindings
-
-
-def _operation(text: str) -> AclOperation:
-    return {"DescribeConfigs": AclOperation.DESCRIBE_CONFIGS}.get(text) or AclOperation[text.upper()]
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +64,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     users = " ".join(f'user_{name}="{PASSWORD}"' for name in USERS)
     properties = {"listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{module} required {users};"}
     with SecureKafka(tmp_path_factory.mktemp("acls"), properties) as service:
-        admin = AdminClient({"bootstrap.servers": service.address, "log_level": 0})
-        for done in admin.create_acls(documented()).values():
-            done.result(20)
+        grant(service.address, documented())
         yield service
 
 

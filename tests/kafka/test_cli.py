@@ -351,7 +351,7 @@ def test_published_events_are_where_a_worker_looks_for_them(topics: Settings, ti
     lines = [_event(f"c-{n % 7}", names[n % 3], 1_000 + n, n=n) for n in range(300)]
     (tmp_path / "e.jsonl").write_text("\n".join(lines))
 
-    status, out, _ = tidegate("publish", "e.jsonl", "--no-ticks", "--json")
+    status, out, _ = tidegate("publish", "e.jsonl", "--json")
     assert (status, json.loads(out)) == (0, {"events": 300, "ticks": 0, "unroutable": 0, "wrong": 0})
     records = _tail(tidegate, *SOURCE_NAMES)
     assert len(records) == 300
@@ -374,7 +374,7 @@ def test_every_partition_of_every_source_topic_gets_a_tick_at_the_end(
     """With the last arrival; with --until at that and the grace. It is the last record there."""
     (tmp_path / "e.jsonl").write_text(_event("c-1", "Order Completed", 5_000) + "\n")
     for until, expected in (((), "1970-01-01T00:00:05.000Z"), (("--until", "1970-01-02"), "1970-01-02T00:00:02.000Z")):
-        assert tidegate("publish", "e.jsonl", *until)[0] == 0
+        assert tidegate("publish", "e.jsonl", "--ticks", *until)[0] == 0
         last = {(record["topic"], record["partition"]): record for record in _tail(tidegate, *SOURCE_NAMES)}
 
         assert set(last) == {(name, partition) for name in SOURCE_NAMES for partition in range(PARTITIONS)}
@@ -384,8 +384,11 @@ def test_every_partition_of_every_source_topic_gets_a_tick_at_the_end(
         assert {record["key"] for record in last.values()} == {None}
 
 
-def test_until_before_the_last_event_ends_at_the_last_event(topics: Settings, tidegate: Call, tmp_path: Path) -> None:
-    """Arrival time doesn't go back."""
+def test_until_before_the_last_event_ends_at_the_last_event(
+    topics: Settings, tidegate: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrival time doesn't go back; with the clock that ticks move, they need not be asked for."""
+    monkeypatch.setenv("TIDEGATE_CLOCK", "arrival")
     (tmp_path / "e.jsonl").write_text(_event("c-1", "x", 86_400_000) + "\n")
 
     assert tidegate("publish", "e.jsonl", "--until", "1970-01-01T00:00:01Z")[0] == 0
@@ -400,7 +403,7 @@ def test_lines_that_cannot_be_published_are_said_and_the_others_are(
     lines = ["no json", _event("c-1", "x", 1), "", '{"type":"track","event":"x"}', '{"type":"odd","userId":"c-2"}']
     (tmp_path / "e.jsonl").write_text("\n".join(lines))
 
-    status, _, err = tidegate("publish", "e.jsonl", "--no-ticks")
+    status, _, err = tidegate("publish", "e.jsonl")
     assert status == 1
     assert [line.split(" expected", 1)[0] for line in err.splitlines()] == [
         "e.jsonl:1: not published:",
@@ -417,14 +420,14 @@ def test_lines_out_of_order_are_counted(topics: Settings, tidegate: Call, tmp_pa
 
     assert (
         "note: 2 lines have an earlier `receivedAt` than a line before them, line 3 first"
-        in tidegate("publish", "e.jsonl", "--no-ticks")[2]
+        in tidegate("publish", "e.jsonl")[2]
     )
 
 
 @pytest.fixture
 def typed(topics: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`tidegate publish -` with a pipe to write into."""
-    command = [sys.executable, "-c", "from streams.cli import main; main()", "publish", "-", "--no-ticks"]
+    command = [sys.executable, "-c", "from streams.cli import main; main()", "publish", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}, cwd=tmp_path)
     yield process
     process.kill()

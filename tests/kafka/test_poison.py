@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,13 +96,6 @@ def rejected(stage: Stage) -> list[tuple[str, str]]:
     return sorted(each for each in found if each[0] != "replayed")
 
 
-def readiness(worker: WorkerProcess) -> dict[str, Any]:
-    """What `/readyz` answers."""
-    with urllib.request.urlopen(f"http://{worker.address()}/readyz", timeout=2) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
-
-
 def test_records_that_raise_are_rejected_alone_and_replayed_once_that_is_mended(
     make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -152,7 +143,7 @@ def test_definitions_on_which_a_record_raises_stop_its_partition_until_they_are_
     send(stage, contacts, {"c7"})
     wait_until(lambda: worker.metric("tidegate_partitions_stopped") == 1, 20, "a partition that is stopped")
     wait_until(lambda: entered(stage) == sorted(["before", *others]), 20, "all others in")
-    answer = readiness(worker)
+    answer = worker.readiness()
     assert (answer["ok"], answer["stopped"]) == (True, [mine])
     assert "revision 2 of the definitions has only just been taken up" in worker.text()
 

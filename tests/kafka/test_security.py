@@ -14,14 +14,7 @@ from typing import Any
 import orjson
 import pytest
 import worker_runs as runs
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from acls import binding, grant
 from secure_kafka import PASSWORD, SCRAM_PASSWORD, USER, SecureKafka, issue, make_authority
 from worker_runs import Stage, WorkerProcess
 
@@ -72,21 +65,17 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundi
 
 def allow(surroundings: Surroundings, prefix: str) -> None:
     """Gives the user what deploy/README.md says that it needs, and nothing else."""
-    kinds, do = ResourceType, AclOperation
     needed = {
-        kinds.TOPIC: (do.CREATE, do.READ, do.WRITE, do.DESCRIBE_CONFIGS),
-        kinds.GROUP: (do.READ,),
-        kinds.TRANSACTIONAL_ID: (do.WRITE,),
+        "topic": ("Create", "Read", "Write", "DescribeConfigs"),
+        "group": ("Read",),
+        "transactional_id": ("Write",),
     }
-    prefixed = ResourcePatternType.PREFIXED
-    admin = AdminClient({"bootstrap.servers": surroundings.kafka.address})
-    wanted = [
-        AclBinding(kind, prefix, prefixed, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+    wanted = (
+        binding(f"User:{USER}", operation, kind, prefix, "prefixed")
         for kind, operations in needed.items()
         for operation in operations
-    ]
-    for done in admin.create_acls(wanted).values():
-        done.result(20)
+    )
+    grant(surroundings.kafka.address, wanted)
 
 
 def command(environment: Given, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -174,6 +174,26 @@ def test_definitions_applied_changed_and_removed_while_it_runs_reach_every_conta
     assert worker.stop() == 0
 
 
+def test_a_file_published_without_any_setting_is_taken_whole_by_a_worker_without_any(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """The ticks of the other clock would be rejected."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall")
+    del stage.environment["TIDEGATE_CLOCK"]
+    now_ms = time.time_ns() // 1_000_000
+    events = [
+        {"type": "identify", "userId": f"c{number}", "traits": {"plan": "pro"}, "timestamp": now_ms}
+        for number in range(20)
+    ]
+    lines = write(tmp_path / "e.jsonl", "\n".join(orjson.dumps(event).decode() for event in events))
+    stage.worker("a")
+    runs.run_command(stage.environment, "publish", str(lines))
+    wait_until(
+        lambda: stage.through() and len(runs.transitions(stage.settings)) == 20, 60, "all of them in the segment"
+    )
+    assert runs.committed(stage.settings, "rejected") == []
+
+
 def test_rules_make_deliveries_in_the_same_transaction_as_their_transition(
     make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
 ) -> None:
@@ -258,6 +278,63 @@ def test_a_worker_with_a_name_that_comes_back_within_its_session_moves_no_partit
         wait_until(stage.through, 30, "what was published meanwhile taken")
         assert other.metric(rebalances) == before
     assert sorted(map(len, runs.transitions(stage.settings).values())) == [1] * 80
+
+
+def test_a_worker_for_which_no_partition_is_left_is_ready_and_takes_over_when_one_is(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """Else a rollout with more workers than partitions would never be done."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", partitions="1")
+    workers = [stage.worker("a"), stage.worker("b")]
+
+    def spare_last() -> bool:
+        said = [each.readiness() for each in workers]
+        if said[0].get("spare"):
+            workers.reverse()
+        shares = sorted((each.get("ok"), each.get("partitions"), each.get("spare")) for each in said if each)
+        return shares == [(True, [], True), (True, [0], False)]
+
+    wait_until(spare_last, 60, "two ready workers, one of them with nothing")
+    owner, spare = workers
+    assert owner.stop() == 0
+    wait_until(lambda: spare.readiness().get("partitions") == [0], 60, "the spare one to have the partition")
+
+
+def test_of_two_workers_under_one_name_the_older_one_ends_with_a_sentence_that_names_the_setting(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """Without an event, too; the newer one has it all, as one that was started again would have."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", session="30s", instance="one")
+    older = stage.worker("a")
+    wait_until(older.ready, 60, "a worker with all partitions")
+    newer = stage.worker("b")
+    assert older.wait(60) == 1
+    assert "expected no other worker under TIDEGATE_INSTANCE=one" in older.text()
+    assert "Traceback" not in older.text()
+    wait_until(newer.ready, 30, "the newer one to have them all")
+    assert newer.metric("tidegate_partitions_owned") == 4
+    del stage.workers["a"]
+    sources = Sources(stage.settings)
+    sources.send({"type": "identify", "userId": "c", "traits": {"plan": "pro"}})
+    sources.flush()
+    wait_until(lambda: stage.through() and len(runs.transitions(stage.settings)) == 1, 30, "the event taken")
+    assert newer.metric("tidegate_rebalances_total") == 1
+
+
+def test_sigterm_in_the_midst_of_a_rebalance_ends_a_worker_as_ever(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """One of the group doesn't answer while a third worker joins: until its session is over, the rebalance lasts."""
+    stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", session="30s")
+    worker, other = stage.worker("a"), stage.worker("b")
+    wait_until(lambda: worker.ready() and other.ready(), 60, "two workers with their shares")
+    released = worker.text().count("released")
+    other.send(signal.SIGSTOP)
+    stage.worker("c")
+    wait_until(lambda: worker.text().count("released") > released, 30, "a rebalance")
+    assert worker.stop() == 0, worker.text()
+    assert "Traceback" not in worker.text()
+    assert "NoneType" not in worker.text()
 
 
 def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(

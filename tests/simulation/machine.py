@@ -157,7 +157,9 @@ class Machine:
             # what WorkerConsumer has of Faust's Consumer
             self._taken, self.can_resume_flow = asyncio.Event(), asyncio.Event()
             self._signal, self._leaves = asyncio.Event(), asyncio.Queue[Leave]()
-        self.app = types.SimpleNamespace(plans=self.plans, worker=self.worker, turns_topic="turns", should_stop=False)
+        self.app = types.SimpleNamespace(
+            plans=self.plans, worker=self.worker, turns_topic="turns", should_stop=False, rebalancing=False
+        )
         self.app.consumer_generation_id = 0
         self.flow_active = False
         self._number = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import faust
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, TopicPartitionState
@@ -61,6 +61,8 @@ def test_the_drain_is_a_method_that_the_fetcher_service_calls_and_cancels() -> N
     from faust.transport.consumer import Fetcher as FetcherService
 
     assert "consumer._drain_messages(self)" in source(FetcherService)
+    # while this is so, a drain that is cancelled in a rebalance has to return
+    assert "self.supervisor.wakeup()" in source(FetcherService)
 
 
 def test_the_consumer_makes_its_thread_in_a_method_of_its_own() -> None:
@@ -216,6 +218,16 @@ def test_a_member_that_comes_back_for_its_partitions_has_to_have_the_url_that_it
     assert "assert metadata.url == str(self._url)" in source(PartitionAssignor.on_assignment)
     assert "self.app.conf.canonical_url" in source(PartitionAssignor._url.fget)
     assert "self._group_instance_id is None" in source(GroupCoordinator._maybe_leave_group)
+
+
+def test_a_member_with_a_name_is_not_told_by_its_heartbeats_that_another_has_it() -> None:
+    """`instance.py` hears it: all that the group answers comes through one method, and what that raises stops joining."""
+    assert "HeartbeatRequest(self.group_id, self.generation, self.member_id)" in source(GroupCoordinator._do_heartbeat)
+    assert "resp = await self._send_req(request)" in source(GroupCoordinator._do_heartbeat)
+    assert "except Errors.KafkaError as err:" in source(GroupCoordinator._do_heartbeat)
+    assert "await self._push_error_to_user(exc)" in source(GroupCoordinator._GroupCoordinator__coordination_routine)
+    assert not hasattr(errors, "FencedInstanceIdError")
+    assert "await self._consumer.start()" in source(driver.AIOKafkaConsumerThread.on_start)
 
 
 def test_services_say_how_they_failed_in_these_words_and_tell_all_above_them() -> None:

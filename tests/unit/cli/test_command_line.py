@@ -81,6 +81,7 @@ def test_a_command_that_cannot_be_loaded_says_so_and_the_others_work(
         (["check", "/"], 2, "/: expected a file of definitions: Is a directory"),
         (["simulate", "/not/there", "-"], 2, "/not/there: expected a file of definitions: No such file or directory"),
         (["publish", "-", "--until", "soon"], 2, "expected an instant such as 2026-03-01"),
+        (["publish", "-", "--until", "2026-03-01"], 2, "expected TIDEGATE_CLOCK=arrival with --until"),
         (["publish", "-", "--rate", "0"], 2, "expected a number above 0, got '0'"),
         (["tail", "--until-idle", "5"], 2, "expected a duration such as 500ms"),
         (["tail", "transition"], 2, "'transition' is not one of"),

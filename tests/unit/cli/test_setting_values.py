@@ -26,6 +26,7 @@ from streams.settings import SettingError, load_settings, shown
         ("TIDEGATE_LIMIT_STATE_BYTES", "65535", "expected a whole number from 65536 to 921600, got '65535'"),
         ("TIDEGATE_LIMIT_DEPTH", "65", "expected a whole number from 1 to 64, got '65'"),
         ("TIDEGATE_LIMIT_EVENTS", "0", "expected a whole number from 1 to 1000000, got '0'"),
+        ("TIDEGATE_STALL_EXIT", "4999ms", "expected a duration from 5s to 1d, or 0, got '4999ms'"),
         ("TIDEGATE_CLOCK", "foo", "expected 'wall' or 'arrival', got 'foo'"),
     ],
 )  # fmt: skip
@@ -41,6 +42,7 @@ def test_bounds_are_allowed_themselves() -> None:
 
     assert (settings.session_ms, settings.transaction_timeout_ms) == (1_800_000, 1000)
     assert settings.prefix == ""
+    assert [load_settings({"TIDEGATE_STALL_EXIT": text}).stall_exit_ms for text in ("0", "0s", "5s")] == [0, 0, 5000]
 
 
 def test_limits_are_the_cores_own_unless_they_are_set() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from random import Random
 from typing import Any
 
 import msgspec
@@ -502,6 +503,7 @@ def test_a_leaf_keeps_no_more_than_its_measure_needs(range: Range | None, measur
         (Ago(9 * D, 10 * D), Measure("count", AT_LEAST_3), [START + 997 * H + 10 * D]),
         (Span("day", -1, -1), Measure("count", AT_LEAST_3), [START + 43 * D]),
         (Within(900 * D), Measure("regularly", every_ms=D, periods=7, at_least=5, times=1), [START + 999 * H + 3 * D]),
+        (None, Measure("regularly", every_ms=D, periods=70, at_least=40, times=1), [START + 999 * H + 31 * D]),
     ],
 )
 def test_time_alone_has_a_leaf_asked_when_its_answer_turns_and_not_before(
@@ -515,6 +517,28 @@ def test_time_alone_has_a_leaf_asked_when_its_answer_turns_and_not_before(
 
     assert [due for due, _ in played] == dues
     assert [answer for _, answer in played] == [False]
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_regularly_says_the_very_instant_at_which_it_turns(seed: int) -> None:
+    """Periods of a few milliseconds, gone through one by one."""
+    rng = Random(seed)
+    every_ms, periods, times = rng.randint(2, 9), rng.randint(1, 6), rng.randint(1, 2)
+    at_least = rng.randint(1, periods)
+    ats_ms = sorted(START + rng.randrange(every_ms * periods) for _ in range(rng.randint(0, 20)))
+    now_ms = START + every_ms * periods
+    leaf = leaf_of(None, Measure("regularly", every_ms=every_ms, periods=periods, at_least=at_least, times=times))
+    kept, person = fed(leaf, [(at_ms, {}) for at_ms in ats_ms])
+
+    def holds(now_ms: int) -> bool:
+        in_period = [(now_ms - at_ms) // every_ms for at_ms in ats_ms]
+        return sum(in_period.count(period) >= times for period in range(periods)) >= at_least
+
+    answer, turns_ms = leaf.read(kept, person, now_ms)
+
+    assert answer is holds(now_ms)
+    ahead = range(now_ms + 1, now_ms + every_ms * (periods + 1))
+    assert turns_ms == next((then_ms for then_ms in ahead if holds(then_ms) is not answer), None)
 
 
 def test_a_sum_that_is_far_from_its_threshold_is_asked_no_more_often_as_more_is_added() -> None:

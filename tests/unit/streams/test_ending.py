@@ -7,8 +7,10 @@ import os
 
 import pytest
 
-from streams import app
-from streams.log import LogError
+from streams import app, ending
+from streams.errors import BrokerError
+from streams.log import FencedError, LogError
+from streams.settings import load_settings
 
 
 def test_a_worker_that_cannot_stop_in_time_has_said_why_it_was_to_stop(
@@ -22,3 +24,20 @@ def test_a_worker_that_cannot_stop_in_time_has_said_why_it_was_to_stop(
 
     assert [1] == statuses
     assert "start it again: could not commit: no answer" in caplog.text
+
+
+def test_a_worker_with_a_name_that_is_fenced_is_told_to_look_for_another_under_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With events coming, its checkpoint is refused before its group tells it anything."""
+
+    async def away(_: object) -> None:
+        raise BrokerError("away")
+
+    monkeypatch.setattr(ending, "look", away)
+    fenced = FencedError("could not commit")
+    named = load_settings({"TIDEGATE_INSTANCE": "one"})
+
+    assert ["could not commit"] == ending.causes(fenced, load_settings({}))
+    assert any("TIDEGATE_INSTANCE=one" in line for line in ending.causes(fenced, named))
+    assert ["no answer"] == ending.causes(LogError("no answer"), named)

@@ -705,6 +705,26 @@ async def test_a_state_that_cannot_be_encoded_quarantines_its_contact_alone(benc
     assert rejected(bench) == [("quarantined", 0)]
 
 
+async def test_what_is_taken_and_rejected_is_counted_once_however_often_it_is_read(
+    bench: Bench, program: Poisoned
+) -> None:
+    program.encodes = {"ann"}
+    send(bench, "ben", type="nonsense")
+    send(bench, "ann")
+    await through(bench)
+    send(bench, "ben", type="nonsense")
+    send_poison(bench)
+    await through(bench)
+
+    reasons = [reason for reason, _ in rejected(bench)]
+    assert sorted(reasons) == ["quarantined", "raised", "unknown_type", "unknown_type"]
+    counted = bench.worker.metrics
+    assert counted.events_taken.labels("one").value == 4
+    assert {reason: counted.events_rejected.labels(reason).value for reason in set(reasons)} == {
+        "quarantined": 1, "raised": 1, "unknown_type": 2,
+    }  # fmt: skip
+
+
 async def test_too_many_contacts_in_quarantine_stop_the_partition(bench: Bench, program: Poisoned) -> None:
     """It is the version that is wrong, and all events would end up in `rejected`."""
     contacts = [f"c{number}" for number in range(CONTACTS_MAX + 50)]

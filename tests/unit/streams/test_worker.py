@@ -659,6 +659,7 @@ async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
     bench.publish(messageId="m")
     bench.publish(messageId="m")
     await bench.commit()
+    bench.plans.current = plan_of(EVERYONE, 2)  # read, and not in force yet
     show(bench.worker)
     text = bench.worker.metrics.text().decode()
     for line in (
@@ -673,6 +674,7 @@ async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
         "tidegate_state_bytes ",
         'tidegate_end_to_end_seconds_bucket{le="+Inf"} 2',
         "tidegate_definitions_revision 1.0",
+        "tidegate_definitions_revision_newest 2.0",
         'tidegate_checkpoint_records_total{topic="state"} 2.0',
     ):
         assert line in text
