@@ -52,10 +52,10 @@ _decode = msgspec.json.Decoder(Glance).decode
 
 
 def glance_at(line: bytes) -> Glance | None:
-    """What a line says of itself, None where it is no JSON object."""
+    """What a line says of itself, None where it is no JSON object, or nests so deep that it is no event."""
     try:
         return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -65,7 +65,7 @@ async def standings(settings: Settings, *, ids: Iterable[str] | None = None) -> 
     async for record in stored(settings, [deliveries, settings.topic(OUTCOMES.name)]):
         try:
             _add(found, record, record.topic == deliveries, wanted)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             continue  # the dispatcher puts it into `rejected`, where it is counted and shown
     return dict(sorted(found.items(), key=lambda item: item[1].at))
 

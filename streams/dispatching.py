@@ -170,7 +170,7 @@ class DispatcherProcess:
     async def _deliver(self, record: ConsumerRecord) -> None:
         try:
             delivery = msgspec.json.decode(record.value or b"", type=Delivery)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             return await self._reject(record, error)
         await self._engine.deliver(delivery)
         return None

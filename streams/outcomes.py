@@ -138,7 +138,7 @@ def _of_ledger(value: bytes | None) -> Outcome | None:
         return None
     try:
         outcome = msgspec.json.decode(value, type=Outcome)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         # none of ours: a stray record must not keep the dispatcher from ever starting again
         logger.error("outcomes: passed over a record that is no outcome: %s", error)
         return None

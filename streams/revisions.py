@@ -99,7 +99,7 @@ class Revisions:
             if key is not None and key.startswith(b"revision/"):
                 return self._close(msgspec.json.decode(value, type=RevisionRecord))
             record = msgspec.json.decode(value, type=DefinitionRecord)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise DefinitionsUnreadable(f"record {key!r}: expected a definition or a revision, got {error}") from None
         self._open[record.kind, record.id, record.version] = record
         return False

@@ -134,7 +134,7 @@ class RuleBook:
         elif key.startswith(b"rule/") and value is not None:
             try:
                 self._rules[key] = rule_of(msgspec.json.decode(value, type=DefinitionRecord).body)
-            except (msgspec.DecodeError, RuleErrors) as error:
+            except (msgspec.DecodeError, RecursionError, RuleErrors) as error:
                 # its deliveries wait and are tried again: a newer dispatcher may know better
                 logger.error(
                     "%s: expected a rule that this version can read: %s", key.decode("utf-8", "replace"), error

@@ -9,6 +9,7 @@ import pytest
 
 from schemas.instants import parse_instant
 from segments import Explanation, Limits, UnknownName, explain, load_data, text_of
+from segments.explain_lines import glance_at
 from segments.explain_nodes import Change, Node
 
 DAY = "2026-03-02T"
@@ -703,6 +704,13 @@ def test_lines_that_mention_the_contact_and_are_no_events_are_told() -> None:
 
     assert found.rejected == ((2, "expected `event` in a track event, got none"),)
     assert found.rejections == 1
+
+
+def test_a_line_that_nests_without_end_is_no_event_and_no_end_of_the_rest() -> None:
+    bomb = b'{"userId":"c","a":' * 5_000 + b"1" + b"}" * 5_000
+
+    assert glance_at(bomb) is None
+    assert glance_at(b'{"userId":"c"}') is not None
 
 
 def test_an_iterator_of_lines_does_as_well_as_a_list() -> None:
