@@ -41,13 +41,13 @@ def _millionths(value: Number) -> int | None:
     A whole number of millionths with at most 15 digits is the only such decimal that reads as its double, so if the
     double is found again, the number is meant exactly.
     """
-    if type(value) is int:
+    if isinstance(value, int):
         return value * _SCALE
-    scaled = value * _SCALE
+    scaled = value * 1e6
     if not -1e15 < scaled < 1e15:
         return None
-    whole = round(scaled)
-    return whole if whole / _SCALE == value else None
+    whole = int(scaled + 0.5 if scaled >= 0 else scaled - 0.5)
+    return whole if float(whole) / 1e6 == value else None
 
 
 def _unscaled(total: Total) -> Decimal:
