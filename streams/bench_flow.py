@@ -18,7 +18,9 @@ from streams.bench_stand import NAMES, event_bytes
 from streams.settings import Settings
 
 TURN_S = 0.005
-CONTACTS = 5_000
+# at 5,000 events a second each has one every ten seconds; the second of a name brings it into its first segment
+CONTACTS = 50_000
+LEAST = 2
 FETCH_MS = 100
 
 

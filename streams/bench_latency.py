@@ -6,7 +6,7 @@ import json
 
 import click
 
-from streams.bench_flow import Flow, Reading, now_ms
+from streams.bench_flow import LEAST, Flow, Reading, now_ms
 from streams.bench_stand import Worker, apply, own_settings, percentile, rolling_counts, say, stand, worker
 from streams.settings import Settings
 
@@ -41,7 +41,7 @@ def run_latency(settings: Settings, seconds: int, *, as_json: bool) -> None:
 
 async def _measure(settings: Settings, seconds: int) -> list[Row]:
     async with stand(settings):
-        await apply(settings, rolling_counts(SEGMENTS))
+        await apply(settings, rolling_counts(SEGMENTS, LEAST))
         async with worker(settings) as measured:
             await measured.owns(settings.partitions)
             flow, reading = Flow(settings, 0), Reading(settings)

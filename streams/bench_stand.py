@@ -63,14 +63,14 @@ async def apply(settings: Settings, bodies: list[dict[str, Any]]) -> None:
     await definitions.commit(settings, revised)
 
 
-def rolling_counts(count: int) -> list[dict[str, Any]]:
-    """So many segments of at least some events of one name in some hours."""
-    return [_rolling_count(index) for index in range(count)]
+def rolling_counts(count: int, least: int = 3) -> list[dict[str, Any]]:
+    """So many segments of some events of one name, `least` or more, in some hours."""
+    return [_rolling_count(index, least) for index in range(count)]
 
 
-def _rolling_count(index: int) -> dict[str, Any]:
-    least, hours = 3 + index // NAMES, 1 + index // NAMES
-    when = {"event": f"Event {index % NAMES}", "within": f"{hours}h", "count": {"gte": least}}
+def _rolling_count(index: int, least: int) -> dict[str, Any]:
+    more, hours = index // NAMES, 1 + index // NAMES
+    when = {"event": f"Event {index % NAMES}", "within": f"{hours}h", "count": {"gte": least + more}}
     return {"id": f"segment-{index}", "when": when}
 
 

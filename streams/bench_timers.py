@@ -13,7 +13,7 @@ import click
 
 from schemas.events import Event
 from streams.bench_crowd import plan_in_force, write_crowd
-from streams.bench_flow import Flow, Reading, now_ms
+from streams.bench_flow import LEAST, Flow, Reading, now_ms
 from streams.bench_stand import (
     Worker,
     apply,
@@ -86,7 +86,7 @@ def run_timers(settings: Settings, contacts: int, rate: int, seconds: int, *, at
 
 async def _measure(settings: Settings, contacts: int, rate: int, seconds: int, at_once: bool) -> Figures:
     async with stand(settings):
-        await apply(settings, [SLEEPER, *rolling_counts(SEGMENTS)])
+        await apply(settings, [SLEEPER, *rolling_counts(SEGMENTS, LEAST)])
         first_ms = int(now_ms() + contacts * WRITE_MS_A_CONTACT + START_MS + USUAL_S * 1000)
         step_ms = 0.0 if at_once else HOUR_MS / contacts
         await _write(settings, contacts, first_ms, step_ms)
