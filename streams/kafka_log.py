@@ -40,7 +40,7 @@ logger = logging.getLogger("tidegate.kafka")
 FETCH_WAIT_MS = 100
 # after a fetch of few records the next ones are let gather for so long: each costs half a millisecond of CPU, however
 # little is in it
-FETCH_PAUSE_S = 0.010
+FETCH_PAUSE_S = 0.015
 FEW_RECORDS = 200
 FETCH_BYTES_MAX = 512 * 1024
 # above the broker's limit for a batch of one record of 900 KiB, below its limit for any batch (1 MiB)

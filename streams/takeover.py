@@ -20,9 +20,9 @@ from streams.partition import Partition, Rates
 from streams.plan import Plans
 
 CLOSE_TIMEOUT_S = 3.0
-# timers and changes of definition in the checkpoints that a worker has under way: a tenth of a second's work, as events wait
-# for it
-BESIDE_MAX = 3_000
+# timers and changes of definition in the checkpoints that a worker has under way: less than a tenth of a second's work, as
+# events wait for it
+BESIDE_MAX = 2_000
 
 
 async def take_over(
