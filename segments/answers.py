@@ -7,7 +7,7 @@ import orjson
 from schemas.events import Event
 from schemas.transitions import CAUSE_PROPERTIES_BYTES_MAX, Cause, CauseEvent, Transition
 from segments.contact import find_trait
-from segments.members import pack_member
+from segments.members import pack_member, seq_of
 from segments.nodes import HeldNode, KeyedNode, SegmentNode
 from segments.program import AnyLeaf, Index
 from segments.scores import ScoreTest
@@ -204,8 +204,8 @@ def is_held(unit: Unit, node: HeldNode, answer: bool, now_ms: int, born_ms: int)
 
 def count_up(state: ContactState, segment: str, at_ms: int) -> int:
     """The next `seq` of a membership, noted with its instant."""
-    member = state.membership(segment)
-    seq = 1 if member is None else member[0] + 1
+    member = state.members.get(segment)
+    seq = 1 if member is None else seq_of(member) + 1
     state.members[segment] = pack_member(seq, at_ms)
     return seq
 

@@ -3,7 +3,7 @@
 One object, as `instants.py` says why, where the pair would be four.
 """
 
-from segments.instants import SIZE, instant, packed
+from segments.instants import SIZE, from_bytes, instant, packed
 
 
 def pack_member(seq: int, at_ms: int) -> bytes:
@@ -13,7 +13,12 @@ def pack_member(seq: int, at_ms: int) -> bytes:
 
 def unpack_member(member: bytes) -> tuple[int, int]:
     """What was packed: `(seq, at_ms)`."""
-    return int.from_bytes(member[SIZE:], "big"), instant(member, 0)
+    return seq_of(member), instant(member, 0)
+
+
+def seq_of(member: bytes) -> int:
+    """The last `seq` alone."""
+    return from_bytes(member[SIZE:], "big")
 
 
 def is_inside(member: bytes) -> bool:

@@ -12,7 +12,7 @@ from schemas.events import Event
 from segments.amounts import Counted, kept_max
 from segments.conditions import EventIs
 from segments.contact import Contact
-from segments.instants import SHIFT, SIZE, instant, pack, packed, put, unpack, until
+from segments.instants import SHIFT, SIZE, from_bytes, pack, packed, put, unpack, until
 from segments.leaf import EventLeaf, Read, Taken
 from segments.measures import summary
 
@@ -74,7 +74,7 @@ class CountWithin(Window):
         times = times + one if one >= times[-SIZE:] else put(times, one)
         if len(times) < self.few:
             return times, False, None
-        if int.from_bytes(times[:SIZE], "big") - SHIFT <= until_ms:
+        if from_bytes(times[:SIZE], "big") - SHIFT <= until_ms:
             times = times[SIZE * until(times, until_ms) :]
         if len(times) > self.times_max * SIZE:
             times = self._bound(times, contact)
@@ -96,7 +96,8 @@ class CountWithin(Window):
         if not below:
             return False, None
         # down to one less than the flip below: when the oldest (count - flip + 1) have left the window
-        last_ms = instant(times, count - self.flips[below - 1])
+        last = SIZE * (count - self.flips[below - 1])
+        last_ms = from_bytes(times[last : last + SIZE], "big") - SHIFT
         due_ms = last_ms + self.window_ms if self.window_ms else self.goes_ms(last_ms, now_ms, contact)
         return below & 1 == 1, due_ms
 
