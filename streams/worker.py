@@ -320,7 +320,11 @@ class Worker:
         overlay = partition.overlay
         since_ms = overlay.since_ms or 0.0
         behind = partition.inbox.lag > self.pace.events // 8 and not partition.crowded
-        if overlay.events >= self.pace.events * (BEHIND_TIMES if behind else 1) or partition.full() or partition.crowded:
+        if (
+            overlay.events >= self.pace.events * (BEHIND_TIMES if behind else 1)
+            or partition.full()
+            or partition.crowded
+        ):
             return since_ms
         if behind:
             return since_ms + self.pace.behind_ms
