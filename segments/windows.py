@@ -75,7 +75,9 @@ class CountWithin(Window):
         if len(times) < self.few:
             return times, False, None
         if from_bytes(times[:SIZE], "big") - SHIFT <= until_ms:
-            times = times[SIZE * until(times, until_ms) :]
+            times = times[SIZE:]  # most often it is the only one
+            if from_bytes(times[:SIZE], "big") - SHIFT <= until_ms:
+                times = times[SIZE * until(times, until_ms) :]
         if len(times) > self.times_max * SIZE:
             times = self._bound(times, contact)
         if len(times) < flips[0] * SIZE:
