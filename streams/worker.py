@@ -319,12 +319,10 @@ class Worker:
         """When its checkpoint should begin: soon, but not before three times as long as the last one took."""
         overlay = partition.overlay
         since_ms = overlay.since_ms or 0.0
-        behind = partition.inbox.lag > self.pace.events // 8 and not partition.crowded
-        if (
-            overlay.events >= self.pace.events * (BEHIND_TIMES if behind else 1)
-            or partition.full()
-            or partition.crowded
-        ):
+        if partition.full() or partition.crowded:
+            return since_ms
+        behind = partition.inbox.lag > self.pace.events // 8
+        if overlay.events >= self.pace.events * (BEHIND_TIMES if behind else 1):
             return since_ms
         if behind:
             return since_ms + self.pace.behind_ms
