@@ -7,9 +7,10 @@ the clock when a reader of committed records has it is the way through everythin
 import asyncio
 import random
 import time
+from array import array
 from typing import Any
 
-import orjson
+import msgspec
 
 from schemas.instants import format_instant, parse_instant
 from schemas.topics import EVENTS_PRODUCT, TRANSITIONS, partition_of
@@ -57,11 +58,13 @@ class Flow:
 
 
 class Reading:
-    """What a reader of committed transitions has got: (readable at, at, cause), times in epoch ms."""
+    """What a reader of committed transitions has got, by cause."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.seen: list[tuple[float, int, str]] = []
+        # by cause, epoch ms: when a transition could be read, and its `at`; arrays, as looking through a million objects for
+        # garbage would itself be seen as latency
+        self._seen: dict[str, tuple[array[float], array[float]]] = {}
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -71,15 +74,34 @@ class Reading:
             while True:
                 for records in (await consumer.getmany(timeout_ms=FETCH_MS)).values():
                     readable_ms = now_ms()
-                    self.seen.extend((readable_ms, *_told(record.value)) for record in records)
+                    for record in records:
+                        self._note(readable_ms, record.value)
+
+    def _note(self, readable_ms: float, value: Any) -> None:
+        told = _decode(value)
+        at_ms = parse_instant(told.at, offset_required=True)
+        assert at_ms is not None
+        read, at = self._seen.setdefault(told.cause, (array("d"), array("d")))
+        read.append(readable_ms)
+        at.append(at_ms)
+
+    def count(self, cause: str) -> int:
+        """How many of this cause could be read so far."""
+        return len(self._seen[cause][0]) if cause in self._seen else 0
+
+    def latest_ms(self, cause: str) -> float:
+        """When the last one of this cause could be read; there has to be one."""
+        return self._seen[cause][0][-1]
 
     def latencies_ms(self, cause: str, from_ms: float, until_ms: float = float("inf"), due_ms: int = 0) -> list[float]:
         """From `at` and `due_ms` more to being readable, for what of this cause was readable in [from_ms, until_ms)."""
-        return [read - at - due_ms for read, at, why in self.seen if why == cause and from_ms <= read < until_ms]
+        seen = zip(*self._seen.get(cause, ((), ())), strict=True)
+        return [read - at - due_ms for read, at in seen if from_ms <= read < until_ms]
 
 
-def _told(value: Any) -> tuple[int, str]:
-    fields = orjson.loads(value)
-    at_ms = parse_instant(fields["at"], offset_required=True)
-    assert at_ms is not None
-    return at_ms, fields["cause"]
+class _Told(msgspec.Struct):
+    at: str
+    cause: str
+
+
+_decode = msgspec.json.Decoder(_Told).decode

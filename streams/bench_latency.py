@@ -6,6 +6,7 @@ import json
 
 import click
 
+from streams import loop
 from streams.bench_flow import LEAST, Flow, Reading, now_ms
 from streams.bench_stand import Worker, apply, own_settings, percentile, rolling_counts, say, stand, worker
 from streams.settings import Settings
@@ -29,7 +30,7 @@ class Row:
 
 def run_latency(settings: Settings, seconds: int, *, as_json: bool) -> None:
     """Measures and prints. Raises `StreamsError`."""
-    rows = asyncio.run(_measure(own_settings(settings, "latency"), seconds))
+    rows = loop.run(_measure(own_settings(settings, "latency"), seconds))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
         return

@@ -1,12 +1,12 @@
 """`tidegate bench recover`: how fast a worker takes over the state of many contacts, and the memory that they take."""
 
-import asyncio
 import dataclasses
 import json
 from typing import Any
 
 import click
 
+from streams import loop
 from streams.bench_core import one_a_name, resting
 from streams.bench_crowd import plan_in_force, write_crowd
 from streams.bench_flow import now_ms
@@ -41,7 +41,7 @@ class Recovered:
 
 def run_recover(settings: Settings, contacts: int, *, as_json: bool) -> None:
     """Measures and prints. Raises `StreamsError`."""
-    found = asyncio.run(_measure(own_settings(settings, "recover"), contacts))
+    found = loop.run(_measure(own_settings(settings, "recover"), contacts))
     shown: dict[str, Any] = dataclasses.asdict(found)
     shown |= {"contacts_per_s": round(found.per_s), "bytes_a_contact": round(found.bytes_a_contact)}
     if as_json:

@@ -8,6 +8,7 @@ import time
 
 import click
 
+from streams import loop
 from streams.bench_stand import apply, own_settings, rolling_counts, say, stand, until, worker
 from streams.bench_stream import publish_backlog
 from streams.settings import Settings
@@ -28,7 +29,7 @@ class Row:
 
 def run_scale(settings: Settings, events: int, *, as_json: bool) -> None:
     """Measures and prints. Raises `StreamsError`."""
-    rows = [asyncio.run(_row(own_settings(settings, f"scale-{count}"), count, events)) for count in WORKERS]
+    rows = [loop.run(_row(own_settings(settings, f"scale-{count}"), count, events)) for count in WORKERS]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
         return

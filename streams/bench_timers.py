@@ -6,16 +6,17 @@ due from them alone.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 
 import click
 
 from schemas.events import Event
+from streams import loop
 from streams.bench_crowd import plan_in_force, write_crowd
 from streams.bench_flow import LEAST, Flow, Reading, now_ms
 from streams.bench_stand import (
-    Worker,
     apply,
     own_settings,
     percentile,
@@ -65,14 +66,17 @@ class Figures:
     all_s: float
 
 
-def run_timers(settings: Settings, contacts: int, rate: int, seconds: int, *, at_once: bool, as_json: bool) -> None:
+def run_timers(
+    settings: Settings, contacts: int, rate: int, seconds: int, workers: int, *, at_once: bool, as_json: bool
+) -> None:
     """Measures and prints. Raises `StreamsError`."""
-    figures = asyncio.run(_measure(own_settings(settings, "timers"), contacts, rate, seconds, at_once))
+    figures = loop.run(_measure(own_settings(settings, "timers"), contacts, rate, seconds, workers, at_once))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(figures), indent=2))
         return
     when = "all at one instant" if at_once else "spread over an hour"
-    click.echo(f"{contacts:,} contacts due {when}, {rate:,} events a second beside them")
+    of_whom = "one worker" if workers == 1 else f"{workers} workers"
+    click.echo(f"{contacts:,} contacts of {of_whom} due {when}, {rate:,} events a second beside them")
     click.echo(f"{'':32}{'transitions':>12}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}")
     for name, lags in (
         ("due + grace to readable", figures.timers),
@@ -84,14 +88,16 @@ def run_timers(settings: Settings, contacts: int, rate: int, seconds: int, *, at
         click.echo(f"all readable after {figures.all_s:.1f} s")
 
 
-async def _measure(settings: Settings, contacts: int, rate: int, seconds: int, at_once: bool) -> Figures:
+async def _measure(settings: Settings, contacts: int, rate: int, seconds: int, workers: int, at_once: bool) -> Figures:
     async with stand(settings):
         await apply(settings, [SLEEPER, *rolling_counts(SEGMENTS, LEAST)])
         first_ms = int(now_ms() + contacts * WRITE_MS_A_CONTACT + START_MS + USUAL_S * 1000)
         step_ms = 0.0 if at_once else HOUR_MS / contacts
         await _write(settings, contacts, first_ms, step_ms)
-        async with worker(settings) as measured:
-            await measured.owns(settings.partitions)
+        async with contextlib.AsyncExitStack() as running:
+            started = [await running.enter_async_context(worker(settings)) for _ in range(workers)]
+            for each in started:
+                await each.owns(settings.partitions // workers)
             if now_ms() > first_ms - USUAL_S * 1000:
                 raise StreamsError(
                     f"expected the worker to be ready {USUAL_S:g} s before the first due instant, it was later: "
@@ -99,10 +105,10 @@ async def _measure(settings: Settings, contacts: int, rate: int, seconds: int, a
                 )
             flow, reading = Flow(settings, rate), Reading(settings)
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(flow.run()), tasks.create_task(reading.run())]
+                both = [tasks.create_task(flow.run()), tasks.create_task(reading.run())]
                 await reading.ready.wait()
-                figures = await _watch(measured, reading, settings, contacts, seconds, first_ms, at_once)
-                for task in running:
+                figures = await _watch(reading, settings, contacts, seconds, first_ms, at_once)
+                for task in both:
                     task.cancel()
     return figures
 
@@ -120,7 +126,7 @@ async def _write(settings: Settings, contacts: int, first_ms: int, step_ms: floa
 
 
 async def _watch(
-    measured: Worker, reading: Reading, settings: Settings, contacts: int, seconds: int, first_ms: int, at_once: bool
+    reading: Reading, settings: Settings, contacts: int, seconds: int, first_ms: int, at_once: bool
 ) -> Figures:
     due_ms = first_ms + settings.grace_ms
     say(f"events alone, until {(first_ms - now_ms()) / 1000:.0f} s from now")
@@ -129,10 +135,10 @@ async def _watch(
     if at_once:
 
         async def all_told() -> bool:
-            return sum(cause == "timer" for _, _, cause in reading.seen) >= contacts
+            return reading.count("timer") >= contacts
 
         await until(all_told, ALL_TIMEOUT_S, f"{contacts:,} transitions by timers")
-        end_ms = max(read for read, _, cause in reading.seen if cause == "timer")
+        end_ms = reading.latest_ms("timer")
     else:
         await asyncio.sleep(seconds)
         end_ms = now_ms()

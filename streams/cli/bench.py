@@ -97,9 +97,12 @@ def recover(contacts: int, as_json: bool) -> None:
     "--rate", type=click.IntRange(0, 100_000), default=5_000, show_default=True, help="Events a second beside them."
 )
 @click.option("--seconds", type=click.IntRange(5, 3_600), default=60, show_default=True, help="How long, when spread.")
+@click.option(
+    "--workers", type=click.IntRange(1, 12), default=1, show_default=True, help="Processes that share the partitions."
+)
 @click.option("--at-once", is_flag=True, help="All at one instant, instead of spread over an hour.")
 @json_option
-def timers(contacts: int, rate: int, seconds: int, at_once: bool, as_json: bool) -> None:
+def timers(contacts: int, rate: int, seconds: int, workers: int, at_once: bool, as_json: bool) -> None:
     """How late contacts leave a segment by time alone, spread over an hour or all at once, while events flow.
 
     \b
@@ -108,7 +111,7 @@ def timers(contacts: int, rate: int, seconds: int, at_once: bool, as_json: bool)
     """
     from streams.bench_timers import run_timers
 
-    run_timers(settings(), contacts, rate, seconds, at_once=at_once, as_json=as_json)
+    run_timers(settings(), contacts, rate, seconds, workers, at_once=at_once, as_json=as_json)
 
 
 @bench.command()
