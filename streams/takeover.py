@@ -22,7 +22,7 @@ from streams.plan import Plans
 CLOSE_TIMEOUT_S = 3.0
 # timers and changes of definition in the checkpoints that a worker has under way: less than a tenth of a second's work, as
 # events wait for it
-BESIDE_MAX = 2_000
+BESIDE_MAX = 1_500
 
 
 async def take_over(
