@@ -24,6 +24,8 @@ from streams.poison import Poison
 from streams.refusals import rejected
 from streams.sizes import Sizes
 
+# what a partition may hold that isn't committed, where a worker has this many; one of fewer may hold as much more
+PARTITIONS_USUAL = 12
 OVERLAY_BYTES_MAX = 16 << 20
 # timers and changed definitions share a turn with the events: at most so much of it
 SIDE_WORK_MS = 1.5
@@ -71,6 +73,8 @@ class Partition:
         self.metrics = metrics
         self.beside_max = beside_max
         self._owned = owned
+        # how many times as much it may hold as one of many: the more, the fewer states are written twice in a backlog
+        self.share = max(1, PARTITIONS_USUAL // owned)
         self.poison = Poison(number)
         self.frozen = False
         # a newer plan waits: first what is due under this one is played and nothing else taken, then all of it committed
@@ -160,8 +164,8 @@ class Partition:
             or self.closing
             or self.contacts.void
             or (self.stopped and not self.settling)
-            or overlay.events >= 4 * self.rates.checkpoint_events
-            or overlay.bytes >= OVERLAY_BYTES_MAX
+            or overlay.events >= 4 * self.rates.checkpoint_events * self.share
+            or overlay.bytes >= OVERLAY_BYTES_MAX * self.share
         )
 
     def ready(self, now_ms: int) -> bool:

@@ -322,7 +322,7 @@ class Worker:
         if partition.full() or partition.crowded:
             return since_ms
         behind = partition.inbox.lag > self.pace.events // 8
-        if overlay.events >= self.pace.events * (BEHIND_TIMES if behind else 1):
+        if overlay.events >= self.pace.events * (BEHIND_TIMES * partition.share if behind else 1):
             return since_ms
         if behind:
             return since_ms + self.pace.behind_ms

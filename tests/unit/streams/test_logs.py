@@ -1,10 +1,13 @@
 """Which lines of Kafka's client are written."""
 
+import inspect
 import io
 import json
 import logging
 
 import pytest
+from aiokafka import conn
+from aiokafka.consumer import group_coordinator
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams import logs
@@ -30,11 +33,18 @@ def test_other_errors_of_the_client_are_written_at_once() -> None:
     assert ClientLimit().filter(logging.LogRecord(*LINE, (OSError("refused"),), None))
 
 
-def test_what_the_operator_chose_is_not_said_of_every_connection() -> None:
-    """A worker has dozens, and other lines would be left out for these."""
-    line = ("aiokafka.conn", logging.WARNING, "", 0, "Sending username and password in the clear")
-
-    assert not ClientLimit().filter(logging.LogRecord(*line, (), None))
+@pytest.mark.parametrize(
+    ("logger", "line"),
+    [
+        ("aiokafka.conn", "Sending username and password in the clear"),
+        ("aiokafka.consumer.group_coordinator", "Heartbeat failed for group %s because it is rebalancing"),
+    ],
+)
+def test_what_is_chosen_or_ordinary_is_no_warning(logger: str, line: str) -> None:
+    """A worker has dozens of connections, and workers come and go: other lines would be left out for these."""
+    assert not ClientLimit().filter(logging.LogRecord(logger, logging.WARNING, "", 0, line, (), None))
+    (module,) = [each for each in (conn, group_coordinator) if each.__name__ == logger]
+    assert f'"{line}"' in inspect.getsource(module), "the client says it in other words now"
 
 
 @pytest.mark.parametrize(

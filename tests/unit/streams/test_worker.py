@@ -655,6 +655,30 @@ async def test_a_partition_far_behind_commits_seldom(bench: Bench) -> None:
     assert bench.worker._start_due() == pytest.approx(3_000, abs=1)
 
 
+@pytest.mark.parametrize(("owned", "times"), [(1, 36), (4, 9), (12, 3), (100, 3)])
+async def test_behind_one_partition_takes_as_much_into_a_checkpoint_as_twelve_do_together(
+    owned: int, times: int
+) -> None:
+    """Else it would write a busy contact's state many times where each of twelve writes it once."""
+    bench = Bench()
+    bench.worker.pace = Pace(events=8)
+    await bench.worker.take_over(set(range(owned)))
+    for number in range(200):
+        bench.publish(contact=f"c{number}")
+    bench.worker.log.fetch_max = 4  # type: ignore[attr-defined]
+    await bench.worker.feed()
+    bench.worker.turn()
+    partition = bench.worker.partitions[0]
+    partition.overlay.events = 8 * times - 1
+    later_ms = bench.worker._due_ms(partition)
+    partition.overlay.events += 1
+    assert (partition.overlay.since_ms, 3_000) == (
+        bench.worker._due_ms(partition),
+        later_ms - partition.overlay.since_ms,
+    )
+    assert not partition.full()
+
+
 async def test_the_metrics_say_what_was_done(bench: Bench) -> None:
     bench.publish(messageId="m")
     bench.publish(messageId="m")
