@@ -21,6 +21,12 @@ from streams.timers import Timers
 from streams.worker import Worker
 
 SEEDS = 4_000
+# looked at first, as few others find these; where they no longer do, all are
+FOUND_BY = {
+    "plays_what_is_due_under_the_newer_definitions": (1833,),
+    "reads_state_before_it_has_the_claim": (704,),
+    "takes_turns_while_it_encodes": (542,),
+}
 Patch = pytest.MonkeyPatch
 _mutants: list[Callable[[Patch], None]] = []
 
@@ -214,6 +220,7 @@ def forgets_what_is_due_after_a_restart(patch: Patch) -> None:
 @pytest.mark.parametrize("put_in", _mutants, ids=lambda function: function.__name__)
 def test_a_worker_that_does_it_wrong_is_found_out(put_in: Callable[[Patch], None], monkeypatch: Patch) -> None:
     put_in(monkeypatch)
-    found = next(filter(None, (failure_of(draw(seed)) for seed in range(SEEDS))), None)
+    seeds = itertools.chain(FOUND_BY.get(put_in.__name__, ()), range(SEEDS))
+    found = next(filter(None, (failure_of(draw(seed)) for seed in seeds)), None)
     assert found is not None, f"expected it to be found by one of {SEEDS} seeds"
     assert not any(each in found for each in ("TypeError", "AttributeError", "NameError")), "that is the mutant's own"
