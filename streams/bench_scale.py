@@ -1,7 +1,5 @@
 """`tidegate bench scale`: the same events through one worker and through two, and what each million takes in CPU time."""
 
-import asyncio
-import contextlib
 import dataclasses
 import json
 import time
@@ -9,7 +7,7 @@ import time
 import click
 
 from streams import loop
-from streams.bench_stand import apply, own_settings, rolling_counts, say, stand, until, worker
+from streams.bench_stand import apply, own_settings, rolling_counts, say, stand, until, workers
 from streams.bench_stream import publish_backlog
 from streams.settings import Settings
 
@@ -40,20 +38,19 @@ def run_scale(settings: Settings, events: int, *, as_json: bool) -> None:
 
 
 async def _row(settings: Settings, count: int, events: int) -> Row:
-    async with stand(settings), contextlib.AsyncExitStack() as running:
+    async with stand(settings):
         await apply(settings, rolling_counts(SEGMENTS))
-        workers = [await running.enter_async_context(worker(settings)) for _ in range(count)]
-        await asyncio.gather(*(each.owns(settings.partitions // count) for each in workers))
-        say(f"{count} of {WORKERS[-1]} workers: {events:,} events")
-        cpu_s, began_s = sum(each.cpu_s() for each in workers), time.perf_counter()
-        await publish_backlog(settings, events)
+        async with workers(settings, count) as started:
+            say(f"{count} of {WORKERS[-1]} workers: {events:,} events")
+            cpu_s, began_s = sum(each.cpu_s() for each in started), time.perf_counter()
+            await publish_backlog(settings, events)
 
-        async def through() -> bool:
-            shown = [await each.metrics() for each in workers]
-            uncommitted = sum(each["commit_age_seconds"] for each in shown)
-            return not uncommitted and sum(each["events_taken_total"] for each in shown) >= events
+            async def through() -> bool:
+                shown = [await each.metrics() for each in started]
+                uncommitted = sum(each["commit_age_seconds"] for each in shown)
+                return not uncommitted and sum(each["events_taken_total"] for each in shown) >= events
 
-        await until(through, TIMEOUT_S, f"{events:,} events to be taken")
-        took_s = time.perf_counter() - began_s
-        cpu_s = sum(each.cpu_s() for each in workers) - cpu_s
+            await until(through, TIMEOUT_S, f"{events:,} events to be taken")
+            took_s = time.perf_counter() - began_s
+            cpu_s = sum(each.cpu_s() for each in started) - cpu_s
     return Row(count, cpu_s / events * 1e6, events / took_s)

@@ -131,7 +131,9 @@ class Worker:
         return found
 
     async def partitions(self) -> int:
-        """How many it owns and has recovered; 0 while it isn't ready."""
+        """How many it owns and has recovered; 0 while it isn't ready. Raises `StreamsError` where it has ended."""
+        if self._process.returncode is not None:
+            raise StreamsError(f"a worker ended with status {self._process.returncode}; its log is above")
         try:
             async with self._session.get(f"{self._url}/readyz") as answer:
                 return len((await answer.json())["partitions"]) if answer.status == 200 else 0
@@ -143,8 +145,6 @@ class Worker:
         await until(lambda: self._owns(count), START_TIMEOUT_S, f"a worker with {count} partitions")
 
     async def _owns(self, count: int) -> bool:
-        if self._process.returncode is not None:
-            raise StreamsError(f"a worker ended with status {self._process.returncode}; its log is above")
         return await self.partitions() == count
 
 
@@ -162,6 +162,20 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
                 yield Worker(process, f"http://{own.web_host}:{own.web_port}", session)
         finally:
             await _stop(process)
+
+
+@contextlib.asynccontextmanager
+async def workers(settings: Settings, count: int) -> AsyncIterator[list[Worker]]:
+    """So many workers, from when they share the partitions as evenly as these can be shared. Raises `StreamsError`."""
+    async with contextlib.AsyncExitStack() as running:
+        started = [await running.enter_async_context(worker(settings)) for _ in range(count)]
+
+        async def shared() -> bool:
+            owned = [await each.partitions() for each in started]
+            return sum(owned) == settings.partitions and min(owned) == settings.partitions // count
+
+        await until(shared, START_TIMEOUT_S, f"{count} workers with {settings.partitions} partitions between them")
+        yield started
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -6,7 +6,6 @@ due from them alone.
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 
@@ -24,7 +23,7 @@ from streams.bench_stand import (
     say,
     stand,
     until,
-    worker,
+    workers,
 )
 from streams.errors import StreamsError
 from streams.plan import Plan
@@ -67,15 +66,15 @@ class Figures:
 
 
 def run_timers(
-    settings: Settings, contacts: int, rate: int, seconds: int, workers: int, *, at_once: bool, as_json: bool
+    settings: Settings, contacts: int, rate: int, seconds: int, count: int, *, at_once: bool, as_json: bool
 ) -> None:
-    """Measures and prints. Raises `StreamsError`."""
-    figures = loop.run(_measure(own_settings(settings, "timers"), contacts, rate, seconds, workers, at_once))
+    """Measures with `count` workers and prints. Raises `StreamsError`."""
+    figures = loop.run(_measure(own_settings(settings, "timers"), contacts, rate, seconds, count, at_once))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(figures), indent=2))
         return
     when = "all at one instant" if at_once else "spread over an hour"
-    of_whom = "one worker" if workers == 1 else f"{workers} workers"
+    of_whom = "one worker" if count == 1 else f"{count} workers"
     click.echo(f"{contacts:,} contacts of {of_whom} due {when}, {rate:,} events a second beside them")
     click.echo(f"{'':32}{'transitions':>12}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}")
     for name, lags in (
@@ -88,16 +87,13 @@ def run_timers(
         click.echo(f"all readable after {figures.all_s:.1f} s")
 
 
-async def _measure(settings: Settings, contacts: int, rate: int, seconds: int, workers: int, at_once: bool) -> Figures:
+async def _measure(settings: Settings, contacts: int, rate: int, seconds: int, count: int, at_once: bool) -> Figures:
     async with stand(settings):
         await apply(settings, [SLEEPER, *rolling_counts(SEGMENTS, LEAST)])
         first_ms = int(now_ms() + contacts * WRITE_MS_A_CONTACT + START_MS + USUAL_S * 1000)
         step_ms = 0.0 if at_once else HOUR_MS / contacts
         await _write(settings, contacts, first_ms, step_ms)
-        async with contextlib.AsyncExitStack() as running:
-            started = [await running.enter_async_context(worker(settings)) for _ in range(workers)]
-            for each in started:
-                await each.owns(settings.partitions // workers)
+        async with workers(settings, count):
             if now_ms() > first_ms - USUAL_S * 1000:
                 raise StreamsError(
                     f"expected the worker to be ready {USUAL_S:g} s before the first due instant, it was later: "
@@ -105,10 +101,10 @@ async def _measure(settings: Settings, contacts: int, rate: int, seconds: int, w
                 )
             flow, reading = Flow(settings, rate), Reading(settings)
             async with asyncio.TaskGroup() as tasks:
-                both = [tasks.create_task(flow.run()), tasks.create_task(reading.run())]
+                running = [tasks.create_task(flow.run()), tasks.create_task(reading.run())]
                 await reading.ready.wait()
                 figures = await _watch(reading, settings, contacts, seconds, first_ms, at_once)
-                for task in both:
+                for task in running:
                     task.cancel()
     return figures
 
