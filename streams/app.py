@@ -17,7 +17,7 @@ from typing import Any
 import faust
 
 from schemas.topics import SOURCES, STATE
-from streams import loop
+from streams import loop, malloc
 from streams.clock import SteadyClock
 from streams.ending import Explained, causes, lines_of
 from streams.errors import StreamsError
@@ -227,6 +227,7 @@ def run_worker(settings: Settings | None = None) -> None:
     asyncio.run(refuse_wrong(settings))
     _refuse_taken_port(settings)
     _refuse_unwritable(settings.data_dir)
+    malloc.keep_freed()
     loop.install()
     app = build_app(settings)
     worker = faust.Worker(app, loglevel="INFO", quiet=True, loop=asyncio.new_event_loop())

@@ -47,6 +47,8 @@ FETCH_BYTES_MAX = 512 * 1024
 BATCH_BYTES_MAX = 1_000_000
 REQUEST_TIMEOUT_MS = 30_000
 STATE_FETCH_BYTES_MAX = 4 * 1024 * 1024
+# of all partitions at once: `malloc.py` keeps blocks of this size
+STATE_ANSWER_BYTES_MAX = 2 * STATE_FETCH_BYTES_MAX
 
 
 def as_record(_partition: Any, record: Any) -> Record:
@@ -370,6 +372,7 @@ class KafkaLog:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=STATE_FETCH_BYTES_MAX,
+            fetch_max_bytes=STATE_ANSWER_BYTES_MAX,
             check_crcs=False,
         )
         try:
