@@ -209,6 +209,17 @@ def refuse_refused(consumer: Any, settings: Settings) -> None:
         raise LogError(f"expected to join the group {settings.group}, could not: {why_refused(error, settings)}")
 
 
+def ask_for_missing(consumer: Any) -> None:
+    """Has Kafka asked again for topics that the group reads and the consumer has not heard of; on the consumer's loop.
+
+    aiokafka asks once. Where the broker was just going away then, the group's leader takes the topics for missing, and gives
+    nobody any partition, until its metadata is five minutes old.
+    """
+    client, read = consumer._client, consumer._coordinator._group_subscription or ()
+    if any(client.cluster.partitions_for_topic(topic) is None for topic in read):
+        client.force_metadata_update()
+
+
 def why_refused(error: KafkaError, settings: Settings) -> str:
     """Why a group refused a consumer of these settings, and what to do."""
     if isinstance(error, InvalidSessionTimeoutError):

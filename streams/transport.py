@@ -22,7 +22,7 @@ from faust.types import TP, ConsumerMessage
 from mode import Service
 
 from streams.instance import Instance
-from streams.kafka_log import FETCH_WAIT_MS, refuse_refused
+from streams.kafka_log import FETCH_WAIT_MS, ask_for_missing, refuse_refused
 from streams.worker import Worker
 
 # LeaveGroup fails, or never ends, while the coordinator is away; stock Faust then never stops either
@@ -108,12 +108,16 @@ class WorkerConsumer(driver.Consumer):  # type: ignore[misc]
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _watch_group(self) -> None:
-        """Ends the app where the group refuses this worker for good: Kafka's client says so to `getmany` alone."""
+        """Ends the app where the group refuses this worker for good: Kafka's client says so to `getmany` alone.
+
+        And has the client look for topics that it takes for missing.
+        """
         while not self.should_stop:
             await self.sleep(GROUP_LOOK_S)
             self.instance.refuse_taken()
             if (consumer := self._thread._consumer) is not None:
                 refuse_refused(consumer, self.app.settings)
+                self._thread.thread_loop.call_soon_threadsafe(ask_for_missing, consumer)
 
     # ---- reading, turns, checkpoints: for as long as Faust's fetcher runs ---------------------------------------------
 

@@ -29,6 +29,20 @@ segments:
   - {id: pro, when: {trait: plan, eq: pro}}
 """
 
+# what a broker that is just going away does to a client that has not heard of the topics yet
+UNHEARD = """
+import aiokafka.client as client
+original, unheard = client.AIOKafkaClient._metadata_update, []
+async def lost_once(self, cluster, topics):
+    if not unheard and any(topic.endswith("events.product") for topic in topics):
+        unheard.append(topics)
+        return False
+    return await original(self, cluster, topics)
+client.AIOKafkaClient._metadata_update = lost_once
+from streams.cli import main; main()
+assert unheard
+"""
+
 
 def lone_worker(broker: str, prefix: str, directory: Path, **changes: str) -> WorkerProcess:
     """A worker without a stage: nothing is prepared for it."""
@@ -69,6 +83,15 @@ def test_a_worker_refuses_another_partition_count_cleanup_and_timestamp_type(
     assert "expected 4 partitions, found 3" in said
     assert "cleanup.policy=compact, found delete" in said
     assert "message.timestamp.type=LogAppendTime, found CreateTime" in said
+
+
+def test_topics_that_kafka_could_not_tell_of_at_the_start_are_asked_for_again(
+    make_stage: Callable[..., Stage], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    worker = WorkerProcess("lone", make_stage().environment, tmp_path, main=UNHEARD).start()
+    wait_until(lambda: worker.ready() and "took over 4 partitions" in worker.text(), 30, "a worker that owns them")
+    assert "took over 0 partitions" in worker.text()
+    assert worker.stop() == 0
 
 
 def _gone(admin: AdminClient, names: list[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import faust
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition, errors
+from aiokafka import AIOKafkaClient, AIOKafkaConsumer, TopicPartition, errors
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, TopicPartitionState
@@ -278,3 +278,12 @@ async def test_partitions_that_a_transaction_is_told_of_together_are_added_in_on
     assert manager.partitions_to_add() == {TopicPartition("state", 0), TopicPartition("transitions", 0)}
     assert "_do_add_partitions_to_txn(tps)" in source(Sender._maybe_do_transactional_request)
     assert "muted_partitions | txn_manager.partitions_to_add()" in source(Sender._sender_routine)
+
+
+def test_a_failed_request_for_metadata_is_not_made_again() -> None:
+    """`ask_for_missing` does that: topics that the group reads and the cluster doesn't know are asked for anew."""
+    text = source(AIOKafkaClient._md_synchronizer)
+    assert "timeout=self._metadata_max_age_ms / 1000" in text
+    assert "if ret" not in text
+    assert "self._group_subscription = all_subscribed_topics" in source(GroupCoordinator._perform_assignment)
+    assert "self._on_metadata_change()" in source(GroupCoordinator._handle_metadata_update)
