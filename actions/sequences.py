@@ -1,0 +1,172 @@
+"""Sequences as read and checked: what begins and ends one, and its steps as a flat list in which each knows the next.
+
+`SEQUENCES.md` says what each means. `sequence_reading.py` makes them, `machine.py` leads contacts through them. Whatever a
+sequence asks of a contact is the id of a segment: conditions that are written in place are `lifted` into segments of
+their own.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from actions.rules import Rule
+from schemas.transitions import Cause, Direction
+
+# where a step leads that is the last one
+END: Final = -1
+# what the ids of lifted segments begin with: no segment that anybody wrote has such an id
+LIFTED: Final = "~"
+UNDER_WAY_MAX: Final = 32
+OWN_EVENTS_MAX: Final = 16
+KEYS_MAX: Final = 1_000
+VERSIONS_KEPT: Final = 10
+
+AgainKind = Literal["once", "every_time", "per_key", "cooldown"]
+
+
+@dataclass(frozen=True)
+class Again:
+    """How often a contact may begin a sequence; `cooldown_ms` of `cooldown` alone."""
+
+    kind: AgainKind = "once"
+    cooldown_ms: int = 0
+
+
+@dataclass(frozen=True)
+class On:
+    """A transition of a segment."""
+
+    segment: str
+    transition: Direction
+
+
+@dataclass(frozen=True)
+class Send:
+    """A message; `message.id` is the sequence's. `while_`: the segment that the contact has to be in, None: any."""
+
+    name: str
+    then: int
+    message: Rule
+    while_: str | None
+    group: str | None
+    transactional: bool
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Goes on `for_ms` later."""
+
+    name: str
+    then: int
+    for_ms: int
+
+
+@dataclass(frozen=True)
+class WaitTime:
+    """Goes on when the clock of zone `tz` (an IANA name or `contact`) next shows `clock_ms` since midnight.
+
+    `weekdays`: on these days alone, 0 for Monday; all seven where none is said.
+    """
+
+    name: str
+    then: int
+    clock_ms: int
+    weekdays: frozenset[int]
+    tz: str
+
+
+@dataclass(frozen=True)
+class WaitDate:
+    """Goes on at the instant in a trait plus `offset_ms`; by `otherwise` where there is none (None: it ends, `no_date`)."""
+
+    name: str
+    then: int
+    trait: str
+    offset_ms: int
+    tz: str
+    otherwise: int | None
+
+
+@dataclass(frozen=True)
+class WaitFor:
+    """Goes on by `then` once the contact is in (or out of, for `left`) a segment, by `otherwise` after `timeout_ms`."""
+
+    name: str
+    then: int
+    on: On
+    timeout_ms: int | None
+    otherwise: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Goes on by `then` where the contact is in the segment, else by `otherwise`."""
+
+    name: str
+    then: int
+    segment: str
+    otherwise: int
+
+
+@dataclass(frozen=True)
+class Path:
+    """A share of a split: fractions of 2^64 below `below` that no path before it has; `then` None: held out."""
+
+    name: str
+    below: int
+    then: int | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Goes on by one of `paths`, by the stable hash of `salt:contact`."""
+
+    name: str
+    salt: str
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Set:
+    """Has the contact take an event of our own: an `identify` with `traits`, or a `list` event (`list`, `action`)."""
+
+    name: str
+    then: int
+    traits: dict[str, Any] | None
+    list: str | None
+    action: str | None
+
+
+@dataclass(frozen=True)
+class End:
+    """Ends the sequence."""
+
+    name: str
+
+
+Step = Send | Wait | WaitTime | WaitDate | WaitFor | Branch | Split | Set | End
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One sequence, read and checked; `body` is the same as data, with templates' text in it.
+
+    `lifted`: bodies of the segments made of the conditions in place, by id (`{id, when, tz}`). `places`: for errors, where
+    in the sequence the condition of each stands, first first. `begin` is the first step, `END` where there is none.
+    `event_asked`: some message quotes the event behind the transition.
+    """
+
+    id: str
+    on: On
+    causes: frozenset[Cause]
+    again: Again
+    existing: bool
+    max_age_ms: int
+    goal: On | None
+    goal_ends: bool
+    exits: tuple[On, ...]
+    steps: tuple[Step, ...]
+    begin: int
+    lifted: dict[str, dict[str, Any]]
+    places: dict[str, str]
+    event_asked: bool
+    body: dict[str, Any]
