@@ -16,7 +16,9 @@ END: Final = -1
 # what the ids of lifted segments begin with: no segment that anybody wrote has such an id
 LIFTED: Final = "~"
 UNDER_WAY_MAX: Final = 32
-OWN_EVENTS_MAX: Final = 16
+# at one instant of one contact
+BEGUN_MAX: Final = 64
+SETS_MAX: Final = 16
 KEYS_MAX: Final = 1_000
 VERSIONS_KEPT: Final = 10
 

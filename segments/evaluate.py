@@ -16,6 +16,7 @@ from segments.answers import Work, read, settle
 from segments.bounds import bound
 from segments.changes import Change, Past
 from segments.conditions import Definitions
+from segments.following import Follower
 from segments.leaf import encoded_bytes_max
 from segments.limits import Limits
 from segments.program import Index
@@ -39,7 +40,10 @@ class Step(NamedTuple):
 
 
 class Program(Index):
-    """A compiled program with the verbs: `apply` an event, `advance` time, `link` two contacts, `change_over` to these."""
+    """A compiled program with the verbs: `apply` an event, `advance` time, `link` two contacts, `change_over` to these.
+
+    `follower` is told of transitions within each step, where there is one.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Program(Index):
         previous: Index | None = None,
     ) -> None:
         super().__init__(definitions, limits, versions, revision)
+        self.follower: Follower | None = None
         # by the revision that a state is of
         self.changes: dict[int, Change] = {}
         if previous is not None:
@@ -96,7 +101,7 @@ class Program(Index):
         else:
             assert state.program_revision == self.revision, "changed over first"
             if state.due_ms is not None:
-                self._play(state, max(t_ms - 1, r_ms - limits.grace_ms), out)
+                self._play(state, max(t_ms - 1, r_ms - limits.grace_ms), r_ms, out)
             if t_ms < state.first_ms:
                 state.first_ms = t_ms
                 earlier = True
@@ -109,6 +114,7 @@ class Program(Index):
         state.revision += 1
         if digest is not None:
             state.learn(digest, r_ms, r_ms - limits.dedup_horizon_ms)
+        begun = len(out)
         work = Work(state.clock_ms, cause_of(event), event, out)
         if new:
             state.born_ms = state.clock_ms
@@ -125,7 +131,32 @@ class Program(Index):
         state.bytes_estimated += encoded_bytes_max(event)
         if state.bytes_estimated > limits.state_bytes:
             bound(self, state, work)
+        if self.follower is not None:
+            self.follower.follow(self, state, out, begun, state.clock_ms, r_ms)
+            state.find_due()
         return Step(state, out, False, late, t_ms)
+
+    def take_own(self, state: ContactState, event: Event, out: list[Transition]) -> None:
+        """Have the contact take an event that follows from its own step, at its clock: for the follower.
+
+        Nothing is played before it, nothing is followed after it, and no caller is told that it was known already.
+        """
+        now_ms, limits = state.clock_ms, self.limits
+        if event.message_id is not None:
+            digest, since_ms = digest_of(event.message_id), state.arrived_ms - limits.dedup_horizon_ms
+            if state.known and state.knows(digest, since_ms):
+                return
+            state.learn(digest, state.arrived_ms, since_ms)
+        work = Work(now_ms, "event", event, out)
+        take_event(self, state, event, now_ms, work)
+        if state.due_ms is not None and state.due_ms <= now_ms:
+            read_due(self, state, work)
+        if work.affected:
+            settle(self, state, work)
+        state.find_due()
+        state.bytes_estimated += encoded_bytes_max(event)
+        if state.bytes_estimated > limits.state_bytes:
+            bound(self, state, work)
 
     def link(
         self,
@@ -152,7 +183,7 @@ class Program(Index):
         out: list[Transition] = []
         for state in both:
             assert state.program_revision == self.revision, "changed over first"
-            self._play(state, max(t_ms - 1, r_ms - limits.grace_ms), out)
+            self._play(state, max(t_ms - 1, r_ms - limits.grace_ms), r_ms, out)
         clock_ms = max(t_ms, r_ms - limits.grace_ms)
         late = any(t_ms < state.clock_ms for state in both)
         if survivor is None:
@@ -165,13 +196,16 @@ class Program(Index):
             survivor.learn(digest, r_ms, r_ms - limits.dedup_horizon_ms)
         if len(codec.encode(survivor)) > limits.state_bytes:
             bound(self, survivor, work)
+        if self.follower is not None:
+            self.follower.merge(self, survivor, absorbed, out, survivor.clock_ms, r_ms)
+            survivor.find_due()
         return Step(survivor, out, False, late, t_ms)
 
     def advance(self, state: ContactState, until_ms: int) -> list[Transition]:
         """Play the due instants up to and including `until_ms`, each transition with its instant and cause `timer`."""
         assert state.program_revision == self.revision, "changed over first"
         out: list[Transition] = []
-        self._play(state, until_ms, out)
+        self._play(state, until_ms, until_ms + self.limits.grace_ms, out)
         if out:
             state.revision += 1
         return out
@@ -185,6 +219,7 @@ class Program(Index):
         """
         if state.program_revision == self.revision:
             return []
+        revision = state.program_revision
         state.clock_ms = max(state.clock_ms, until_ms)
         state.revision += 1
         out: list[Transition] = []
@@ -192,17 +227,24 @@ class Program(Index):
         changes.change_over(self, state, self.changes.get(state.program_revision), past, work)
         if state.bytes_estimated > self.limits.state_bytes or past is not None:
             bound(self, state, work)
+        if self.follower is not None:
+            arrived_ms = until_ms + self.limits.grace_ms
+            self.follower.change_over(self, state, out, revision, state.clock_ms, arrived_ms)
+            state.find_due()
         return out
 
-    def _play(self, state: ContactState, until_ms: int, out: list[Transition]) -> None:
+    def _play(self, state: ContactState, until_ms: int, arrived_ms: int, out: list[Transition]) -> None:
         while state.due_ms is not None and state.due_ms <= until_ms:
-            due_ms = state.due_ms
+            due_ms, begun = state.due_ms, len(out)
             self.tally.instants += 1
             work = Work(due_ms, "timer", None, out)
             state.clock_ms = max(state.clock_ms, due_ms)
             read_due(self, state, work)
             settle(self, state, work)
             state.find_due()
+            if self.follower is not None:
+                self.follower.follow(self, state, out, begun, state.clock_ms, arrived_ms)
+                state.find_due()
             _check_moved(state, due_ms)
 
     def _erase(self, state: ContactState | None, t_ms: int, r_ms: int) -> Step:
@@ -210,7 +252,7 @@ class Program(Index):
         out: list[Transition] = []
         if state is None:
             return Step(None, out)
-        self._play(state, max(t_ms - 1, r_ms - self.limits.grace_ms), out)
+        self._play(state, max(t_ms - 1, r_ms - self.limits.grace_ms), r_ms, out)
         late = t_ms < state.clock_ms
         state.clock_ms = max(state.clock_ms, t_ms, r_ms - self.limits.grace_ms)
         state.revision += 1

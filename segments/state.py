@@ -11,7 +11,7 @@ Invariants:
 
 A record is a header, which timers and sweeps read without decoding the rest, and a MessagePack array:
 
-    byte 0      format, 4
+    byte 0      format, 5
     bytes 1-8   `due_ms`, signed big-endian; 2^63 - 1 for none
     bytes 9-12  definitions revision that it was last stepped under, big-endian
     rest        the fields of `state_record.Stored`, in order
@@ -29,9 +29,9 @@ from segments.errors import StateError
 from segments.members import is_inside, unpack_member
 from segments.unit import Unit
 
-FORMAT = 4
+FORMAT = 5
 _HEADER = struct.Struct(">BqI")
-_READERS = {1: formats.read_1, 2: formats.read_2, 3: formats.read_3, FORMAT: layout.decode}
+_READERS = {1: formats.read_1, 2: formats.read_2, 3: formats.read_3, 4: layout.decode, FORMAT: layout.decode}
 _NEVER = 2**63 - 1
 
 # An id takes 12 bytes of hash and 6 of time: a million ids of one contact collide with a chance below 10^-16.
@@ -73,7 +73,8 @@ class ContactState(Unit):
     `[at_ms, on]` by message group (`""` is every one) and by list, in order of arrival. `known`: message ids with the
     arrival of each, oldest first. `first_ms`: the earliest event. `born_ms`: the clock at its first step. `revision`
     counts this contact's changes, `limits_passed` how often a limit made it drop something. `contact_changed` is for the
-    caller, who clears it.
+    caller, who clears it. `progress` is what follows the contact's transitions keeps of it, and `told` what that had to say,
+    each with how many transitions of its step went before, for the caller, who takes it (`following.py`).
     """
 
     __slots__ = (
@@ -91,7 +92,9 @@ class ContactState(Unit):
         "lists",
         "members",
         "program_revision",
+        "progress",
         "revision",
+        "told",
         "traits",
     )
 
@@ -102,6 +105,7 @@ class ContactState(Unit):
         self.contact_changed = False
         self.bytes_estimated = 0
         self.keyed: dict[str, dict[str, Keyed]] = {}
+        self.told: list[tuple[int, Any]] = []
         if stored is None:
             stored = layout.unknown()
         self.clock_ms = stored.clock_ms
@@ -118,6 +122,7 @@ class ContactState(Unit):
         self.lists = stored.lists
         self.kept = stored.kept
         self.live = stored.live
+        self.progress = stored.progress
         if stored.keyed:
             for segment, by_key in stored.keyed.items():
                 self.keyed[segment] = {key: _keyed(one) for key, one in by_key.items()}
@@ -222,6 +227,7 @@ def encode(state: ContactState) -> bytes:
             state.consent,
             state.lists,
             {segment: _stored_keys(by_key) for segment, by_key in state.keyed.items()} if state.keyed else {},
+            state.progress,
         )
     )
     due_ms = _NEVER if state.due_ms is None else state.due_ms

@@ -20,7 +20,7 @@ class StoredKeyed(msgspec.Struct, array_like=True, gc=False):
 
 
 class Stored(msgspec.Struct, array_like=True, gc=False):
-    """Format 4."""
+    """Format 5; format 4 had no `progress`."""
 
     clock_ms: int
     arrived_ms: int
@@ -37,6 +37,7 @@ class Stored(msgspec.Struct, array_like=True, gc=False):
     consent: dict[str, list[Any]]
     lists: dict[str, list[Any]]
     keyed: dict[str, dict[str, StoredKeyed]]
+    progress: bytes = b""
 
 
 decode = msgspec.msgpack.Decoder(Stored).decode

@@ -64,6 +64,7 @@ FIELDS = [
     "kept",
     "live",
     "answers",
+    "progress",
 ]
 
 
@@ -79,15 +80,16 @@ def test_what_was_written_is_read_again() -> None:
     """A field forgotten by the codec shows only after a restart."""
     under = program()
     state = stepped(under)
+    state.progress = b"kept"
     again = under.decode("c", under.encode(state))
     state.contact_changed = False
 
     assert fields(state) == fields(again)
 
 
-def test_the_bytes_of_format_4_are_what_they_were() -> None:
+def test_the_bytes_of_format_5_are_what_they_were() -> None:
     """A change of format that nobody meant makes every state of a running system unreadable."""
-    golden = HERE / "state_4.hex"
+    golden = HERE / "state_5.hex"
     record = encode(stepped(program()))
 
     assert golden.read_text().split() == [record.hex()], (
@@ -95,7 +97,7 @@ def test_the_bytes_of_format_4_are_what_they_were() -> None:
     )
 
 
-@pytest.mark.parametrize("format", [1, 2, 3])
+@pytest.mark.parametrize("format", [1, 2, 3, 4])
 def test_a_record_of_an_earlier_format_goes_on_where_it_was(format: int) -> None:
     """Who was on the way into a segment before the upgrade gets there after it, and nobody is told twice."""
     under = program()
@@ -133,11 +135,12 @@ def test_the_header_says_due_and_revision_without_decoding() -> None:
     [
         b"",
         b"\x01",
-        b"\x05" + b"\0" * 30,
+        b"\x06" + b"\0" * 30,
         b"\x01" + b"\0" * 12 + b"\xc1",
         b"\x02" + b"\0" * 12 + b"\xc1",
         b"\x03" + b"\0" * 12 + b"\xc1",
         b"\x04" + b"\0" * 12 + b"\xc1",
+        b"\x05" + b"\0" * 12 + b"\xc1",
     ],
 )
 def test_a_record_that_cannot_be_read_is_an_error_that_says_so(record: bytes) -> None:
