@@ -85,7 +85,7 @@ def test_a_template_is_found_by_name_and_travels_with_the_rule(tmp_path: Path) -
         ({"on": {"segment": "s", "causes": []}}, "expected a list of causes, got [] - at $.on.causes"),
         ({"on": {"segment": "s", "causes": ["time"]}}, "got 'time' (did you mean 'timer'?) - at $.on.causes[0]"),
         ({"on": {"segment": "s", "when": 1}}, "unknown key 'when', expected one of segment transition causes - at $.on"),
-        ({"channel": "mail"}, "expected webhook or email, got 'mail' (did you mean 'email'?) - at $.channel"),
+        ({"channel": "mail"}, "got 'mail' (did you mean 'email'?) - at $.channel"),
         ({"target": "nobody"}, "expected an e-mail address, or {trait: …}, got 'nobody' - at $.target"),
         ({"target": {"trait": 5}}, "expected the name of a trait, got 5 - at $.target.trait"),
         ({"secret": "SHOP"}, "unknown key 'secret'"),
