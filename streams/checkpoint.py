@@ -95,6 +95,8 @@ class Overlay:
     dirty: dict[bytes, Any] = dataclasses.field(default_factory=dict)
     kept: dict[str, list[Outgoing]] = dataclasses.field(default_factory=dict)
     memberships: dict[bytes, Outgoing] = dataclasses.field(default_factory=dict)
+    # contacts that something is sent to: their records go along, so that whoever checks it can tell a read model of then
+    messaged: set[bytes] = dataclasses.field(default_factory=set)
     events: int = 0
     beside: int = 0
     bytes: int = 0
@@ -110,6 +112,7 @@ class Overlay:
         for record in emitted.memberships:
             assert record.key is not None
             self.memberships[record.key] = record
+        self.messaged.update(record.key for record in emitted.deliveries if record.key is not None)
 
     def erase(self, key: Key, state: State) -> None:
         """Takes in that nothing is kept of a contact any more: a tombstone for each record that was."""
@@ -157,6 +160,7 @@ class Freezing:
         self._overlay = overlay
         self._meta = meta
         self._left = deque(overlay.dirty.items())
+        self._messaged = overlay.messaged
         self._states: dict[bytes, bytes | None] = {}
         self._contacts: list[Outgoing] = []
 
@@ -178,7 +182,7 @@ class Freezing:
         self._states[key] = None if state is None else self._encode(state)
         if state is None:
             self._contacts.append(Outgoing(key, None))
-        elif state.contact_changed:
+        elif state.contact_changed or key in self._messaged:
             self._contacts.append(contact_record(state))
             state.contact_changed = False
 

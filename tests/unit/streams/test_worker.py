@@ -11,7 +11,7 @@ import orjson
 import pytest
 from memory_log import Fault, FencedError, LogError, MemoryBroker, MemoryLog, VirtualClock
 
-from actions import Rules
+from actions import Rules, compile_rules, load_rules
 from schemas.topics import partition_of
 from segments import Limits, compile_program, load
 from streams.checkpoint import META_KEY, UnknownFormatError, read_meta
@@ -34,6 +34,7 @@ segments:
 """
 EVERYONE = "segments: [{id: all, when: {everyone: true}}]"
 NOBODY = "rules: []"
+RULE = 'rules: [{id: r, on: {segment: a-lately}, channel: webhook, target: "https://shop.example/", secret: S}]'
 
 
 def plan_of(text: str, revision: int, **given: int) -> Plan:
@@ -139,6 +140,22 @@ async def test_a_contact_record_is_written_when_traits_change_and_not_otherwise(
     bench.publish()
     await bench.commit()
     assert len(bench.broker.committed("contacts", 0)) == 1
+
+
+async def test_the_record_of_a_contact_that_something_is_sent_to_goes_along_with_the_delivery() -> None:
+    """A dispatcher waits for a read model with the delivery's revision: a contact that stays as it is would never have it."""
+    bench = Bench()
+    rule = load_rules(RULE)[0]
+    rules = compile_rules([rule], {rule.id: START_MS - 1}, {rule.id: 1})
+    bench.plans.current = dataclasses.replace(bench.plans.current, rules=rules)
+    await bench.worker.take_over({0})
+    bench.publish(traits={"email": "c@home.example"}, type="identify")
+    await bench.commit()
+    bench.publish()
+    await bench.commit()
+    (delivery,) = bench.broker.committed("deliveries", 0)
+    revisions = [orjson.loads(each.value or b"")["revision"] for each in bench.broker.committed("contacts", 0)]
+    assert revisions == [1, orjson.loads(delivery.value or b"")["revision"]] == [1, 2]
 
 
 async def test_group_offsets_go_along_once_a_second(bench: Bench) -> None:
