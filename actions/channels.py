@@ -1,10 +1,18 @@
 """What a channel is: it makes one attempt at a delivery and says how that went."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from actions.rules import Rule
 from schemas.deliveries import Code, Delivery
+
+if TYPE_CHECKING:
+    import redis.asyncio as redis
+
+    from actions.mail import MailServer
+    from actions.reach import Reach
+    from actions.unsubscribe import UnsubscribeLinks
 
 # one attempt takes no longer, all told; the ledger's lease is longer still, so no second one starts meanwhile
 ATTEMPT_MS_MAX: Final = 30_000
@@ -35,6 +43,40 @@ class Sender(Protocol):
 
     async def close(self) -> None:
         """Lets go of connections."""
+
+
+class NotTaken(Exception):
+    """A record that its topic will never take; the message says why."""
+
+
+# topic, key, value, headers; returns when all replicas have the record. Raises `NotTaken`, or OSError where it may be
+# taken later
+Publish = Callable[[str, bytes, bytes, list[tuple[str, bytes]]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What senders are made of. `secrets` by the names that rules give them, `now_ms` the wall clock in epoch ms.
+
+    `prefix` begins the names of our topics and Redis keys; `links` is None where none are set up.
+    """
+
+    secrets: Mapping[str, str]
+    now_ms: Callable[[], int]
+    reach: "Reach"
+    mail_server: "MailServer"
+    mail_from: str
+    sms_url: str
+    redis: "redis.Redis"
+    prefix: str
+    publish: Publish
+    links: "UnsubscribeLinks | None"
+
+
+def no_secret(rule: Rule) -> Result:
+    """The result where what a rule calls its secret isn't there: it may be put right."""
+    sentence = f"expected a secret in TIDEGATE_SECRET_{rule.secret}, got none that is one: set it, start again"
+    return Result("no_secret", sentence, again=True)
 
 
 def shorten(text: str) -> str:

@@ -18,7 +18,8 @@ import aiosmtplib
 import msgspec
 
 from actions.channels import SENT, Result, shorten
-from actions.rules import Rule, Template, is_address
+from actions.rules import Rule, Template
+from actions.targets import is_address
 from actions.templates import TemplateError, render
 from schemas.deliveries import Delivery
 from schemas.instants import EPOCH, MS

@@ -2,20 +2,25 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any, Final, cast
 
 from actions.reader import ID, Reader, close, short
-from actions.rules import Template, is_address
+from actions.registry import SPECS, ChannelSpec
+from actions.rules import Template
 from actions.templates import TemplateError, check_template
 from schemas.deliveries import CHANNELS, Channel
 
 SECRET = re.compile(r"[A-Z0-9][A-Z0-9_]{0,63}", re.ASCII)
 SUBJECT_CHARACTERS_MAX = 1000
-URL_CHARACTERS_MAX = 2000
+GROUP_CHARACTERS_MAX = 100
 TRAITS_MAX = 100
-_KEYS = ("channel", "target", "traits")
-_CHANNEL_KEYS = {"webhook": ("secret",), "email": ("template",)}
+# a number, a short code, a name of at most 11 characters, or a messaging service
+SENDER = re.compile(
+    r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|[A-Za-z0-9 ]{0,10}[A-Za-z][A-Za-z0-9 ]{0,10}|MG[0-9a-f]{32}", re.ASCII
+)
+_KEYS = ("channel", "traits")
+# what a message may have of a channel that there isn't: one error is enough
+_ALL_KEYS: Final = ("target", "secret", "template", "from")
 _NO_TEMPLATE: tuple[None, None, frozenset[str]] = (None, None, frozenset())
 
 
@@ -28,6 +33,7 @@ class Message:
     target_trait: str | None
     traits: tuple[str, ...]
     secret: str | None
+    sender: str | None
     template: Template | None
     parts: dict[str, str] | None
 
@@ -35,34 +41,53 @@ class Message:
 def read_message(reader: Reader, body: dict[str, Any], path: str, others: tuple[str, ...]) -> Message:
     """The message in `body`, in which `others` are the keys that are the caller's; what is wrong goes to `reader`."""
     channel = reader.choice(body, "channel", CHANNELS, path)
-    reader.keys(body, (*others, *_KEYS, *_CHANNEL_KEYS.get(channel, ("secret", "template"))), path)
-    target, target_trait = _target(reader, body.get("target"), channel, f"{path}.target")
-    secret = _secret(reader, body.get("secret"), f"{path}.secret") if channel == "webhook" else None
+    spec = SPECS.get(cast(Channel, channel))
+    reader.keys(body, (*others, *_KEYS, *(spec.all_keys if spec else _ALL_KEYS)), path)
+    if spec is None:
+        _traits(reader, body.get("traits", []), frozenset(), f"{path}.traits")
+        return Message("email", None, None, (), None, None, None, None)
+    secret = _secret(reader, body.get("secret"), f"{path}.secret") if spec.secret_problem else None
+    target, target_trait = _target(reader, body.get("target"), spec, f"{path}.target")
+    sender = _sender(reader, body.get("from"), f"{path}.from") if "from" in spec.keys else None
     template, parts, asked = _NO_TEMPLATE
-    if channel == "email":
-        template, parts, asked = _template(reader, body.get("template"), f"{path}.template")
+    if spec.parts:
+        template, parts, asked = _template(reader, body.get("template"), spec, f"{path}.template")
     traits = _traits(reader, body.get("traits", []), asked, f"{path}.traits")
-    return Message(cast(Channel, channel), target, target_trait, traits, secret, template, parts)
+    # of a channel whose messages have but one place to go, the target is only what is shown of it
+    shown = target if spec.target else secret or channel
+    return Message(cast(Channel, channel), shown, target_trait, traits, secret, sender, template, parts)
 
 
-def _target(reader: Reader, target: Any, channel: str, path: str) -> tuple[str | None, str | None]:
-    if channel == "webhook":
-        problem = _url_problem(target)
-        if problem is not None:
-            reader.error(problem, target, path)
-        return target, None
-    if isinstance(target, str):
-        if channel == "email" and not is_address(target):
-            reader.error("an e-mail address, or {trait: …}", target, path)
-        return target, None
-    if not isinstance(target, dict):
-        reader.error("an e-mail address, or {trait: …}" if channel else "a target", target, path)
+def read_group(reader: Reader, body: dict[str, Any], path: str) -> str | None:
+    """The message group under `group`; None where there is none."""
+    group = body.get("group")
+    if group is None or (isinstance(group, str) and 0 < len(group) <= GROUP_CHARACTERS_MAX and group.isprintable()):
+        return group
+    reader.error(f"the name of a message group, of at most {GROUP_CHARACTERS_MAX} characters", group, f"{path}.group")
+    return None
+
+
+def _target(reader: Reader, target: Any, spec: ChannelSpec, path: str) -> tuple[str | None, str | None]:
+    if spec.target is None:
         return None, None
-    reader.keys(target, ("trait",), path)
-    trait = target.get("trait")
-    if not isinstance(trait, str) or not trait:
-        reader.error("the name of a trait", trait, f"{path}.trait")
-    return None, trait
+    if spec.target.by_trait and isinstance(target, dict):
+        reader.keys(target, ("trait",), path)
+        trait = target.get("trait")
+        if not isinstance(trait, str) or not trait:
+            reader.error("the name of a trait", trait, f"{path}.trait")
+        return None, trait
+    expected = spec.target.problem(target)
+    if expected is not None:
+        reader.error(f"{expected}, or {{trait: …}}" if spec.target.by_trait else expected, target, path)
+    return target, None
+
+
+def _sender(reader: Reader, sender: Any, path: str) -> str:
+    if not isinstance(sender, str) or not SENDER.fullmatch(sender):
+        reader.error(
+            "in quotes a phone number, a short code, a name of 11 characters or a messaging service", sender, path
+        )
+    return str(sender)
 
 
 def _secret(reader: Reader, secret: Any, path: str) -> str:
@@ -71,23 +96,26 @@ def _secret(reader: Reader, secret: Any, path: str) -> str:
     return str(secret)
 
 
-def _template(reader: Reader, written: Any, path: str) -> tuple[Template | None, dict[str, str] | None, frozenset[str]]:
+def _template(
+    reader: Reader, written: Any, spec: ChannelSpec, path: str
+) -> tuple[Template | None, dict[str, str] | None, frozenset[str]]:
     before = len(reader.errors)
     if isinstance(written, str):
-        written = _template_file(reader, written, path)
+        written = _template_file(reader, written, spec, path)
         if written is None:
             return _NO_TEMPLATE
+    known = (*spec.parts, *spec.more_parts)
     if not isinstance(written, dict):
-        reader.error("the name of a template, or {subject: …, text: …, html: …}", written, path)
+        reader.error(f"the name of a template, or {_in_place(known)}", written, path)
         return _NO_TEMPLATE
-    reader.keys(written, ("subject", "text", "html"), path)
+    reader.keys(written, known, path)
     asked: set[str] = set()
-    for part in ("subject", "text", "html"):
-        if part != "html" or part in written:
+    for part in known:
+        if part in spec.parts or part in written:
             asked |= _part(reader, part, written.get(part), f"{path}.{part}")
     if len(reader.errors) > before:
         return _NO_TEMPLATE
-    template = Template(written["subject"].strip(), written["text"], written.get("html"))
+    template = Template(written.get("subject", "").strip(), written["text"], written.get("html"))
     return template, dict(written), frozenset(asked)
 
 
@@ -105,19 +133,23 @@ def _part(reader: Reader, part: str, text: Any, path: str) -> frozenset[str]:
         return frozenset()
 
 
-def _template_file(reader: Reader, name: str, path: str) -> dict[str, str] | None:
-    """`NAME.txt`: `Subject: …`, an empty line, the text; and, where there is one, `NAME.html`."""
+def _template_file(reader: Reader, name: str, spec: ChannelSpec, path: str) -> dict[str, str] | None:
+    """`NAME.txt`: `Subject: …`, an empty line, the text; and, where there is one, `NAME.html`.
+
+    Of a channel whose messages have no subject the file is the text alone.
+    """
+    known = (*spec.parts, *spec.more_parts)
     if not ID.fullmatch(name):
         reader.error("the name of a template: small letters, digits, `.`, `_` and `-`", name, path)
         return None
     if reader.templates is None:
-        reader.error("a template in place: {subject: …, text: …}", name, path)
+        reader.error(f"a template in place: {_in_place(known)}", name, path)
         return None
     file = reader.templates / f"{name}.txt"
     try:
-        head, _, text = file.read_text("utf-8").partition("\n")
+        text = file.read_text("utf-8")
         html = reader.templates / f"{name}.html"
-        parts = {"html": html.read_text("utf-8")} if html.exists() else {}
+        parts = {"html": html.read_text("utf-8")} if "html" in known and html.exists() else {}
     except FileNotFoundError:
         there = sorted(found.stem for found in reader.templates.glob("*.txt"))
         reader.say(f"expected a template file {str(file)!r}, got none{close(name, there)}", path)
@@ -125,10 +157,18 @@ def _template_file(reader: Reader, name: str, path: str) -> dict[str, str] | Non
     except (OSError, UnicodeDecodeError) as error:
         reader.say(f"expected a template in UTF-8 in {str(file)!r}, got {error}", path)
         return None
-    if not head.startswith("Subject:"):
+    head, _, rest = text.partition("\n")
+    has_subject = head.startswith("Subject:") and "subject" in known
+    if "subject" in spec.parts and not has_subject:
         reader.say(f"expected `Subject: …` in the first line of {str(file)!r}, got {short(head)}", path)
         return None
-    return {"subject": head.removeprefix("Subject:").strip(), "text": text.lstrip("\n"), **parts}
+    if not has_subject:
+        return {"text": text, **parts}
+    return {"subject": head.removeprefix("Subject:").strip(), "text": rest.lstrip("\n"), **parts}
+
+
+def _in_place(parts: tuple[str, ...]) -> str:
+    return "{" + ", ".join(f"{part}: …" for part in parts) + "}"
 
 
 def _traits(reader: Reader, written: Any, asked: frozenset[str], path: str) -> tuple[str, ...]:
@@ -139,23 +179,3 @@ def _traits(reader: Reader, written: Any, asked: frozenset[str], path: str) -> t
     if len(traits) > TRAITS_MAX:
         reader.error(f"at most {TRAITS_MAX} traits, those of the template among them", len(traits), path)
     return tuple(traits)
-
-
-def _url_problem(target: Any) -> str | None:
-    """What a webhook's target should have been, None when it is all right."""
-    if (
-        not isinstance(target, str)
-        or len(target) > URL_CHARACTERS_MAX
-        or not target.isascii()
-        or not target.isprintable()
-    ):
-        return f"a URL of at most {URL_CHARACTERS_MAX} printable ASCII characters"
-    try:
-        parts = urlsplit(target)
-        _ = parts.port
-    except ValueError:
-        return "a URL"
-    if parts.scheme not in ("http", "https") or not parts.hostname or " " in target:
-        return "a URL that begins with https:// or http:// and has a host"
-    # a definition is readable to all who read the topic: what must stay secret stands in the environment
-    return "a URL with no user or password in it" if "@" in parts.netloc else None

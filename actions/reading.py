@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from actions.errors import RuleErrors
-from actions.message_reading import read_message
+from actions.message_reading import read_group, read_message
 from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, close, written_under
 from actions.rules import Rule
 
-_KEYS = ("id", "on", "max_age", *DESCRIPTIVE)
+_KEYS = ("id", "on", "max_age", "group", *DESCRIPTIVE)
 
 
 def load_rules(text: str, name: str = "rules", templates: Path | None = None) -> tuple[Rule, ...]:
@@ -68,6 +68,7 @@ def _rule(reader: Reader, body: Any) -> Rule | None:
     reader.descriptive(body)
     segment, transition, causes = reader.on(body)
     message = read_message(reader, body, "", _KEYS)
+    group = read_group(reader, body, "")
     max_age_ms = reader.duration(body.get("max_age", MAX_AGE), ".max_age")
     if reader.errors:
         return None
@@ -84,4 +85,6 @@ def _rule(reader: Reader, body: Any) -> Rule | None:
         secret=message.secret,
         template=message.template,
         body=body if message.parts is None else {**body, "template": message.parts},
+        sender=message.sender,
+        group=group,
     )

@@ -5,26 +5,22 @@ to. What a rule leaves out has an outcome that says why; no rule ever acts on hi
 `max_age` (as of arrival), or no later than the rule itself, are left out.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from actions.paths import value_at
+from actions.registry import SPECS
 from schemas.deliveries import Channel, Code, Delivery, Outcome, delivery_id, transition_of
 from schemas.instants import format_duration, format_instant
 from schemas.transitions import Cause, Direction, Transition
 
 STEP = 0  # a rule has one; sequences will count on from it
-ADDRESS_CHARACTERS_MAX = 254
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Template:
-    """The parts of an e-mail, as templates."""
+    """The parts of a message, as templates; `subject` is empty where the channel has none."""
 
     subject: str
     text: str
@@ -36,7 +32,8 @@ class Rule:
     """One rule, read and checked; `body` is the same as data, with the template's text in it.
 
     Either `target` or `target_trait` is set. `traits` are the paths of those that a delivery carries. `secret` names
-    the signing secret of a webhook: environment variable `TIDEGATE_SECRET_<secret>`.
+    what the channel needs: environment variable `TIDEGATE_SECRET_<secret>`. `sender` is who an SMS comes from, `group`
+    the message group that consent is asked for.
     """
 
     id: str
@@ -51,6 +48,8 @@ class Rule:
     secret: str | None
     template: Template | None
     body: dict[str, Any]
+    sender: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,13 @@ class Rules:
         deliveries: list[Delivery] = []
         outcomes: list[Outcome] = []
         for item in self._by_transition.get((transition.segment, transition.transition), ()):
-            target, left_out = _target(item.rule, traits)
-            left_out = _left_out(item, transition, arrived_ms) or left_out
-            if left_out is None:
+            target, problem = target_of(item.rule, traits)
+            rule = item.rule
+            why = left_out("rule", rule.causes, item.since_ms, rule.max_age_ms, transition, arrived_ms) or problem
+            if why is None:
                 deliveries.append(_delivery(item, transition, target, traits, revision, arrived_ms))
             else:
-                outcomes.append(_skipped(item, transition, *left_out, arrived_ms))
+                outcomes.append(_skipped(item, transition, *why, arrived_ms))
         return deliveries, outcomes
 
 
@@ -93,43 +93,47 @@ def compile_rules(rules: Iterable[Rule], since_ms: Mapping[str, int], versions: 
     return Rules(_InForce(rule, versions[rule.id], since_ms[rule.id]) for rule in rules)
 
 
-def is_address(value: object) -> bool:
-    """Whether `value` is an e-mail address that any mail server takes: ASCII, `name@host`, at most 254 characters."""
-    return isinstance(value, str) and len(value) <= ADDRESS_CHARACTERS_MAX and _ADDRESS.fullmatch(value) is not None
-
-
-def _left_out(item: _InForce, transition: Transition, arrived_ms: int) -> tuple[Code, str] | None:
-    rule = item.rule
+def left_out(
+    what: str, causes: frozenset[Cause], since_ms: int, max_age_ms: int, transition: Transition, arrived_ms: int
+) -> tuple[Code, str] | None:
+    """Why `transition` brings nothing of `what` (a rule or a sequence) in force since `since_ms`; None: it does."""
     if transition.silent:
         return "silent", "the segment's definition says `backfill: silent`"
-    if transition.cause not in rule.causes:
-        causes = " or ".join(sorted(rule.causes))
-        return "cause", f"expected cause {causes}, got {transition.cause}"
-    if transition.at_ms <= item.since_ms:
-        at, since = format_instant(transition.at_ms), format_instant(item.since_ms)
-        return "before_rule", f"expected a transition later than the rule, which is in force since {since}, got {at}"
-    if arrived_ms - transition.at_ms > rule.max_age_ms:
-        age, age_max = format_duration(arrived_ms - transition.at_ms), format_duration(rule.max_age_ms)
-        return "too_old", f"expected a transition no older than {age_max}, got one of {age} ago"
-    return None
+    if transition.cause not in causes:
+        return "cause", f"expected cause {' or '.join(sorted(causes))}, got {transition.cause}"
+    if transition.at_ms <= since_ms:
+        at, since = format_instant(transition.at_ms), format_instant(since_ms)
+        return "before_rule", f"expected a transition later than the {what}, which is in force since {since}, got {at}"
+    return too_old(transition.at_ms, max_age_ms, arrived_ms)
 
 
-def _target(rule: Rule, traits: Mapping[str, Any]) -> tuple[str, tuple[Code, str] | None]:
+def too_old(at_ms: int, max_age_ms: int, arrived_ms: int) -> tuple[Code, str] | None:
+    """Why what happened at `at_ms` is too old by `arrived_ms`; None: it isn't."""
+    if arrived_ms - at_ms <= max_age_ms:
+        return None
+    age, age_max = format_duration(arrived_ms - at_ms), format_duration(max_age_ms)
+    return "too_old", f"expected what happened no longer than {age_max} ago, got {age}"
+
+
+def target_of(rule: Rule, traits: Mapping[str, Any]) -> tuple[str, tuple[Code, str] | None]:
+    """Whereto a message goes, or why it can't."""
     if rule.target is not None:
         return rule.target, None
     assert rule.target_trait is not None
     found = value_at(traits, rule.target_trait)
-    if is_address(found):
+    kind = SPECS[rule.channel].target
+    assert kind is not None
+    expected = kind.problem(found)
+    if expected is None:
         return str(found), None
     came = "none" if found is None else "something else"
-    return "", ("no_target", f"expected an e-mail address in trait {rule.target_trait!r}, got {came}")
+    return "", ("no_target", f"expected {expected} in trait {rule.target_trait!r}, got {came}")
 
 
 def _delivery(
     item: _InForce, transition: Transition, target: str, traits: Mapping[str, Any], revision: int, arrived_ms: int
 ) -> Delivery:
     rule = item.rule
-    carried = {path: value_at(traits, path) for path in rule.traits}
     return Delivery(
         id=delivery_id(transition.id, rule.id, item.version, STEP),
         rule=rule.id,
@@ -140,9 +144,15 @@ def _delivery(
         contact=transition.contact,
         revision=revision,
         transition=transition_of(transition),
-        traits={path: value for path, value in carried.items() if value is not None},
+        traits=carried(rule, traits),
         created_at=format_instant(arrived_ms),
+        group=rule.group,
     )
+
+
+def carried(rule: Rule, traits: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the contact's traits those that a message takes along."""
+    return {path: value for path in rule.traits if (value := value_at(traits, path)) is not None}
 
 
 def too_large(delivery: Delivery, found_bytes: int, bytes_max: int) -> Outcome:
@@ -158,6 +168,8 @@ def too_large(delivery: Delivery, found_bytes: int, bytes_max: int) -> Outcome:
         at=delivery.created_at,
         code="too_large",
         reason=f"expected a delivery of at most {bytes_max} bytes with its traits, got {found_bytes}",
+        kind=delivery.kind,
+        step=delivery.step,
     )
 
 

@@ -6,6 +6,8 @@ checked by `tidegate check` alone).
 
 from typing import Any, Final
 
+from schemas.deliveries import CHANNELS
+
 Schema = dict[str, Any]
 
 _TEXT: Final[Schema] = {"type": "string", "minLength": 1}
@@ -210,19 +212,24 @@ def _rule() -> Schema:
         "transition": {"enum": ["entered", "left"]},
         "causes": _list_of({"type": "string"}),
     }
-    parts = _mapping({"subject": _TEXT, "text": _TEXT, "html": _TEXT}, "subject", "text")
+    parts = _mapping({"subject": _TEXT, "text": _TEXT, "html": _TEXT}, "text")
     properties = {
         "id": _ID,
         **_prose(),
         "on": _mapping(on, "segment"),
-        "channel": {"enum": ["webhook", "email"]},
+        "channel": {"enum": list(CHANNELS)},
         "target": {"anyOf": [_TEXT, _mapping({"trait": _TEXT}, "trait")]},
-        "secret": {"type": "string", "description": "webhook: NAME of TIDEGATE_SECRET_NAME in the environment"},
+        "secret": {
+            "type": "string",
+            "description": "webhook, slack, sms: NAME of TIDEGATE_SECRET_NAME in the environment",
+        },
+        "from": {"type": "string", "description": "sms: a number, a sender's name, or the sid of a messaging service"},
+        "group": {"type": "string", "description": "message group, for consent and the unsubscribe link"},
         "template": {"anyOf": [_TEXT, parts]},
         "traits": {"type": "array", "items": _TEXT},
         "max_age": _DURATION,
     }
-    return _mapping(properties, "id", "on", "channel", "target")
+    return _mapping(properties, "id", "on", "channel")
 
 
 def definition_file() -> Schema:

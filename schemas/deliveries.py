@@ -7,7 +7,7 @@ leaves out (`skipped`), by the dispatcher for everything else. Of the outcomes o
 """
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import orjson
@@ -15,8 +15,9 @@ import orjson
 from schemas.instants import format_instant
 from schemas.transitions import Cause, CauseEvent, Direction, Transition
 
-Channel = Literal["webhook", "email"]
-CHANNELS: tuple[Channel, ...] = ("webhook", "email")
+Channel = Literal["webhook", "email", "slack", "sms", "inapp", "kafka"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+Kind = Literal["rule", "sequence"]
 Status = Literal["sent", "failed", "skipped", "waiting"]
 STATUSES: tuple[Status, ...] = ("sent", "failed", "skipped", "waiting")
 
@@ -27,8 +28,19 @@ Code = Literal[
     "silent",
     "too_old",
     "before_rule",
+    "running",
+    "again",
+    "limit",
+    "while",
     "no_target",
     "too_large",
+    "gone",
+    "consent",
+    "suppressed",
+    "quiet",
+    "capped",
+    "rate",
+    "behind",
     "paused",
     "busy",
     "in_doubt",
@@ -64,13 +76,22 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     rule_version: int
     step: int
     channel: Channel
-    target: Annotated[str, msgspec.Meta(description="URL, or e-mail address")]
+    target: Annotated[
+        str,
+        msgspec.Meta(description="URL, e-mail address, phone number, topic; of Slack the secret's name, else `inapp`"),
+    ]
     contact: str
     revision: Annotated[int, msgspec.Meta(description="counter of the contact's changes, as of the step")]
     transition: TransitionOf
     traits: dict[str, Any]
     created_at: Annotated[str, msgspec.Meta(description="arrival time of what brought it")]
     retry: Annotated[int, msgspec.Meta(description="how often a person asked for it again after it had failed")] = 0
+    group: Annotated[str | None, msgspec.Meta(description="message group, for consent and the unsubscribe link")] = None
+    kind: Annotated[Kind, msgspec.Meta(description="what `rule` and `rule_version` name")] = "rule"
+    transactional: Annotated[bool, msgspec.Meta(description="passes caps, not consent")] = False
+    while_segment: Annotated[
+        str | None, msgspec.Meta(description="left out when the contact has left this by then")
+    ] = None
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,6 +115,10 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     due_at: str | None = None
     retry: int = 0
     again: Annotated[Delivery | None, msgspec.Meta(description="of `waiting`: what is to be sent")] = None
+    group: str | None = None
+    transactional: Annotated[bool, msgspec.Meta(description="counted by no cap")] = False
+    kind: Kind = "rule"
+    step: Annotated[int, msgspec.Meta(description="of a sequence: the step's number")] = 0
 
     @property
     def final(self) -> bool:

@@ -1,0 +1,64 @@
+"""Links that unsubscribe: signed, so that nobody unsubscribes anybody else, and good for ever.
+
+A token is base64url of `[contact, group, delivery]` in JSON, `.`, and base64url of HMAC-SHA256 over the first part.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+SECRET_CHARACTERS_MIN: Final = 32
+# what the key is used for is a part of what is signed: the same secret elsewhere makes no token
+_PURPOSE: Final = b"tidegate unsubscribe 1\n"
+TOKEN_CHARACTERS_MAX: Final = 8192
+
+
+@dataclass(frozen=True)
+class Unsubscribe:
+    """What a token stands for."""
+
+    contact: str
+    group: str
+    delivery: str
+
+
+class UnsubscribeLinks:
+    """Makes and reads links below `public_url` (no `/` at its end), signed with `secret`."""
+
+    def __init__(self, public_url: str, secret: str) -> None:
+        self._public_url, self._key = public_url.rstrip("/"), secret.encode()
+
+    def __repr__(self) -> str:
+        return f"UnsubscribeLinks({self._public_url})"  # never the secret
+
+    def url(self, contact: str, group: str, delivery: str) -> str:
+        """The link that unsubscribes `contact` from `group`; `delivery` is the id of the message that it stands in."""
+        named = base64.urlsafe_b64encode(msgspec.json.encode([contact, group, delivery])).rstrip(b"=")
+        return f"{self._public_url}/u/{named.decode()}.{self._signature(named).decode()}"
+
+    def read(self, token: str) -> Unsubscribe | None:
+        """What `token` stands for; None where it is none of ours."""
+        if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
+            return None
+        named, _, signature = token.encode().partition(b".")
+        if not hmac.compare_digest(signature, self._signature(named)):
+            return None
+        try:
+            return Unsubscribe(*msgspec.json.decode(base64.urlsafe_b64decode(named + b"=" * (-len(named) % 4))))
+        except (binascii.Error, msgspec.DecodeError, TypeError):
+            return None
+
+    def _signature(self, named: bytes) -> bytes:
+        return base64.urlsafe_b64encode(hmac.digest(self._key, _PURPOSE + named, hashlib.sha256)).rstrip(b"=")
+
+
+def secret_problem(secret: str) -> str | None:
+    """What the secret of the links should have been; None when it is all right."""
+    if len(secret) >= SECRET_CHARACTERS_MIN:
+        return None
+    return f"expected at least {SECRET_CHARACTERS_MIN} characters, got {len(secret)}"
