@@ -5,6 +5,7 @@ sequence asks of a contact is the id of a segment: conditions that are written i
 their own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -31,6 +32,12 @@ class Again:
 
     kind: AgainKind = "once"
     cooldown_ms: int = 0
+
+    def allows(self, begun_ms: int, keys: Mapping[str, int], key: str | None, now_ms: int) -> bool:
+        """Whether a contact that last began it at `begun_ms`, and for each of `keys`, may begin it for `key` at `now_ms`."""
+        if self.kind == "per_key":
+            return key not in keys
+        return self.kind == "every_time" or (self.kind == "cooldown" and now_ms - begun_ms >= self.cooldown_ms)
 
 
 @dataclass(frozen=True)

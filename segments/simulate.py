@@ -15,6 +15,7 @@ from segments.check import load_data
 from segments.compile import compile_program
 from segments.conditions import Definitions
 from segments.errors import DefinitionErrors
+from segments.following import Follower
 from segments.limits import Limits
 from segments.names import Names
 from segments.state import ContactState
@@ -46,14 +47,17 @@ def simulate(
     limits: Limits | None = None,
     *,
     keep_past: bool = True,
-) -> Iterator[Transition | RejectedLine]:
+    follower: Follower | None = None,
+) -> Iterator[Any]:
     """Transitions and rejected lines, as they come; `lines` in order of arrival, blank ones skipped.
+
+    With a `follower`, what it says as well, in its place among the transitions.
 
     After the last line every contact plays what is due up to the greatest arrival less the grace and, with `until_ms`,
     up to that. Time passes for a contact by its own events alone until then, but for lines of definitions. All events
     are kept for those; without `keep_past` none is, and a line of definitions is rejected.
     """
-    run = Run(definitions, limits or Limits(grace_ms=grace_ms), keep_past=keep_past)
+    run = Run(definitions, limits or Limits(grace_ms=grace_ms), keep_past=keep_past, follower=follower)
     for number, line in enumerate(lines, 1):
         line = line.strip()
         if not line:
@@ -68,8 +72,11 @@ def simulate(
 class Run:
     """A run in progress: the program in force, all contacts' states, names and, where it is kept, their past."""
 
-    def __init__(self, definitions: Definitions, limits: Limits, *, keep_past: bool = True) -> None:
+    def __init__(
+        self, definitions: Definitions, limits: Limits, *, keep_past: bool = True, follower: Follower | None = None
+    ) -> None:
         self.program = compile_program(definitions, limits=limits)
+        self.program.follower = follower
         self.states: dict[str, ContactState] = {}
         self.names = Names()
         self.versions = {segment.id: 1 for segment in definitions.segments}
@@ -77,8 +84,8 @@ class Run:
         self._taken = 0
         self._greatest_ms: int | None = None
 
-    def take(self, line: bytes) -> Iterable[Transition]:
-        """The transitions of one line; raises `Rejection` where it is no event."""
+    def take(self, line: bytes) -> Iterable[Any]:
+        """The transitions of one line, and what follows from them; raises `Rejection` where it is no event."""
         if _DEFINITIONS in line:
             data = _definitions_line(line)
             if data is not None:
@@ -89,7 +96,7 @@ class Run:
             raise Rejection(Reason.UNREADABLE_TIME, "expected a `timestamp` or `receivedAt`, got neither")
         return self._apply(event, received_ms)
 
-    def end(self, until_ms: int | None = None) -> Iterator[Transition]:
+    def end(self, until_ms: int | None = None) -> Iterator[Any]:
         """Play what is due up to the greatest arrival less the grace, and up to `until_ms`."""
         if self._greatest_ms is None:
             return
@@ -100,7 +107,7 @@ class Run:
         """The events of a contact that were accepted, in order of arrival; none where no past is kept."""
         return () if self._pasts is None else self._pasts.get(contact, ())
 
-    def _apply(self, event: Event, received_ms: int) -> list[Transition]:
+    def _apply(self, event: Event, received_ms: int) -> list[Any]:
         program, names = self.program, self.names
         event.contact = contact = names.contact_of(event.contact)
         state = self.states.get(contact)
@@ -121,12 +128,12 @@ class Run:
             names.forget(contact)
             if self._pasts is not None:
                 self._pasts.pop(contact, None)
-            return step.transitions
+            return step.transitions if state is None else told_with(step.transitions, state)
         self.states[contact] = step.state
         if self._pasts is not None:
             self._pasts.setdefault(contact, []).append(Past(self._taken, event, step.at_ms))
             self._taken += 1
-        return step.transitions
+        return told_with(step.transitions, step.state)
 
     def _link(self, other: str, contact: str) -> None:
         self.names.link(other, contact)
@@ -134,7 +141,7 @@ class Run:
         if self._pasts is not None and other in self._pasts:
             self._pasts[contact] = list(heapq.merge(self._pasts.pop(other), self._pasts.get(contact, [])))
 
-    def _redefine(self, data: dict[str, Any]) -> list[Transition]:
+    def _redefine(self, data: dict[str, Any]) -> list[Any]:
         """Other definitions from here on; every contact is taken over at once."""
         if self._pasts is None:
             raise Rejection(Reason.UNKNOWN_TYPE, "expected no line of definitions, as no past is kept in this run")
@@ -153,16 +160,31 @@ class Run:
             versions[id] = versions.get(id, 0) + 1
         for node in after.by_id.values():
             node.version = versions[node.id]
+        after.follower = before.follower
         self.versions, self.program = versions, after
         for contact, state in self.states.items():
             past = [(past.event, past.at_ms) for past in self._pasts.get(contact, ())]
-            transitions.extend(after.change_over(state, until_ms, past))
+            transitions.extend(told_with(after.change_over(state, until_ms, past), state))
         return transitions
 
-    def _play(self, until_ms: int) -> Iterator[Transition]:
+    def _play(self, until_ms: int) -> Iterator[Any]:
         for state in self.states.values():
             if state.due_ms is not None and state.due_ms <= until_ms:
-                yield from self.program.advance(state, until_ms)
+                yield from told_with(self.program.advance(state, until_ms), state)
+
+
+def told_with(transitions: list[Transition], state: ContactState) -> list[Any]:
+    """A step's transitions and what its follower said, in their order; that is taken from the state."""
+    if not state.told:
+        return transitions
+    told, state.told = state.told, []
+    merged: list[Any] = []
+    taken = 0
+    for before, what in told:
+        merged.extend(transitions[taken:before])
+        merged.append(what)
+        taken = max(taken, before)
+    return [*merged, *transitions[taken:]]
 
 
 def _definitions_line(line: bytes) -> dict[str, Any] | None:

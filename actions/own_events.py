@@ -1,0 +1,69 @@
+"""Events of our own that follow from a contact's step: as records of `events.own`, and as the contact takes them."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from actions.progress import UnderWay
+from schemas.events import Event, parse_event
+from schemas.instants import format_instant
+
+# in `context`: the contact has taken it in the step that it comes from, and whoever reads the topic passes it over
+TAKEN = "taken"
+
+
+@dataclass(frozen=True)
+class OwnEvent:
+    """An event as it goes to `events.own` (`value`) and what it says; `at_ms` is when it happened."""
+
+    contact: str
+    at_ms: int
+    event: Event
+    value: bytes
+
+
+def lifecycle(name: str, each: UnderWay, step: str | None, reason: str | None, told: "Moment") -> OwnEvent:
+    """`Sequence Entered`, `Converted`, `Exited`, `Completed`: with what `SEQUENCES.md` says of them."""
+    said = {
+        "sequence": each.sequence,
+        "version": each.version,
+        "entry": each.begun_by(told.contact).id,
+        "step": step,
+        "reason": reason,
+        "key": each.key,
+        "split": each.splits or None,
+    }
+    properties = {key: value for key, value in said.items() if value is not None}
+    return _own(each, name, {"type": "track", "event": name, "properties": properties}, told)
+
+
+def set_event(each: UnderWay, fields: dict[str, Any], step: str, told: "Moment") -> OwnEvent:
+    """What a `set` step has the contact take: an `identify` or a `list` event."""
+    return _own(each, f"set/{step}", fields, told)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Of which contact, when it happens, and arrival time; epoch ms."""
+
+    contact: str
+    now_ms: int
+    arrived_ms: int
+
+
+def _own(each: UnderWay, what: str, fields: dict[str, Any], told: Moment) -> OwnEvent:
+    entry = each.begun_by(told.contact).id
+    named = orjson.dumps([entry, each.sequence, each.version, each.began_ms, what])
+    value = orjson.dumps(
+        {
+            "messageId": hashlib.sha256(named).hexdigest()[:32],
+            "userId": told.contact,
+            "timestamp": format_instant(told.now_ms),
+            "receivedAt": format_instant(told.arrived_ms),
+            "context": {TAKEN: True, "library": {"name": "tidegate"}},
+            **fields,
+        }
+    )
+    return OwnEvent(told.contact, told.now_ms, parse_event(value), value)

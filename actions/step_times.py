@@ -1,0 +1,45 @@
+"""When a step of a sequence goes on, and by which path: functions of a contact's state and an instant."""
+
+import hashlib
+from typing import Any
+
+from actions.sequences import Path, Split, WaitDate, WaitTime
+from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
+from segments.calendar import Zone, weekday
+from segments.conditions import Tz
+from segments.contact import find_trait, trait_ways, zone_of
+from segments.values import instant
+
+CONTACT = "contact"
+_DAYS_LOOKED_AT = 9
+
+
+def zone_named(tz: str, state: Any) -> Zone:
+    """The zone that `tz` means for a contact now."""
+    return zone_of(Tz("UTC", True) if tz == CONTACT else Tz(tz, False), state)
+
+
+def time_ms(step: WaitTime, state: Any, now_ms: int) -> int:
+    """When the clock next shows the time of `step`, at `now_ms` or later."""
+    zone = zone_named(step.tz, state)
+    today = zone.day(now_ms)
+    for day in range(today - 1, today + _DAYS_LOOKED_AT):
+        if weekday(day) in step.weekdays and (at_ms := zone.instant_ms(day, step.clock_ms)) >= now_ms:
+            return at_ms
+    raise AssertionError(f"expected a day of {sorted(step.weekdays)} within a week")
+
+
+def date_ms(step: WaitDate, state: Any) -> int | None:
+    """The instant that the trait of `step` says, with its offset; None where there is none."""
+    found = find_trait(state.traits, trait_ways(step.trait))
+    at_ms = None if found is None else instant(found, zone_named(step.tz, state))
+    if at_ms is None or not INSTANT_MS_MIN <= at_ms + step.offset_ms <= INSTANT_MS_MAX:
+        return None
+    return at_ms + step.offset_ms
+
+
+def path_of(step: Split, contact: str) -> Path:
+    """The path of a split that is the contact's."""
+    digest = hashlib.sha256(f"{step.salt}:{contact}".encode()).digest()
+    drawn = int.from_bytes(digest[:8], "big")
+    return next(path for path in step.paths if drawn < path.below)
