@@ -110,6 +110,13 @@ class Reader:
             self.error(expected, found, path)
         return duration_ms or 0
 
+    def boolean(self, mapping: dict[str, Any], key: str, path: str, *, default: bool = False) -> bool:
+        """What stands under `key`."""
+        found = mapping.get(key, default)
+        if not isinstance(found, bool):
+            self.error("true or false", found, f"{path}.{key}")
+        return found is True
+
     def choice(self, mapping: dict[str, Any], key: str, choices: tuple[str, ...], path: str) -> str:
         """What stands under `key`, which is one of `choices`; "" with an error."""
         found = mapping.get(key)

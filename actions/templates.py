@@ -89,6 +89,11 @@ def check_template(text: str) -> frozenset[str]:
     return frozenset(_traits(tree))
 
 
+def quotes_event(text: str) -> bool:
+    """Whether a template that has been checked may say something of the event behind the transition."""
+    return any(name.name in ("event", "transition") for name in _TEXT.parse(text).find_all(nodes.Name))
+
+
 def render(text: str, values: Mapping[str, Any], *, html: bool = False) -> str:
     """`text` filled in with `values` (those of `NAMES`); with `html` they are escaped. Raises `TemplateError`."""
     template = _compiled(text, html)
