@@ -1,7 +1,7 @@
 """Data of a definitions file to `Definitions`: every error of the file found at once, each with its path."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from segments.check_conditions import ConditionChecker
@@ -16,7 +16,9 @@ from segments.read import check_data, read_text
 from segments.report import Report, TooManyErrors
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_FILE_KEYS = ("segments", "scores", "rules")
+_FILE_KEYS = ("segments", "scores", "rules", "sequences")
+# what a file may hold that other code reads
+_OTHERS = ("rules", "sequences")
 Check = Callable[[str, dict[str, Any]], Any]
 _SEGMENT_KEYS = ("id", *PROSE_KEYS, "tz", "when", "hold", "per", "carry", "backfill")
 
@@ -26,16 +28,20 @@ def load(text: str, name: str = "segments", limits: Limits | None = None) -> Def
     return load_data(read_text(text, name), name, limits)
 
 
-def load_data(data: Any, name: str = "segments", limits: Limits | None = None) -> Definitions:
-    """The definitions in a file's data; `rules`, which other code reads, are left aside. Raises `DefinitionErrors`.
+def load_data(
+    data: Any, name: str = "segments", limits: Limits | None = None, *, lifted: Iterable[dict[str, Any]] = ()
+) -> Definitions:
+    """The definitions in a file's data; `rules` and `sequences`, which other code reads, are left aside.
 
-    Where there are `rules`, be it an empty list, no segments and scores at all are fine. Of `limits`, `depth` and
-    `conditions` are looked at.
+    Where there are such, be it an empty list, no segments and scores at all are fine. Of `limits`, `depth` and
+    `conditions` are looked at. `lifted`: bodies of segments that stand for conditions of sequences, whose ids begin with
+    `~`; they are checked and taken as segments of the file are, but nothing can name them. Raises `DefinitionErrors`.
     """
-    check_data(data, name)
+    lifted = list(lifted)
+    check_data([data, lifted], name)
     checker = _FileChecker(name, limits or Limits())
     try:
-        definitions = checker.check(data)
+        definitions = checker.check(data, lifted)
     except TooManyErrors:
         raise DefinitionErrors(checker.report.errors) from None
     if checker.report.errors:
@@ -59,21 +65,30 @@ class _FileChecker:
         self._named: list[Reference] = []
         self._scores: list[Reference] = []
 
-    def check(self, data: Any) -> Definitions:
+    def check(self, data: Any, lifted: list[dict[str, Any]]) -> Definitions:
         """What is right in the file; it is of use only where the report is empty."""
         report = self.report
         if not isinstance(data, dict):
             report.expected("a mapping with `segments`", data)
             return Definitions(())
         report.only(data, _FILE_KEYS)
-        optional = "rules" in data
+        optional = any(key in data for key in _OTHERS)
         scores = segments = _Listed([], {})
         if "scores" in data:
             scores = self._listed(data["scores"], "scores", "score", optional, self._score)
         if "segments" in data or not (optional or "scores" in data):
             segments = self._listed(data.get("segments"), "segments", "segment", optional, self._segment)
+        own = [self._lifted(body) for body in lifted]
         check_references(report, self._named, segments.bodies, self._scores, scores.bodies)
-        return Definitions(tuple(segments.checked), tuple(scores.checked))
+        return Definitions(
+            (*segments.checked, *(segment for segment in own if segment is not None)), tuple(scores.checked)
+        )
+
+    def _lifted(self, body: dict[str, Any]) -> Segment | None:
+        id = body["id"]
+        assert id.startswith("~"), "a segment that anybody may name is one of the file"
+        with self.report.about(f"segment {id!r}"):
+            return self._segment(id, body)
 
     def _listed(self, found: Any, key: str, kind: str, optional: bool, check: Check) -> "_Listed":
         """What `check` makes of each in the list under `key`."""

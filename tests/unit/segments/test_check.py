@@ -111,6 +111,25 @@ def test_a_reference_to_nobody_is_said_beside_other_errors() -> None:
     assert [line.split(":")[0] for line in errors_of(text)] == ["segment 'b'", "segment 'a'"]
 
 
+LIFTED = {"id": "~0123456789abcdef", "when": {"segment": "a"}, "tz": "UTC"}
+
+
+def test_lifted_conditions_are_checked_as_segments_are() -> None:
+    """They are what sequences ask; what they name has to be there, and nobody else can name them."""
+    data = {"segments": [{"id": "a", "when": {"everyone": True}}]}
+    naming = {"segments": [*data["segments"], {"id": "b", "when": {"segment": LIFTED["id"]}}]}
+
+    assert [segment.id for segment in load_data(data, lifted=[LIFTED]).segments] == ["a", LIFTED["id"]]
+    with pytest.raises(
+        DefinitionErrors, match=r"^segment '~0123456789abcdef': expected the id of a segment in `segment`"
+    ):
+        load_data({"sequences": []}, lifted=[LIFTED])
+    with pytest.raises(DefinitionErrors, match=r"^segment 'b': expected the id of a segment in `segment`"):
+        load_data(naming, lifted=[LIFTED])
+    with pytest.raises(DefinitionErrors, match="expected an id of 1 to 64 of a-z 0-9"):
+        load_data({"segments": [LIFTED]})
+
+
 def test_errors_without_end_end() -> None:
     """A file of ten megabytes of slips would say nothing that its first thousand lines don't."""
     lines = errors_of("segments: [{id: s, when: {any: [" + ", ".join(["{evnt: X}"] * 5_000) + "]}}]")
