@@ -14,6 +14,11 @@ from schemas.instants import format_instant
 TAKEN = "taken"
 
 
+def is_taken(event: Event) -> bool:
+    """Whether the contact has taken an event of `events.own` already, in the step that it comes from."""
+    return event.context.get(TAKEN) is True
+
+
 @dataclass(frozen=True)
 class OwnEvent:
     """An event as it goes to `events.own` (`value`) and what it says; `at_ms` is when it happened."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from segments.conditions import Definitions
 from segments.evaluate import Program
+from segments.following import Follower
 from segments.limits import Limits
 
 
@@ -14,9 +15,11 @@ def compile_program(
     versions: Mapping[str, int] | None = None,
     revision: int = 0,
     previous: Program | None = None,
+    follower: Follower | None = None,
 ) -> Program:
     """The program of checked definitions; `versions` by segment id (1 where none is given).
 
-    `previous`: that of the definitions in force before, so that states of it are taken over by what differs.
+    `previous`: that of the definitions in force before, so that states of it are taken over by what differs. `follower`:
+    what is told of transitions within each step.
     """
-    return Program(definitions, limits or Limits(), versions or {}, revision, previous)
+    return Program(definitions, limits or Limits(), versions or {}, revision, previous, follower)

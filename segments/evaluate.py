@@ -52,9 +52,10 @@ class Program(Index):
         versions: Mapping[str, int],
         revision: int,
         previous: Index | None = None,
+        follower: Follower | None = None,
     ) -> None:
         super().__init__(definitions, limits, versions, revision)
-        self.follower: Follower | None = None
+        self.follower = follower
         # by the revision that a state is of
         self.changes: dict[int, Change] = {}
         if previous is not None:
@@ -64,6 +65,8 @@ class Program(Index):
         """Have states of `previous` taken over by what differs; those of a revision that isn't followed count as unchanged."""
         if previous.revision not in self.changes:
             self.changes[previous.revision] = Change(previous, self)
+            if self.follower is not None:
+                self.follower.succeed(previous.revision, previous.follower if isinstance(previous, Program) else None)
 
     def encode(self, state: ContactState) -> bytes:
         """The state's record (`segments.state`)."""

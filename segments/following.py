@@ -20,9 +20,10 @@ class Follower(Protocol):
     next.
     """
 
-    def follow(
-        self, program: Any, state: Any, out: list[Transition], begun: int, now_ms: int, arrived_ms: int
-    ) -> None:
+    def succeed(self, revision: int, previous: Any) -> None:
+        """Has contacts of `revision`, which `previous` (None: nothing) followed, taken over by what differs."""
+
+    def follow(self, program: Any, state: Any, out: list[Transition], begun: int, now_ms: int, arrived_ms: int) -> None:
         """Takes new transitions, and what is due by now."""
 
     def change_over(

@@ -75,8 +75,7 @@ class Run:
     def __init__(
         self, definitions: Definitions, limits: Limits, *, keep_past: bool = True, follower: Follower | None = None
     ) -> None:
-        self.program = compile_program(definitions, limits=limits)
-        self.program.follower = follower
+        self.program = compile_program(definitions, limits=limits, follower=follower)
         self.states: dict[str, ContactState] = {}
         self.names = Names()
         self.versions = {segment.id: 1 for segment in definitions.segments}
@@ -153,14 +152,18 @@ class Run:
         self._greatest_ms = received_ms if self._greatest_ms is None else max(self._greatest_ms, received_ms)
         versions = dict(self.versions)
         after = compile_program(
-            definitions, limits=before.limits, versions=versions, revision=before.revision + 1, previous=before
+            definitions,
+            limits=before.limits,
+            versions=versions,
+            revision=before.revision + 1,
+            previous=before,
+            follower=before.follower,
         )
         change = after.changes[before.revision]
         for id in change.added | change.changed | change.reheld:
             versions[id] = versions.get(id, 0) + 1
         for node in after.by_id.values():
             node.version = versions[node.id]
-        after.follower = before.follower
         self.versions, self.program = versions, after
         for contact, state in self.states.items():
             past = [(past.event, past.at_ms) for past in self._pasts.get(contact, ())]

@@ -151,17 +151,17 @@ class Contacts:
         emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
         self.overlay.emit(emitted)
         self.overlay.erase(key, state)
-        self.metrics.emitted(transitions, emitted)
+        self.metrics.emitted(emitted)
         self.sizes.move(key, None, transitions)
         self.states.pop(key, None)
         self.erased.add(key)
 
     def _changed(self, key: bytes, state: Any, transitions: Sequence[Any], arrived_ms: int, now_ms: int) -> None:
         """Puts a state that has changed and what came of it into the overlay: all of it, or nothing where rules raise."""
-        if transitions:
+        if transitions or state.told:
             emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
             self.overlay.emit(emitted)
-            self.metrics.emitted(transitions, emitted)
+            self.metrics.emitted(emitted)
             self.sizes.move(key, state, transitions)
         dirty = self.overlay.dirty
         if key not in dirty:

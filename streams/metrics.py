@@ -4,11 +4,10 @@ One registry a worker, so that tests can have several in one process. Counted pe
 of every event; brought into Prometheus' form when it asks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from schemas.transitions import Transition
 from streams.instruments import C, Counter, Family, Gauge, Histogram, text_of
 from streams.log import Outgoing
 from streams.metric_table import METRICS, OTHER
@@ -49,9 +48,9 @@ class Metrics:
         """The segment's id, or `other`."""
         return segment if segment in self.named else OTHER
 
-    def emitted(self, transitions: Sequence[Transition], emitted: Emitted) -> None:
+    def emitted(self, emitted: Emitted) -> None:
         """Counts what one step has brought."""
-        for transition in transitions:
+        for transition in emitted.told:
             named = transition.segment, transition.transition, transition.cause
             counter = self._transitions.get(named)
             if counter is None:

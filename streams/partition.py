@@ -10,8 +10,9 @@ Invariants:
 
 import dataclasses
 
+from actions.own_events import is_taken
 from schemas.rejected import Reason, Rejection
-from schemas.topics import REJECTED
+from schemas.topics import EVENTS_OWN, REJECTED
 from streams.checkpoint import META_FORMAT, EncodeError, Freezing, Frozen, Meta, Overlay
 from streams.clock import Clock
 from streams.committed import Committed
@@ -235,7 +236,7 @@ class Partition:
                     raise Rejection(Reason.RAISED, sentence)
                 if isinstance(event, Exception):
                     raise event
-                if event.type != "tick":
+                if event.type != "tick" and not (topic == EVENTS_OWN.name and is_taken(event)):
                     apply(record[2], event, arrived_ms, received_ms, now_ms)
             except Rejection as rejection:
                 self._reject(taken, rejection, now_ms)

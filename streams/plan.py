@@ -11,9 +11,12 @@ from typing import Any, Protocol
 import msgspec
 
 from actions import Rules, too_large
+from actions.own_events import OwnEvent
+from actions.sequences import LIFTED
+from schemas.deliveries import Delivery, Outcome
 from schemas.events import Event
 from schemas.instants import format_instant
-from schemas.topics import DELIVERIES, OUTCOMES, TRANSITIONS
+from schemas.topics import DELIVERIES, EVENTS_OWN, OUTCOMES, TRANSITIONS
 from schemas.transitions import (
     Consent,
     ContactRecord,
@@ -43,6 +46,7 @@ class State(Protocol):
     contact_changed: bool
     consent: dict[str, list[Any]]
     limits_passed: int
+    told: list[tuple[int, Any]]
 
     def memberships(self) -> Iterable[tuple[str, str | None, int, int]]:
         """Segment, key, `seq` and since when (epoch ms) of every membership that there is."""
@@ -111,39 +115,62 @@ class Plan:
     revision: int
     header: Callable[[bytes], tuple[int | None, int]] = header
 
-    def act(self, transitions: Sequence[Transition], state: State, arrived_ms: int, now_ms: int) -> "Emitted":
-        """The records of a step's transitions: themselves, memberships, and what the rules make of them.
+    @property
+    def segment_ids(self) -> list[str]:
+        """The segments that somebody wrote, by id; those that were lifted out of sequences are left out."""
+        return [id for id in self.program.segment_ids if not id.startswith(LIFTED)]
 
-        `arrived_ms` is arrival time, by which rules judge age; `now_ms` the wall clock, for `emitted_at`.
+    def act(self, transitions: Sequence[Transition], state: State, arrived_ms: int, now_ms: int) -> "Emitted":
+        """The records of a step: its transitions, memberships, what the rules make of them, and what sequences said.
+
+        That is taken from the state. `arrived_ms` is arrival time, by which rules judge age; `now_ms` the wall clock, for
+        `emitted_at`. Of segments that were lifted out of sequences memberships alone are told.
         """
-        emitted = Emitted([], [], [], [])
+        emitted = Emitted()
         key = state.contact.encode()
         traits: dict[str, Any] | None = None
         for transition in transitions:
             record = transition.record(now_ms, state.revision)
-            emitted.transitions.append(Outgoing(key, _encode(record), ce_headers(record)))
             emitted.memberships.append(_membership(record))
+            if transition.segment.startswith(LIFTED):
+                continue
+            emitted.told.append(transition)
+            emitted.transitions.append(Outgoing(key, _encode(record), ce_headers(record)))
             if transition.segment in self.rules.segments:
                 traits = state.present_traits() if traits is None else traits
-                deliveries, outcomes = self.rules.act(transition, traits, state.revision, arrived_ms)
-                for delivery in deliveries:
-                    value = _encode(delivery)
-                    if len(value) <= VALUE_BYTES_MAX:
-                        emitted.deliveries.append(Outgoing(key, value))
-                    else:
-                        outcomes.append(too_large(delivery, len(value), VALUE_BYTES_MAX))
-                emitted.outcomes.extend(Outgoing(key, _encode(outcome)) for outcome in outcomes)
+                for said in self.rules.act(transition, traits, state.revision, arrived_ms):
+                    for each in said:
+                        emitted.say(key, each)
+        if state.told:
+            told, state.told = state.told, []
+            for _, (_, what) in told:
+                emitted.say(key, what)
         return emitted
 
 
 @dataclasses.dataclass(frozen=True)
 class Emitted:
-    """Records of one step, in order."""
+    """Records of one step, in order; `told` are the transitions in them."""
 
-    transitions: list[Outgoing]
-    memberships: list[Outgoing]
-    deliveries: list[Outgoing]
-    outcomes: list[Outgoing]
+    told: list[Transition] = dataclasses.field(default_factory=list)
+    transitions: list[Outgoing] = dataclasses.field(default_factory=list)
+    memberships: list[Outgoing] = dataclasses.field(default_factory=list)
+    deliveries: list[Outgoing] = dataclasses.field(default_factory=list)
+    outcomes: list[Outgoing] = dataclasses.field(default_factory=list)
+    events: list[Outgoing] = dataclasses.field(default_factory=list)
+
+    def say(self, key: bytes, what: Delivery | Outcome | OwnEvent) -> None:
+        """Takes in what rules and sequences say; a delivery that no record can hold is an outcome."""
+        if isinstance(what, OwnEvent):
+            self.events.append(Outgoing(key, what.value))
+            return
+        value = _encode(what)
+        if isinstance(what, Delivery) and len(value) <= VALUE_BYTES_MAX:
+            self.deliveries.append(Outgoing(key, value))
+        elif isinstance(what, Delivery):
+            self.outcomes.append(Outgoing(key, _encode(too_large(what, len(value), VALUE_BYTES_MAX))))
+        else:
+            self.outcomes.append(Outgoing(key, value))
 
     def by_topic(self) -> tuple[tuple[str, list[Outgoing]], ...]:
         """Those of topics that keep every record; memberships keep the last of each key."""
@@ -151,6 +178,7 @@ class Emitted:
             (TRANSITIONS.name, self.transitions),
             (DELIVERIES.name, self.deliveries),
             (OUTCOMES.name, self.outcomes),
+            (EVENTS_OWN.name, self.events),
         )
 
 

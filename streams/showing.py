@@ -2,6 +2,7 @@
 
 import collections
 
+from actions.sequences import LIFTED
 from streams.worker import Worker
 
 
@@ -49,6 +50,7 @@ def _show_sizes(worker: Worker) -> None:
     members: collections.Counter[str] = collections.Counter(dict.fromkeys(metrics.named, 0))
     for partition in owned:
         for segment, count in partition.sizes.members.items():
-            members[metrics.label_of(segment)] += count
+            if not segment.startswith(LIFTED):
+                members[metrics.label_of(segment)] += count
     for label, count in members.items():
         metrics.segment_members.labels(label).set(count)
