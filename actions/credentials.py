@@ -8,7 +8,9 @@ from typing import Final
 from actions.targets import url_problem
 
 SIGNING_BYTES_MIN, SIGNING_BYTES_MAX = 24, 64
-_LOGIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}:[!-~]{1,512}", re.ASCII)
+KEY_CHARACTERS_MIN: Final = 32
+# no URL: it must not be taken for a login, and shown to another service
+_LOGIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}:(?!//)[!-~]{1,512}", re.ASCII)
 
 
 def signing_problem(secret: str) -> str | None:
@@ -32,3 +34,10 @@ def login_problem(secret: str) -> str | None:
     if _LOGIN.fullmatch(secret):
         return None
     return "expected the account's sid, `:` and its token, got something else"
+
+
+def key_problem(secret: str) -> str | None:
+    """What a key that is ours alone should have been; None when it is all right."""
+    if len(secret) >= KEY_CHARACTERS_MIN:
+        return None
+    return f"expected at least {KEY_CHARACTERS_MIN} characters, got {len(secret)}"

@@ -2,30 +2,49 @@
 
 A mail server that breaks off after it has taken a message leaves us in doubt; the message is then sent again, and a
 receiving server that looks at the Message-ID shows it once. Nothing beyond that can be had of SMTP.
+
+A message that has a group says how to leave it with one click (RFC 8058), or is not sent: that is what `links` are for.
 """
 
 import email.utils
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.errors import HeaderParseError
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-import msgspec
 
-from actions.channels import SENT, Result, shorten
+from actions.channels import SENT, Resources, Result, Sender, shorten
+from actions.message import values_of
 from actions.rules import Rule, Template
 from actions.targets import is_address
 from actions.templates import TemplateError, render
+from actions.unsubscribe import UnsubscribeLinks
 from schemas.deliveries import Delivery
 from schemas.instants import EPOCH, MS
 
 SMTP_S_MAX = 20
 SUBJECT_CHARACTERS_MAX = 1000
+# with the header's name on the same line, which SMTP allows 998 characters
+LINK_CHARACTERS_MAX = 960
+
+
+class _Verbatim(UnstructuredHeader, BaseHeader):
+    """A header of one line: folded or encoded, a link is none any more."""
+
+    def fold(self, *, policy: "Policy[Any]") -> str:
+        """The header as it is sent."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _Verbatim)
+_POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
 @dataclass(frozen=True)
@@ -42,11 +61,18 @@ class MailServer:
         return f"MailServer({self.host}:{self.port})"  # never the password
 
 
+def open_sender(resources: Resources) -> Sender:
+    """The channel's sender."""
+    return MailSender(resources.mail_server, resources.mail_from, resources.now_ms, resources.links)
+
+
 class MailSender:
     """Sends deliveries as e-mails from `sender` (`Name <address>`; empty: not set up)."""
 
-    def __init__(self, server: MailServer, sender: str, now_ms: Callable[[], int]) -> None:
-        self._server = server
+    def __init__(
+        self, server: MailServer, sender: str, now_ms: Callable[[], int], links: UnsubscribeLinks | None = None
+    ) -> None:
+        self._server, self._links = server, links
         self._sender = read_sender(sender) if sender else None
         self._now_ms = now_ms
 
@@ -59,9 +85,14 @@ class MailSender:
         if self._sender is None:
             sentence = "expected the sender in TIDEGATE_MAIL_FROM, got none: set it, start again"
             return Result("not_set_up", sentence, again=True)
+        if delivery.group is not None and self._links is None:
+            sentence = (
+                "expected TIDEGATE_PUBLIC_URL and TIDEGATE_SECRET_UNSUBSCRIBE for a message with a group, got none"
+            )
+            return Result("not_set_up", f"{sentence}: set them, start again", again=True)
         assert rule.template is not None
         try:
-            message = message_of(delivery, rule.template, self._sender, self._now_ms())
+            message = message_of(delivery, rule.template, self._sender, self._now_ms(), self._links)
         except TemplateError as error:
             return Result("template", shorten(f"rule {rule.id!r}: {error}"))
         try:
@@ -90,33 +121,29 @@ class MailSender:
         )
 
 
-def message_of(delivery: Delivery, template: Template, sender: Address, now_ms: int) -> EmailMessage:
-    """The e-mail of a delivery; raises `TemplateError` where a value is missing."""
-    values = values_of(delivery)
-    message = EmailMessage(policy=SMTP)
+def message_of(
+    delivery: Delivery, template: Template, sender: Address, now_ms: int, links: UnsubscribeLinks | None = None
+) -> EmailMessage:
+    """The e-mail of a delivery; raises `TemplateError` where a value is missing, or the link would be too long."""
+    values = values_of(delivery, links)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = sender
     message["To"] = Address(addr_spec=delivery.target)
-    # one line, whatever the values hold: a line break in a header is where injection starts
-    message["Subject"] = " ".join(render(template.subject, values).split())[:SUBJECT_CHARACTERS_MAX]
+    message["Subject"] = _line(render(template.subject, values))
     message["Date"] = email.utils.format_datetime(EPOCH + now_ms // 1000 * 1000 * MS)
     message["Message-ID"] = f"<{delivery.id}@{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"
+    link = values.get("unsubscribe_url")
+    if link is not None:
+        if len(link) > LINK_CHARACTERS_MAX:
+            sentence = f"expected an unsubscribe link of at most {LINK_CHARACTERS_MAX} characters, got {len(link)}"
+            raise TemplateError(f"{sentence}: the contact's id or the group's name is too long for a mail header")
+        message["List-Unsubscribe"] = f"<{link}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(_encodable(render(template.text, values)))
     if template.html is not None:
-        message.add_alternative(_encodable(render(template.html, values, html=True)), subtype="html")
+        message.add_alternative(_encodable(render(template.html, values, escape="html")), subtype="html")
     return message
-
-
-def values_of(delivery: Delivery) -> dict[str, Any]:
-    """What a template may name."""
-    transition: dict[str, Any] = msgspec.to_builtins(delivery.transition)
-    return {
-        "contact": delivery.contact,
-        "traits": delivery.traits,
-        "segment": delivery.transition.segment,
-        "transition": transition,
-        "event": transition.get("event", {}),
-    }
 
 
 def read_server(url: str) -> MailServer:
@@ -144,6 +171,12 @@ def read_sender(text: str) -> Address:
         return Address(name, addr_spec=address)
     except (HeaderParseError, ValueError):
         raise ValueError("an address such as Shop <hello@shop.example>") from None
+
+
+def _line(text: str) -> str:
+    """`text` as one line of a header, whatever it holds: a line break there is where injection starts."""
+    line = " ".join(_encodable(text).split())
+    return "".join(letter for letter in line if unicodedata.category(letter) != "Cc")[:SUBJECT_CHARACTERS_MAX]
 
 
 def _encodable(text: str) -> str:

@@ -16,6 +16,8 @@ from schemas.instants import EPOCH, MS
 CONNECT_S_MAX = 5
 RESPONSE_S_MAX = 15
 RESPONSE_BYTES_MAX = 2048
+# of a body that is read to its end
+WHOLE_BYTES_MAX = 64 * 1024
 CONNECTIONS_MAX = 200
 # beside 5xx: what a receiver says that would take the same message later
 AGAIN: Final = frozenset((408, 425, 429))
@@ -23,7 +25,7 @@ AGAIN: Final = frozenset((408, 425, 429))
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the start of the body alone."""
+    """What came back; `start` is what has come of the body with the head, or all of it where that was asked for."""
 
     status: int
     retry_after_ms: int | None
@@ -47,10 +49,15 @@ class Poster:
         self._reach, self._now_ms = reach, now_ms
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, hidden: bool = False) -> Answer | Result:
-        """What the receiver answered, or why there is no answer. `hidden`: nothing of the URL but its host is said."""
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, hidden: bool = False, whole: bool = False
+    ) -> Answer | Result:
+        """What the receiver answered, or why there is no answer.
+
+        `hidden`: nothing of the URL but its host is said. `whole`: the body is read to its end, `WHOLE_BYTES_MAX` at most.
+        """
         try:
-            return await self._post(URL(url), body, headers)
+            return await self._post(URL(url), body, headers, whole)
         except TimeoutError:
             return Result("retry", f"expected an answer within {RESPONSE_S_MAX} s, got none", again=True)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -61,10 +68,12 @@ class Poster:
         if self._session is not None:
             await self._session.close()
 
-    async def _post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _post(self, url: URL, body: bytes, headers: Mapping[str, str], whole: bool) -> Answer:
         self._reach.check(url)
         async with self._open().post(url, data=body, headers=headers, allow_redirects=False) as response:
             start = await response.content.read(RESPONSE_BYTES_MAX)
+            while whole and not response.content.at_eof() and len(start) < WHOLE_BYTES_MAX:
+                start += await response.content.read(WHOLE_BYTES_MAX - len(start))
             return Answer(response.status, self._retry_after_ms(response.headers.get("Retry-After")), start)
 
     def _open(self) -> aiohttp.ClientSession:

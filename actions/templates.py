@@ -9,8 +9,8 @@ Invariants:
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import jinja2
 import jinja2.runtime
@@ -22,7 +22,9 @@ RENDERED_BYTES_MAX = 512 * 1024
 LOOPS_DEPTH_MAX = 2
 
 # what a template may name
-NAMES = ("contact", "event", "segment", "traits", "transition")
+NAMES = ("contact", "event", "segment", "traits", "transition", "unsubscribe_url")
+# how values are escaped: not at all, for HTML, for Slack's mrkdwn
+Escape = Literal["", "html", "mrkdwn"]
 # none of these makes much out of little, but for `join` and `replace`, which the bound on the result catches
 FILTERS = (
     "abs", "capitalize", "default", "e", "escape", "first", "float", "int", "join", "last", "length", "lower", "max",
@@ -64,14 +66,22 @@ class _Environment(ImmutableSandboxedEnvironment):
             return self.undefined(obj=obj, name=argument)
 
 
-def _environment(*, autoescape: bool) -> _Environment:
-    environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=autoescape, keep_trailing_newline=True)
+def _environment(*, autoescape: bool = False, finalize: Callable[[Any], Any] | None = None) -> _Environment:
+    environment = _Environment(
+        undefined=jinja2.StrictUndefined, autoescape=autoescape, finalize=finalize, keep_trailing_newline=True
+    )
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
     return environment
 
 
-_TEXT, _HTML = _environment(autoescape=False), _environment(autoescape=True)
+def _mrkdwn(value: Any) -> str:
+    """A value with the three characters that mean something to Slack made plain: no value links, or calls anybody."""
+    return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_TEXT = _environment()
+_BY_ESCAPE = {"": _TEXT, "html": _environment(autoescape=True), "mrkdwn": _environment(finalize=_mrkdwn)}
 
 
 def check_template(text: str) -> frozenset[str]:
@@ -94,9 +104,9 @@ def quotes_event(text: str) -> bool:
     return any(name.name in ("event", "transition") for name in _TEXT.parse(text).find_all(nodes.Name))
 
 
-def render(text: str, values: Mapping[str, Any], *, html: bool = False) -> str:
-    """`text` filled in with `values` (those of `NAMES`); with `html` they are escaped. Raises `TemplateError`."""
-    template = _compiled(text, html)
+def render(text: str, values: Mapping[str, Any], *, escape: Escape = "") -> str:
+    """`text` filled in with `values` (those of `NAMES`), which are escaped as `escape` says. Raises `TemplateError`."""
+    template = _compiled(text, escape)
     parts: list[str] = []
     size = 0
     try:
@@ -114,16 +124,16 @@ def render(text: str, values: Mapping[str, Any], *, html: bool = False) -> str:
 
 
 _CACHE_MAX = 256
-_cache: dict[tuple[str, bool], jinja2.Template] = {}
+_cache: dict[tuple[str, Escape], jinja2.Template] = {}
 
 
-def _compiled(text: str, html: bool) -> jinja2.Template:
-    found = _cache.get((text, html))
+def _compiled(text: str, escape: Escape) -> jinja2.Template:
+    found = _cache.get((text, escape))
     if found is None:
         check_template(text)
         if len(_cache) >= _CACHE_MAX:
             _cache.pop(next(iter(_cache)))
-        found = _cache[text, html] = (_HTML if html else _TEXT).from_string(text)
+        found = _cache[text, escape] = _BY_ESCAPE[escape].from_string(text)
     return found
 
 

@@ -157,7 +157,7 @@ async def serve(http_port: int, smtp_port: int) -> None:
     await webhooks.start(http_port)
     await mails.start(smtp_port)
     print(json.dumps({"webhook": webhooks.url, "smtp": mails.url}), flush=True)
-    print(f"export TIDEGATE_SMTP={mails.url} {SECRET_VARIABLE}={secret}", file=sys.stderr)
+    print(f"export TIDEGATE_SMTP={mails.url} TIDEGATE_TARGETS={HOST} {SECRET_VARIABLE}={secret}", file=sys.stderr)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

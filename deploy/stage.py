@@ -73,6 +73,7 @@ class Stage:
             "TIDEGATE_MAIL_FROM": "Your shop <shop@shop.example>",
             "TIDEGATE_TEMPLATES": str(DEPLOY / "templates"),
             "TIDEGATE_SECRET_DEMO": _demo_secret(),
+            "TIDEGATE_TARGETS": "127.0.0.1",
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         return kept | own

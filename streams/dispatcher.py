@@ -13,28 +13,41 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
+from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from actions.channels import Sender
+from actions.channels import Resources
 from actions.dispatch import Dispatcher
+from actions.inapp import Inbox
 from actions.ledger import LEASE_MS, Batch, Ledger
-from actions.mail import MailSender, MailServer
 from actions.metrics import DispatcherMetrics
+from actions.registry import open_senders
 from actions.rules import Rule
-from actions.webhook import WebhookSender
 from schemas.deliveries import Outcome
-from schemas.topics import DELIVERIES, OUTCOMES, REJECTED
+from schemas.topics import DELIVERIES, EVENTS_EMAIL, OUTCOMES, REJECTED, partition_of
 from streams.broker import partitions_of
 from streams.clock import SystemClock
-from streams.dispatcher_setup import SecretCheck, check_mail, connect, read_secrets
+from streams.dispatcher_setup import (
+    SecretCheck,
+    Secrets,
+    check_mail,
+    connect,
+    read_links,
+    read_reach,
+    read_secrets,
+    read_sms_url,
+)
 from streams.dispatching import DispatcherProcess, closed
 from streams.errors import BrokerError
+from streams.inapp_web import InAppPages
 from streams.kafka_log import why_refused
 from streams.outcomes import OutcomeReader, OutcomeWriter
 from streams.rulebook import RuleBook
 from streams.security import access
 from streams.settings import Settings
+from streams.topic_writer import TopicWriter
+from streams.unsubscribing import UnsubscribePages, WriteEvent
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +61,10 @@ async def run_dispatcher(settings: Settings, environment: Mapping[str, str] | No
     """Dispatches until SIGTERM or SIGINT; raises `SettingError` or `StreamsError` saying what to do."""
     environment = os.environ if environment is None else environment
     secrets = read_secrets(environment)
-    server = check_mail(settings)
     stop = _stop_by_signals()
     try:
         async with contextlib.AsyncExitStack() as stack:
-            process = await _unless(stop, stack.enter_async_context(opened(settings, secrets, server)))
+            process = await _unless(stop, stack.enter_async_context(opened(settings, secrets)))
             if process is not None:
                 await process.run(stop)
     except KafkaError as error:
@@ -95,35 +107,59 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    settings: Settings, secrets: Mapping[str, str], server: MailServer
-) -> "AsyncIterator[DispatcherProcess]":
+async def opened(settings: Settings, secrets: Secrets) -> "AsyncIterator[DispatcherProcess]":
     """The process with all its connections; closed all at once, whatever happens."""
-    names = [settings.topic(topic.name) for topic in (DELIVERIES, OUTCOMES, REJECTED)]
-    counts = await partitions_of(settings, names)
+    mail_server, sms_url, links = check_mail(settings), read_sms_url(settings), read_links(settings, secrets)
+    deliveries, outcomes_topic, rejected = (settings.topic(topic.name) for topic in (DELIVERIES, OUTCOMES, REJECTED))
+    events = [settings.topic(EVENTS_EMAIL.name)] if links is not None else []
+    counts = await partitions_of(settings, [deliveries, outcomes_topic, rejected, *events])
     clock = SystemClock()
     closers: list[Callable[[], Awaitable[Any]]] = []
     try:
         producer = AIOKafkaProducer(**access(settings), acks="all", linger_ms=5)
         await _start(closers, producer)
-        outcomes = OutcomeReader(settings, counts[names[1]])
+        outcomes = OutcomeReader(settings, counts[outcomes_topic])
         await _start(closers, outcomes)
         woken = asyncio.Event()
-        book = RuleBook(settings, on_pause=woken.set, on_rules=SecretCheck(secrets))
+        book = RuleBook(settings, on_pause=woken.set, on_rules=SecretCheck(secrets.by_name))
         await _start(closers, book)
         client = connect(settings)
         closers.append(client.aclose)
-        senders: dict[str, Sender] = {
-            "webhook": WebhookSender(secrets, clock.now_ms),
-            "email": MailSender(server, settings.mail_from, clock.now_ms),
-        }
+        topics = TopicWriter(settings)
+        closers.append(topics.stop)
+        resources = Resources(
+            secrets=secrets.by_name,
+            now_ms=clock.now_ms,
+            reach=read_reach(settings),
+            mail_server=mail_server,
+            mail_from=settings.mail_from,
+            sms_url=sms_url,
+            redis=client,
+            prefix=settings.prefix,
+            publish=topics.publish,
+            links=links,
+        )
+        senders = open_senders(resources)
         closers.extend(sender.close for sender in senders.values())
-        writer = OutcomeWriter(producer, names[1], counts[names[1]])
+        writer = OutcomeWriter(producer, outcomes_topic, counts[outcomes_topic])
+        routes: list[web.RouteDef] = []
+        if links is not None:
+            write = _event_writer(writer, events[0], counts[events[0]])
+            routes += UnsubscribePages(links, write, clock.now_ms).routes()
+        if secrets.inapp is not None:
+            routes += InAppPages(Inbox(client, settings.prefix), secrets.inapp).routes()
         environs = KafkaEnvirons(clock, book, writer, outcomes)
         engine = Dispatcher(Ledger(client, settings.prefix, lease_ms=LEASE_MS), senders, environs, DispatcherMetrics())
-        yield DispatcherProcess(settings, engine, book, writer, client, woken)
+        yield DispatcherProcess(settings, engine, book, writer, client, woken, routes)
     finally:
         await asyncio.gather(*(closed(close()) for close in closers))
+
+
+def _event_writer(writer: OutcomeWriter, topic: str, partitions: int) -> WriteEvent:
+    async def write(key: bytes, value: bytes) -> None:
+        await writer.put(topic, partition_of(key, partitions), key, value)
+
+    return write
 
 
 async def _start(

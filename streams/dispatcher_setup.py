@@ -1,5 +1,6 @@
-"""What the dispatcher checks before it sends anything: secrets, mail settings, Redis's configuration."""
+"""What the dispatcher checks before it sends anything: secrets, mail and link settings, Redis's configuration."""
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -8,8 +9,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from actions import Rule
+from actions.credentials import key_problem
 from actions.mail import MailServer, read_sender, read_server
-from actions.webhook import secret_problem
+from actions.reach import Reach
+from actions.registry import SPECS
+from actions.targets import url_problem
+from actions.unsubscribe import UnsubscribeLinks
 from streams.settings import SECRET_PREFIX, SettingError, Settings
 
 logger = logging.getLogger(__name__)
@@ -25,20 +30,70 @@ REDIS_CONFIGURATION = (
 )
 
 
-def read_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """Signing secrets by name, from `TIDEGATE_SECRET_…`; raises `SettingError`, which never says what a secret is."""
-    secrets = {}
-    for variable, secret in environment.items():
-        if variable.startswith(SECRET_PREFIX):
-            problem = secret_problem(secret)
-            if problem is not None:
-                raise SettingError(f"{variable}: {problem}: make one with `tidegate dispatcher --new-secret`")
-            secrets[variable.removeprefix(SECRET_PREFIX)] = secret
-    return secrets
+@dataclasses.dataclass(frozen=True)
+class Secrets:
+    """`by_name`: what rules name. `unsubscribe` signs links, `inapp` is the token of who reads in-app messages."""
+
+    by_name: Mapping[str, str]
+    unsubscribe: str | None = None
+    inapp: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Secrets({', '.join(sorted(self.by_name))})"  # never what they are
+
+
+def read_secrets(environment: Mapping[str, str]) -> Secrets:
+    """The secrets of `TIDEGATE_SECRET_…`; raises `SettingError`, which never says what a secret is."""
+    named = {
+        variable.removeprefix(SECRET_PREFIX): secret
+        for variable, secret in environment.items()
+        if variable.startswith(SECRET_PREFIX)
+    }
+    own = {name: named.pop(name, None) for name in ("UNSUBSCRIBE", "INAPP")}
+    for name, secret in own.items():
+        problem = None if secret is None else key_problem(secret)
+        if problem is not None:
+            raise SettingError(f"{SECRET_PREFIX}{name}: {problem}")
+    checks = [spec.secret_problem for spec in SPECS.values() if spec.secret_problem is not None]
+    for name, secret in named.items():
+        if all(check(secret) is not None for check in checks):
+            raise SettingError(
+                f"{SECRET_PREFIX}{name}: expected `whsec_` and 24 to 64 bytes in base64 (`tidegate dispatcher --new-secret` "
+                "makes one), the URL of a Slack webhook, or `sid:token` of an SMS account, got something else"
+            )
+    return Secrets(named, own["UNSUBSCRIBE"], own["INAPP"])
+
+
+def read_links(settings: Settings, secrets: Secrets) -> UnsubscribeLinks | None:
+    """What makes unsubscribe links, None where none are set up; raises `SettingError` where half of it is."""
+    if not settings.public_url and secrets.unsubscribe is None:
+        return None
+    if not settings.public_url:
+        raise SettingError(f"{SECRET_PREFIX}UNSUBSCRIBE: expected TIDEGATE_PUBLIC_URL with it, got none")
+    if secrets.unsubscribe is None:
+        raise SettingError(f"TIDEGATE_PUBLIC_URL: expected {SECRET_PREFIX}UNSUBSCRIBE with it, got none")
+    expected = url_problem(settings.public_url)
+    if expected is not None or "?" in settings.public_url or "#" in settings.public_url:
+        raise SettingError(f"TIDEGATE_PUBLIC_URL: expected {expected or 'a URL that a path can follow'}, got another")
+    return UnsubscribeLinks(settings.public_url, secrets.unsubscribe)
+
+
+def read_reach(settings: Settings) -> Reach:
+    """Who may be called."""
+    hosts = tuple(name.strip() for name in settings.targets.split(",") if name.strip())
+    return Reach(hosts, private=settings.targets_private == "allow")
+
+
+def read_sms_url(settings: Settings) -> str:
+    """Where the SMS API is; raises `SettingError`."""
+    expected = url_problem(settings.sms_url)
+    if expected is not None:
+        raise SettingError(f"TIDEGATE_SMS_URL: expected {expected}, got something else")
+    return settings.sms_url
 
 
 class SecretCheck:
-    """Called with the rules in force, says in the log which signing secrets are missing: once of each rule and secret."""
+    """Called with the rules in force, says in the log which secrets are missing: once of each rule and secret."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._secrets = secrets
@@ -46,19 +101,29 @@ class SecretCheck:
 
     def __call__(self, rules: Iterable[Rule]) -> None:
         """Looks at `rules`."""
-        missing: dict[str, list[str]] = {}
+        missing: dict[tuple[str, str], list[str]] = {}
         for rule in rules:
-            if rule.secret and rule.secret not in self._secrets and (rule.secret, rule.id) not in self._said:
+            problem = self._problem(rule)
+            if rule.secret and problem and (rule.secret, rule.id) not in self._said:
                 self._said.add((rule.secret, rule.id))
-                missing.setdefault(rule.secret, []).append(rule.id)
-        for secret, ids in missing.items():
+                missing.setdefault((rule.secret, problem), []).append(rule.id)
+        for (secret, problem), ids in missing.items():
             logger.error(
-                "%s%s: expected the signing secret of %s, got none: nothing is sent for that, each delivery waits "
-                "(no_secret) and is given up after its last attempt: set it, start again",
+                "%s%s: %s, for %s: nothing is sent for that, each delivery waits (no_secret) and is given up after its "
+                "last attempt: set it, start again",
                 SECRET_PREFIX,
                 secret,
+                problem,
                 _rules_text(ids),
             )
+
+    def _problem(self, rule: Rule) -> str | None:
+        check = SPECS[rule.channel].secret_problem
+        if not rule.secret or check is None:
+            return None
+        if rule.secret not in self._secrets:
+            return f"expected a secret of channel {rule.channel}, got none"
+        return check(self._secrets[rule.secret])
 
 
 def _rules_text(ids: list[str]) -> str:

@@ -1,10 +1,10 @@
-"""The dispatcher's /metrics, /livez and /readyz."""
+"""The dispatcher's /metrics, /livez and /readyz, and what else is served on its port."""
 
 import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,19 +13,26 @@ from streams.errors import StreamsError
 
 logger = logging.getLogger(__name__)
 
+# of what anybody posts; nothing of it is looked at
+BODY_BYTES_MAX = 4096
 SHUTDOWN_S_MAX = 0.5  # who asks for metrics must not hold up the end
 # what an address that is none of this machine's is refused with
 _NO_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
 
 class WebServer:
-    """Serves until `stop`; `live` and `ready` say what is wrong, None when all is well."""
+    """Serves until `stop`; `live` and `ready` say what is wrong, None when all is well. `routes`: what else there is."""
 
     def __init__(
-        self, registry: CollectorRegistry, live: Callable[[], str | None], ready: Callable[[], str | None]
+        self,
+        registry: CollectorRegistry,
+        live: Callable[[], str | None],
+        ready: Callable[[], str | None],
+        routes: Iterable[web.RouteDef] = (),
     ) -> None:
         self._registry, self._live, self._ready = registry, live, ready
-        application = web.Application()
+        application = web.Application(client_max_size=BODY_BYTES_MAX)
+        application.add_routes(routes)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)

@@ -11,11 +11,12 @@ Invariants:
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
 import redis.asyncio as redis
+from aiohttp import web
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
@@ -62,9 +63,10 @@ class DispatcherProcess:
         writer: OutcomeWriter,
         client: redis.Redis,
         woken: asyncio.Event,
+        routes: Sequence[web.RouteDef] = (),
     ) -> None:
         self._settings, self._engine, self._book, self._writer = settings, engine, book, writer
-        self._client, self._woken = client, woken
+        self._client, self._woken, self._routes = client, woken, routes
         self._offsets = Offsets()
         self._under_way: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()  # a delivery is done with, or a rebalance is over
@@ -76,8 +78,8 @@ class DispatcherProcess:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop`, then finishes what is under way; raises what ended it otherwise."""
-        web = WebServer(self._engine.metrics.registry, self._live, self._readiness)
-        await web.start(self._settings.web_host, self._settings.web_port)
+        server = WebServer(self._engine.metrics.registry, self._live, self._readiness, self._routes)
+        await server.start(self._settings.web_host, self._settings.web_port)
         following = self._watch(self._book.follow())
         try:
             await self._until(self._prepare(), stop)
@@ -86,7 +88,7 @@ class DispatcherProcess:
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-            await closed(web.stop())
+            await closed(server.stop())
 
     async def _prepare(self) -> None:
         await self._engine.catch_up()

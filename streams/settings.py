@@ -87,6 +87,12 @@ SETTINGS = (
     Setting("data_dir", ".tidegate", "text", "directory for what Faust keeps; nothing of ours is in it"),
     Setting("smtp", "smtp://127.0.0.1:25", "url", "mail server of the e-mail channel; `smtps://` for TLS from the start"),
     Setting("mail_from", "", "text", "sender of the e-mail channel, `Name <address>`; needed as soon as a rule sends mail"),
+    Setting("public_url", "", "text", "where the world reaches a dispatcher's web port, `https://…`: unsubscribe links begin so"),
+    Setting("sms_url", "https://api.twilio.com", "url", "API of the SMS channel: Twilio's, or another that is called like it"),
+    Setting("targets", "", "names", "hosts that may be called, comma-separated, `*.` before a name for all within it; none: all "
+            "outside of our own network"),
+    Setting("targets_private", "refuse", "refuse|allow", "whether hosts with private, loopback or reserved addresses may be "
+            "called; those that TIDEGATE_TARGETS names always may"),
     Setting("templates", "templates", "text", "directory of the e-mail templates"),
     Setting("log", "text", "text|json", "how log lines look"),
     Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
@@ -144,6 +150,10 @@ class Settings:
     data_dir: str
     smtp: str
     mail_from: str
+    public_url: str
+    sms_url: str
+    targets: str
+    targets_private: str
     templates: str
     log: str
     log_level: str
@@ -291,6 +301,13 @@ def _hosts(text: str) -> str:
     return text
 
 
+def _names(text: str) -> str:
+    for name in filter(None, text.split(",")):
+        if not re.fullmatch(r"(\*\.)?[A-Za-z0-9._:-]{1,253}", name.strip()):
+            raise ValueError("names of hosts or addresses with commas between, `*.` before a name for all within it")
+    return text
+
+
 def _prefix(text: str) -> str:
     if not re.fullmatch(rf"[A-Za-z0-9._-]{{0,{PREFIX_LENGTH_MAX}}}", text):
         raise ValueError(f"at most {PREFIX_LENGTH_MAX} letters, digits, '.', '_' and '-', as Kafka has them in topics")
@@ -320,6 +337,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "port": _port,
     "hosts": _hosts,
     "prefix": _prefix,
+    "names": _names,
     "url": _url,
     "text": str,
     "secret": str,

@@ -63,6 +63,7 @@ class Setup:
             "SMTP": self.mails.url,
             "MAIL_FROM": "Shop <hello@shop.example>",
             "SECRET_DEMO": DEMO_SECRET,
+            "TARGETS_PRIVATE": "allow",
             "TEMPLATES": str(ROOT / "deploy" / "templates"),
         }
         return {f"TIDEGATE_{name}": value for name, value in own.items()}

@@ -121,7 +121,8 @@ async def test_a_secret_that_is_missing_is_said_at_the_start_and_when_a_rule_com
     dispatcher = Dispatching("bare", bare, tmp_path / "bare.log")
     try:
         await wait_for(dispatcher.ready, TIMEOUT_S, "the dispatcher to be ready")
-        assert dispatcher.text().count("TIDEGATE_SECRET_DEMO: expected the signing secret of rule hook, got none") == 1
+        said = "TIDEGATE_SECRET_DEMO: expected a secret of channel webhook, got none, for rule hook"
+        assert dispatcher.text().count(said) == 1
         await apply(setup, RULES.replace("secret: DEMO", "secret: LATER"))
         await wait_for(
             lambda: "TIDEGATE_SECRET_LATER: expected" in dispatcher.text(), TIMEOUT_S, "the new rule's secret"

@@ -8,19 +8,26 @@ from prometheus_client import CollectorRegistry
 from receivers import DEMO_SECRET
 
 from actions import load_rules
-from streams.dispatcher_setup import SecretCheck, check_mail, connect, read_secrets
+from streams.dispatcher_setup import SecretCheck, Secrets, check_mail, connect, read_links, read_secrets
 from streams.dispatcher_web import WebServer
 from streams.errors import StreamsError
 from streams.offsets import Offsets
 from streams.settings import SettingError, load_settings
 
 RULE = "rules: [{{id: {id}, on: {{segment: cart}}, channel: webhook, target: 'http://127.0.0.1:1/', secret: {secret}}}]"
+KEY = "a key of ours that nobody guesses"
 NAMED = (("one", "SHOP"), ("two", "CRM"), ("three", "CRM"))
 ONE, OTHER = TopicPartition("deliveries", 1), TopicPartition("deliveries", 2)
 
 
 def test_secrets_are_read_by_the_names_that_rules_give_them() -> None:
-    assert read_secrets({"TIDEGATE_SECRET_SHOP": DEMO_SECRET, "HOME": "/"}) == {"SHOP": DEMO_SECRET}
+    given = {"SHOP": DEMO_SECRET, "SALES": "https://hooks.slack.example/services/T/B/x", "TWILIO": "AC0123:token"}
+    own = {"UNSUBSCRIBE": KEY, "INAPP": KEY[::-1]}
+    found = read_secrets({f"TIDEGATE_SECRET_{name}": secret for name, secret in (given | own).items()} | {"HOME": "/"})
+
+    # a rule that could name our own keys could have them sent somewhere
+    assert found == Secrets(given, KEY, KEY[::-1])
+    assert not any(secret in repr(found) for secret in (given | own).values())
 
 
 def test_a_bad_secret_is_named_and_never_said() -> None:
@@ -35,12 +42,48 @@ def test_a_missing_secret_is_said_once_of_each_rule_that_names_it(caplog: pytest
     check([*one, *two])
     check([*one, *two])
     assert [record.getMessage() for record in caplog.records] == [
-        "TIDEGATE_SECRET_CRM: expected the signing secret of rule two, got none: nothing is sent for that, each "
-        "delivery waits (no_secret) and is given up after its last attempt: set it, start again"
+        "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for rule two: nothing is sent for that, "
+        "each delivery waits (no_secret) and is given up after its last attempt: set it, start again"
     ]
     check([*one, *two, *three])
-    assert "TIDEGATE_SECRET_CRM: expected the signing secret of rule three" in caplog.records[-1].getMessage()
+    assert "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for rule three" in caplog.records[-1].getMessage()
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("name", ["UNSUBSCRIBE", "INAPP"])
+def test_a_key_of_our_own_that_could_be_guessed_is_refused(name: str) -> None:
+    with pytest.raises(SettingError, match=f"^TIDEGATE_SECRET_{name}: expected at least 32 characters, got 7$"):
+        read_secrets({f"TIDEGATE_SECRET_{name}": "hunter2"})
+
+
+def test_a_secret_of_another_channel_is_said_with_the_rule(caplog: pytest.LogCaptureFixture) -> None:
+    """A Slack URL must not be sent to whoever sends SMS; of what it is nothing is said."""
+    url = "https://hooks.slack.example/services/T/B/x"
+    rule = (
+        "rules: [{id: sms, on: {segment: cart}, channel: sms, target: '+4930901820', from: SHOP, secret: SALES,"
+        " template: {text: hello}}]"
+    )
+    SecretCheck({"SALES": url})(load_rules(rule))
+
+    assert "TIDEGATE_SECRET_SALES: expected the account's sid, `:` and its token, got something else" in caplog.text
+    assert url not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("public_url", "secret", "expected"),
+    [
+        ("https://shop.example", None, "TIDEGATE_PUBLIC_URL: expected TIDEGATE_SECRET_UNSUBSCRIBE with it, got none"),
+        ("", KEY, "TIDEGATE_SECRET_UNSUBSCRIBE: expected TIDEGATE_PUBLIC_URL with it, got none"),
+        ("shop.example", KEY, "TIDEGATE_PUBLIC_URL: expected a URL that begins with https:// or http://"),
+        ("https://me:word@shop.example", KEY, "TIDEGATE_PUBLIC_URL: expected a URL with no user or password in it"),
+        ("https://shop.example/?a", KEY, "TIDEGATE_PUBLIC_URL: expected a URL that a path can follow"),
+    ],
+)
+def test_half_of_what_links_need_is_refused(public_url: str, secret: str | None, expected: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        read_links(load_settings({"TIDEGATE_PUBLIC_URL": public_url}), Secrets({}, secret))
+    assert str(raised.value).startswith(expected)
+    assert KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize(

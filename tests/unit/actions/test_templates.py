@@ -31,7 +31,7 @@ def test_a_trait_called_like_a_method_is_the_trait() -> None:
 def test_html_is_escaped_and_text_is_not() -> None:
     given = values(name="<b>Bo & Co</b>")
 
-    assert render("{{ traits.name }}", given, html=True) == "&lt;b&gt;Bo &amp; Co&lt;/b&gt;"
+    assert render("{{ traits.name }}", given, escape="html") == "&lt;b&gt;Bo &amp; Co&lt;/b&gt;"
     assert render("{{ traits.name }}", given) == "<b>Bo & Co</b>"
 
 

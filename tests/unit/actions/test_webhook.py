@@ -10,11 +10,14 @@ from aiohttp import web
 from receivers import DEMO_SECRET, WebhookReceiver
 
 from actions import Rule
-from actions.webhook import WebhookSender, secret_problem
+from actions.credentials import signing_problem
+from actions.reach import Reach
+from actions.webhook import WebhookSender
 from schemas.deliveries import Delivery
 
 Make = Callable[..., Delivery]
 Serve = Callable[[Callable[[web.Request], Any]], Any]
+HERE = Reach(private=True)
 
 
 def now_ms() -> int:
@@ -23,7 +26,7 @@ def now_ms() -> int:
 
 @pytest.fixture
 async def sender() -> AsyncIterator[WebhookSender]:
-    made = WebhookSender({"DEMO": DEMO_SECRET}, now_ms)
+    made = WebhookSender({"DEMO": DEMO_SECRET}, now_ms, HERE)
     yield made
     await made.close()
 
@@ -82,7 +85,7 @@ async def test_another_secret_is_refused(
     webhooks: WebhookReceiver, rules: dict[str, Rule], make_delivery: Make
 ) -> None:
     """Or the test before this one would prove nothing."""
-    sender = WebhookSender({"DEMO": "whsec_" + "QUJD" * 10}, now_ms)
+    sender = WebhookSender({"DEMO": "whsec_" + "QUJD" * 10}, now_ms, HERE)
     result = await sender.send(make_delivery(target=webhooks.url), rules["hook"])
     await sender.close()
 
@@ -170,7 +173,7 @@ async def test_a_receiver_that_says_nothing_is_for_later(
         await release.wait()
         return web.Response()
 
-    monkeypatch.setattr("actions.webhook.RESPONSE_S_MAX", 0.2)
+    monkeypatch.setattr("actions.posting.RESPONSE_S_MAX", 0.2)
     result = await sender.send(make_delivery(target=await serve(silent)), rules["hook"])
     release.set()
 
@@ -204,7 +207,7 @@ async def test_a_secret_that_is_not_in_the_environment_is_for_later(
     rules: dict[str, Rule], make_delivery: Make
 ) -> None:
     """It may be put right without anyone having to retry by hand; the sentence names the variable."""
-    result = await WebhookSender({}, now_ms).send(make_delivery(), rules["hook"])
+    result = await WebhookSender({}, now_ms, HERE).send(make_delivery(), rules["hook"])
 
     assert (result.code, result.again) == ("no_secret", True)
     assert "TIDEGATE_SECRET_DEMO" in str(result.reason)
@@ -221,7 +224,7 @@ async def test_a_secret_that_is_not_in_the_environment_is_for_later(
     ],
 )
 def test_a_secret_is_checked_without_being_said(secret: str, problem: str | None) -> None:
-    found = secret_problem(secret)
+    found = signing_problem(secret)
 
     assert (found is None) == (problem is None)
     if found is not None and problem is not None:
