@@ -46,7 +46,10 @@ def test_a_missing_secret_is_said_once_of_each_rule_that_names_it(caplog: pytest
         "each delivery waits (no_secret) and is given up after its last attempt: set it, start again"
     ]
     check([*one, *two, *three])
-    assert "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for rule three" in caplog.records[-1].getMessage()
+    assert (
+        "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for rule three"
+        in caplog.records[-1].getMessage()
+    )
     assert len(caplog.records) == 2
 
 
