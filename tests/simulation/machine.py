@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from memory_log import LogError, MemoryLog
-from script import TOPICS
+from script import SOURCES
 
 from streams.clock import SteadyClock
 from streams.log import FencedError, Fetch, OvertakenError
@@ -152,7 +152,7 @@ class Machine:
         )  # fmt: skip
         with world.loop.running():
             self.worker = self.process.context.run(
-                Worker, log, self.plans, self.clock, TOPICS, rates, Pace(events=rates.checkpoint_events), Metrics()
+                Worker, log, self.plans, self.clock, SOURCES, rates, Pace(events=rates.checkpoint_events), Metrics()
             )
             # what WorkerConsumer has of Faust's Consumer
             self._taken, self.can_resume_flow = asyncio.Event(), asyncio.Event()

@@ -165,12 +165,17 @@ class MemoryBroker:
         return len(written)
 
     def end_transaction(self, transaction: Transaction, state: str) -> None:
-        """Decides all records of the transaction and appends markers."""
+        """Decides all records of the transaction and appends markers; what is for a source topic can be read from then on."""
         transaction.ended_ms = self.clock.now_ms()
         for each in transaction.written:
             each.state = state
-        for place in transaction.topics:
-            self.written[place].append(Written(None, self.clock.now_ms(), transaction, state))
+        for topic, partition in transaction.topics:
+            written = self.written[topic, partition]
+            if topic in self.sources and state == "committed":
+                for each in written:
+                    if each.transaction is transaction and each.record is not None:
+                        self.publish(topic, partition, each.record.key, each.record.value)
+            written.append(Written(None, self.clock.now_ms(), transaction, state))
 
     def lose_patience(self, partition: int) -> None:
         """Aborts the partition's transaction if it has been open for too long, and refuses its claim from then on."""

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 from script import POISON
 
 from actions import Rules, compile_rules, rule_of
+from actions.machine import InForce
+from actions.machine import Machine as Sequences
+from actions.sequence_reading import load_sequences
+from actions.sequences import Sequence
+from actions.simulated import BEFORE_MS
 from schemas.events import Event
-from segments import Definitions, Limits, Program, compile_program, load
+from segments import Definitions, Limits, Program, compile_program, load, load_data
+from segments.read import read_text
 from streams.plan import Plan
 
 if TYPE_CHECKING:
@@ -52,6 +58,36 @@ THIRD = """
   - {id: lately, when: {event: A, within: 2s}}
   - {id: everyone, when: {everyone: true}}
 """
+# of every revision; the last is there from the second one on, and takes members in
+LEADS = """
+  - id: lead
+    on: {segment: three-a}
+    again: every_time
+    goal: {segment: pro, ends: false}
+    exit: {segment: told, transition: entered}
+    steps:
+      - send: &message {channel: webhook, target: "https://example.org/", secret: X}
+      - wait: 700ms
+      - split: {name: half, paths: [{name: on, percent: 60, steps: []}, {name: out, percent: 40, holdout: true}]}
+      - wait_for: {when: {event: B, within: 1s}, timeout: LATER, then: [{send: *message}], else: [{set: {traits: {led: true}}}]}
+      - branch: {if: {trait: led, eq: true}, then: [{wait: 300ms}, {send: *message}]}
+  - id: carts
+    on: {segment: cart}
+    again: per_key
+    exit: {segment: cart}
+    steps:
+      - wait: 400ms
+      - send: *message
+      - wait: {until: {trait: due}, offset: 1s, else: []}
+      - set: {list: vip, action: added}
+"""
+EXISTING = """
+  - {id: quiet, on: {segment: no-b}, existing: true, steps: [{send: *message}, {wait: 1s}, {send: *message}]}
+"""
+SEQUENCES = tuple(
+    "sequences:" + LEADS.replace("LATER", later) + existing
+    for later, existing in (("1s", ""), ("1500ms", EXISTING), ("1500ms", EXISTING))
+)
 TEXTS = tuple(
     "segments:" + UNCHANGED + changed + (SCORES if "score:" in changed else "") for changed in (FIRST, SECOND, THIRD)
 )
@@ -59,8 +95,39 @@ TEXTS = tuple(
 
 @functools.cache
 def definitions_of(revision: int) -> Definitions:
-    """Those of a revision; they come again after the last."""
-    return load(TEXTS[(revision - 1) % len(TEXTS)], "world")
+    """Those of a revision, with what its sequences have lifted; they come again after the last."""
+    lifted = {id: body for _, sequence in _kept(revision) for id, body in sequence.lifted.items()}
+    return load_data(read_text(TEXTS[(revision - 1) % len(TEXTS)], "world"), "world", lifted=list(lifted.values()))
+
+
+@functools.cache
+def _sequences(revision: int) -> dict[str, tuple[int, Sequence]]:
+    """Of a revision, by id: version and sequence. What is gone and comes again goes on counting."""
+    found: dict[str, tuple[int, Sequence]] = {}
+    versions: dict[str, tuple[int, Sequence]] = {}
+    for number in range(1, revision + 1):
+        found = {}
+        for sequence in load_sequences(SEQUENCES[(number - 1) % len(SEQUENCES)], "world", None):
+            version, last = versions.get(sequence.id, (0, None))
+            if last is None or last.body != sequence.body:
+                versions[sequence.id] = version + 1, sequence
+            found[sequence.id] = versions[sequence.id]
+    return found
+
+
+def _kept(revision: int) -> list[tuple[int, Sequence]]:
+    """Every version of its sequences that a contact may be in."""
+    ids = _sequences(revision).keys()
+    every = [item for number in range(1, revision + 1) for id, item in _sequences(number).items() if id in ids]
+    return list({(sequence.id, version): (version, sequence) for version, sequence in every}.values())
+
+
+def machine_of(revision: int, *, prompt_ms: int | None = None) -> Sequences:
+    """The sequences of a revision, ready to follow."""
+    in_force = [InForce(sequence, version, BEFORE_MS) for version, sequence in _sequences(revision).values()]
+    return Sequences(
+        in_force, {(sequence.id, version): sequence for version, sequence in _kept(revision)}, prompt_ms=prompt_ms
+    )
 
 
 def plan_of(revision: int, previous: int | None = None) -> Plan:
@@ -83,7 +150,13 @@ def _rules() -> Rules:
 @functools.cache
 def _program(revision: int) -> Program:
     limits, versions = Limits(grace_ms=GRACE_MS), _versions(revision)
-    return compile_program(definitions_of(revision), limits=limits, versions=versions, revision=revision)
+    return compile_program(
+        definitions_of(revision),
+        limits=limits,
+        versions=versions,
+        revision=revision,
+        follower=machine_of(revision, prompt_ms=GRACE_MS),
+    )
 
 
 @functools.cache

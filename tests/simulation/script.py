@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 TOPICS = ("one", "two")
+# events of our own come back by the last
+SOURCES = (*TOPICS, "events.own")
 PARTITIONS = 2
 CONTACTS = [f"contact-{number}" for number in range(6)]
 MACHINES = 3

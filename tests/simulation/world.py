@@ -25,6 +25,7 @@ from script import (
     MACHINES,
     PARTITIONS,
     POISON,
+    SOURCES,
     STRIKES,
     TOPICS,
     Action,
@@ -83,7 +84,7 @@ class World:
         self.loop = Loop(random.Random(f"steps {script.seed}"))
         self.delays = random.Random(f"delays {script.seed}")
         self.clock = BrokerClock(self)
-        self.broker = MemoryBroker(self.clock, TOPICS, TRANSACTION_TIMEOUT_MS)
+        self.broker = MemoryBroker(self.clock, SOURCES, TRANSACTION_TIMEOUT_MS)
         self.group = Group(self, random.Random(f"group {script.seed}"))
         self.grace_ms, self.slack_ms, self.partitions = GRACE_MS, SLACK_MS, PARTITIONS
         self.revision = 1
@@ -231,7 +232,7 @@ class World:
         self.broker.decide(topic, number, offset, commit=commit)
 
     def _tick(self, at_ms: int) -> None:
-        for topic in TOPICS:
+        for topic in SOURCES:
             for number in range(PARTITIONS):
                 self.broker.publish(topic, number, None, orjson.dumps({"type": "tick", "receivedAt": at_ms}))
 
@@ -340,5 +341,5 @@ class World:
                 if not self.arrival and seen_ms < self.true_ms() - SLACK_MS - GRACE_MS:
                     return False
                 positions |= {(topic, number): at for topic, at in partition.inbox.positions().items()}
-        places = [(topic, number) for topic in TOPICS for number in range(PARTITIONS)]
+        places = [(topic, number) for topic in SOURCES for number in range(PARTITIONS)]
         return positions == {place: len(self.broker.events[place]) for place in places}
