@@ -1,10 +1,15 @@
 """What can go wrong with rules, before anything is sent.
 
 Exception
-└── RuleErrors      a file of rules, or a rule on the definitions topic, that can't be taken
+└── RuleErrors              a file of rules, or a rule on the definitions topic, that can't be taken
+    └── SequenceErrors      one of sequences
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actions.sequences import Asking
 
 
 class RuleErrors(Exception):
@@ -16,3 +21,11 @@ class RuleErrors(Exception):
     def __init__(self, errors: Iterable[str]) -> None:
         self.errors = list(errors)
         super().__init__("\n".join(self.errors))
+
+
+class SequenceErrors(RuleErrors):
+    """All errors of a file of sequences but those of conditions in place: `asking` has these, of all sequences in it."""
+
+    def __init__(self, errors: Iterable[str], asking: "Iterable[Asking]") -> None:
+        super().__init__(errors)
+        self.asking = list(asking)

@@ -13,9 +13,10 @@ _CLOSE = range(5, 41)
 
 
 class Conditions:
-    """The conditions of one sequence in zone `tz`; `lifted` and `places` gather as a `Sequence` has them."""
+    """The conditions of sequence `id` in zone `tz`; `lifted` and `places` gather as a `Sequence` has them."""
 
-    def __init__(self, reader: Reader, tz: str) -> None:
+    def __init__(self, reader: Reader, id: str, tz: str) -> None:
+        self.id = id
         self.lifted: dict[str, dict[str, Any]] = {}
         self.places: dict[str, str] = {}
         self._reader, self._tz = reader, tz

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from actions.errors import RuleErrors
+from actions.errors import RuleErrors, SequenceErrors
 from actions.message_reading import read_group
 from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, written_under
 from actions.sequence_conditions import Conditions, read_tz
@@ -21,13 +21,14 @@ _AGAIN = ("once", "every_time", "per_key")
 def load_sequences(text: str, name: str = "sequences", templates: Path | None = None) -> tuple[Sequence, ...]:
     """The sequences in one YAML or JSON file; its other keys are not looked at. `templates`: directory of those named.
 
-    Raises `RuleErrors` with every error of the file. What is asked of a contact is not checked here: the conditions in
-    place are in `lifted`, for `segments.load_data`.
+    Raises `SequenceErrors` with every error of the file. What is asked of a contact is not checked here: the conditions
+    in place are in `lifted`, for `segments.load_data`.
     """
-    sequences, errors, seen = [], [], set()
+    sequences, errors, asking, seen = [], [], [], set()
     for at, body in enumerate(written_under("sequences", text, name)):
         reader = Reader(f"{name}: ", f"$.sequences[{at}]", templates)
-        sequence = _sequence(reader, body)
+        sequence, conditions = _sequence(reader, body)
+        asking += [conditions] if conditions is not None and conditions.id else []
         if sequence is not None and sequence.id in seen:
             errors.append(f"sequence {sequence.id!r}: expected an id of its own, got it twice - at $.id")
         elif sequence is not None:
@@ -35,23 +36,23 @@ def load_sequences(text: str, name: str = "sequences", templates: Path | None = 
             sequences.append(sequence)
         errors.extend(reader.errors)
     if errors:
-        raise RuleErrors(errors)
+        raise SequenceErrors(errors, asking)
     return tuple(sequences)
 
 
 def sequence_of(body: Mapping[str, Any]) -> Sequence:
     """The sequence of a definition record's body, whose templates are in place; raises `RuleErrors`."""
     reader = Reader("sequence: ", "$", None)
-    sequence = _sequence(reader, dict(body))
+    sequence, _ = _sequence(reader, dict(body))
     if sequence is None:
         raise RuleErrors(reader.errors)
     return sequence
 
 
-def _sequence(reader: Reader, written: Any) -> Sequence | None:
-    """The sequence, or None with something in the reader's `errors`."""
+def _sequence(reader: Reader, written: Any) -> tuple[Sequence | None, Conditions | None]:
+    """The sequence, or None with something in the reader's `errors`; and its conditions, right or wrong."""
     if not reader.is_mapping(written, ""):
-        return None
+        return None, None
     body = copy.deepcopy(written)  # templates are put in place
     id = reader.id(body, "sequence")
     reader.keys(body, _KEYS, "")
@@ -61,7 +62,7 @@ def _sequence(reader: Reader, written: Any) -> Sequence | None:
     tz = read_tz(reader, body, "", UTC)
     max_age_ms = reader.duration(body.get("max_age", MAX_AGE), ".max_age")
     group = read_group(reader, body, "")
-    conditions = Conditions(reader, tz)
+    conditions = Conditions(reader, id, tz)
     while_ = conditions.segment(body["while"], ".while") if "while" in body else None
     steps_reader = StepsReader(reader, conditions, Given(id, on, causes, while_, max_age_ms, group, tz))
     steps, begin = steps_reader.read(body.get("steps"))
@@ -70,8 +71,8 @@ def _sequence(reader: Reader, written: Any) -> Sequence | None:
     again = _again(reader, body.get("again", "once"))
     existing = _existing(reader, body, transition)
     if reader.errors:
-        return None
-    return Sequence(
+        return None, conditions
+    sequence = Sequence(
         id=id,
         on=on,
         causes=causes,
@@ -88,6 +89,7 @@ def _sequence(reader: Reader, written: Any) -> Sequence | None:
         event_asked=steps_reader.event_asked,
         body=body,
     )
+    return sequence, conditions
 
 
 def _again(reader: Reader, found: Any) -> Again:

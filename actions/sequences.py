@@ -7,7 +7,7 @@ their own.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from actions.rules import Rule
 from schemas.transitions import Cause, Direction
@@ -153,6 +153,17 @@ class End:
 
 
 Step = Send | Wait | WaitTime | WaitDate | WaitFor | Branch | Split | Set | End
+
+
+class Asking(Protocol):
+    """What a sequence asks in place, be the rest of it right or wrong; as of a `Sequence`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def lifted(self) -> dict[str, dict[str, Any]]: ...
+    @property
+    def places(self) -> dict[str, str]: ...
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-Kind = Literal["segment", "score", "rule", "revision"]
+Kind = Literal["segment", "score", "rule", "sequence", "revision"]
 
 
 class DefinitionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a segment, a score or a rule, as it was written (`body` is the definition as data)."""
+    """One version of a segment, a score, a rule or a sequence, as it was written (`body` is the definition as data)."""
 
-    kind: Literal["segment", "score", "rule"]
+    kind: Literal["segment", "score", "rule", "sequence"]
     id: str
     version: Annotated[int, msgspec.Meta(ge=1)]
     body: dict[str, Any]
@@ -24,10 +24,10 @@ class DefinitionRecord(msgspec.Struct, frozen=True, kw_only=True):
 class InForce(msgspec.Struct, frozen=True):
     """A definition that a revision puts in force; `since_ms`: when this version first came into force.
 
-    Of a rule, when it began to listen as it does now: a change of what it sends leaves that as it is.
+    Of a rule or a sequence, when it began to listen as it does now: a change of what it sends leaves that as it is.
     """
 
-    kind: Literal["segment", "score", "rule"]
+    kind: Literal["segment", "score", "rule", "sequence"]
     id: str
     version: int
     since_ms: int

@@ -1,16 +1,32 @@
-"""Files of segments, scores and rules, read together and checked against what is in force.
+"""Files of segments, scores, rules and sequences, read together and checked against what is in force.
 
-What a segment or a rule names may stand in another file or be in force; so what is checked is what would be in force.
-All errors of all files are found at once, and nothing of them is taken where there is one.
+What a segment, a rule or a sequence names may stand in another file or be in force; so what is checked is what would be
+in force. All errors of all files are found at once, and nothing of them is taken where there is one.
 """
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence as List
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from actions import Rule, RuleErrors, check_segments, load_rules, rule_of
+from actions import (
+    Asking,
+    Rule,
+    RuleErrors,
+    Sequence,
+    SequenceErrors,
+    check_loops,
+    check_named,
+    check_segments,
+    in_sequence,
+    lifted_bodies,
+    load_rules,
+    load_sequences,
+    rule_of,
+    sequence_of,
+)
 from schemas.definitions import DefinitionRecord
 from segments import DefinitionErrors, Definitions, Limits, load_data
 from segments.read import BYTES_MAX, read_text
@@ -20,9 +36,11 @@ from streams.revisions import InForce, Kind, Name
 # no character takes more than four bytes; a device would otherwise fill memory before its text is measured
 FILE_BYTES_MAX = 4 * BYTES_MAX
 _KINDS: tuple[tuple[str, Kind], ...] = (("segments", "segment"), ("scores", "score"))
+_ACTIONS = ("rules", "sequences")
+T = TypeVar("T", Rule, Sequence)
 # an error about what has no id of its own is placed in the list of all files together, which no author has ever seen
 _LISTED = re.compile(r"[^:]+: (.*) - at \$\.(segments|scores)\[(\d+)\](.*)", re.DOTALL)
-_SUBJECT = re.compile(r"(segment|score|rule) '([a-z0-9._-]+)': ")
+_SUBJECT = re.compile(r"(segment|score|rule|sequence) '([a-z0-9._-]+)': ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +53,17 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """Definitions that can be put in force: `bodies` (of the files alone) by kind and id, `definitions` with all."""
+    """Definitions that can be put in force: `bodies` (of the files alone) by kind and id, the others with all.
+
+    `definitions` has what `sequences` lift, too.
+    """
 
     bodies: Mapping[Name, dict[str, Any]]
     definitions: Definitions
+    sequences: tuple[Sequence, ...]
 
 
-def open_files(paths: Sequence[str]) -> list[File]:
+def open_files(paths: List[str]) -> list[File]:
     """The files at `paths`, `-` being standard input; raises `InputError`."""
     if again := next((path for n, path in enumerate(paths) if path in paths[:n]), None):
         raise InputError(f"{again}: expected each file once, got it again")
@@ -65,24 +87,30 @@ def open_files(paths: Sequence[str]) -> list[File]:
     return files
 
 
-def check_files(files: Sequence[File], in_force: InForce, templates: Path, limits: Limits | None = None) -> Checked:
+def check_files(files: List[File], in_force: InForce, templates: Path, limits: Limits | None = None) -> Checked:
     """What the files would put in force beside `in_force`; raises `DefinitionsRefused` with all errors, a line each."""
     draft = _Draft(files, templates, limits)
     bodies = {key: draft.bodies(key, kind) for key, kind in _KINDS}
     there = {"segments": in_force.segments, "scores": in_force.scores}
-    definitions = draft.definitions({key: _others(there[key], bodies[key]) for key in there})
-    rules = draft.rules
-    ids = [*bodies["segments"], *(record.id for record in in_force.segments)]
-    draft.errors += check_segments(rules.values(), ids)
+    staying = [sequence_of(record.body) for record in in_force.sequences if record.id not in draft.sequences]
+    sequences = (*draft.sequences.values(), *staying)
+    asking = (*draft.asking, *sequences)
+    definitions = draft.definitions({key: _others(there[key], bodies[key]) for key in there}, asking)
+    segments = {record.id: record.body for record in in_force.segments} | bodies["segments"]
+    draft.errors += check_segments(draft.rules.values(), segments)
+    draft.errors += check_named(sequences, segments)
     if draft.errors or definitions is None:
         raise DefinitionsRefused(*draft.lines())
     own = {segment.id: segment.body for segment in definitions.segments if segment.id in bodies["segments"]}
     draft.errors += _keys_kept(own, in_force)
+    draft.errors += check_loops(sequences, definitions)
     if draft.errors:
         raise DefinitionsRefused(*draft.lines())
     named: dict[Name, dict[str, Any]] = {("segment", id): body for id, body in own.items()}
     named |= {("score", score.id): score.body for score in definitions.scores if score.id in bodies["scores"]}
-    return Checked(named | {("rule", id): rule.body for id, rule in rules.items()}, definitions)
+    named |= {("rule", id): rule.body for id, rule in draft.rules.items()}
+    named |= {("sequence", id): sequence.body for id, sequence in draft.sequences.items()}
+    return Checked(named, definitions, sequences)
 
 
 def find(in_force: InForce, ids: Iterable[str]) -> list[Name]:
@@ -103,17 +131,19 @@ def find(in_force: InForce, ids: Iterable[str]) -> list[Name]:
     return list(dict.fromkeys(names))
 
 
-def check_removal(in_force: InForce, removed: Sequence[Name], limits: Limits | None = None) -> None:
+def check_removal(in_force: InForce, removed: List[Name], limits: Limits | None = None) -> None:
     """Raises `DefinitionsRefused`, naming what refers to it, where something that stays needs one of `removed`."""
     staying = [record for name, record in in_force.records.items() if name not in removed]
     bodies = {key: [record.body for record in staying if record.kind == kind] for key, kind in _KINDS}
+    rules = [rule_of(record.body) for record in staying if record.kind == "rule"]
+    sequences = [sequence_of(record.body) for record in staying if record.kind == "sequence"]
     errors: list[str] = []
     try:
-        load_data({**bodies, "rules": []}, limits=limits)
+        load_data({**bodies, "rules": []}, limits=limits, lifted=lifted_bodies(sequences))
     except DefinitionErrors as error:
-        errors += error.errors
-    rules = [rule_of(record.body) for record in staying if record.kind == "rule"]
-    errors += check_segments(rules, [record.id for record in staying if record.kind == "segment"])
+        errors += [in_sequence(line, sequences) for line in error.errors]
+    segments = {record.id: record.body for record in staying if record.kind == "segment"}
+    errors += [*check_segments(rules, segments), *check_named(sequences, segments)]
     if errors:
         what = ", ".join(f"{kind} {id!r}" for kind, id in removed)
         raise DefinitionsRefused(
@@ -125,10 +155,12 @@ def check_removal(in_force: InForce, removed: Sequence[Name], limits: Limits | N
 class _Draft:
     """Several files on their way to one set of definitions; what is wrong gathers in `errors`."""
 
-    def __init__(self, files: Sequence[File], templates: Path, limits: Limits | None) -> None:
+    def __init__(self, files: List[File], templates: Path, limits: Limits | None) -> None:
         self._limits = limits
         self.errors: list[str] = []
         self.rules: dict[str, Rule] = {}
+        self.sequences: dict[str, Sequence] = {}
+        self.asking: list[Asking] = []
         self._several = len(files) > 1
         self._origin: dict[tuple[str, str], str] = {}
         self._data: list[tuple[str, dict[str, Any]]] = []
@@ -139,13 +171,32 @@ class _Draft:
                     self._data.append((file.name, data))
                 else:
                     load_data(data, file.name, limits)
-                rules = load_rules(file.text, file.name, templates)
-            except (DefinitionErrors, RuleErrors) as error:
+            except DefinitionErrors as error:
                 self.errors += [self._in_file(file.name, line) for line in error.errors]
-                continue
-            for rule in rules:
-                self._claim("rule", rule.id, file.name)
-                self.rules[rule.id] = rule
+            else:
+                self._take(file, "rule", self.rules, load_rules, templates)
+                self._take(file, "sequence", self.sequences, load_sequences, templates)
+
+    def _take(
+        self,
+        file: File,
+        kind: Kind,
+        taken: dict[str, T],
+        load: Callable[[str, str, Path], tuple[T, ...]],
+        templates: Path,
+    ) -> None:
+        """Adds to `taken` what `load` makes of a file."""
+        try:
+            loaded = load(file.text, file.name, templates)
+        except RuleErrors as error:
+            self.errors += [self._in_file(file.name, line) for line in error.errors]
+            for each in error.asking if isinstance(error, SequenceErrors) else ():
+                self._claim(kind, each.id, file.name)
+                self.asking.append(each)
+            return
+        for item in loaded:
+            self._claim(kind, item.id, file.name)
+            taken[item.id] = item
 
     def bodies(self, key: str, kind: Kind) -> dict[str, Any]:
         """The bodies under `key` of all files by id; an id in two files is an error."""
@@ -156,8 +207,11 @@ class _Draft:
                 found[body["id"]] = body
         return found
 
-    def definitions(self, others: Mapping[str, Sequence[dict[str, Any]]]) -> Definitions | None:
-        """The segments and scores of the files and `others` together, None with something in `errors`."""
+    def definitions(self, others: Mapping[str, List[dict[str, Any]]], asking: List[Asking]) -> Definitions | None:
+        """The segments and scores of the files and `others` together, and what those `asking` lift.
+
+        None with something in `errors`.
+        """
         data: dict[str, Any] = {}
         places: dict[str, list[tuple[str, int]]] = {}
         for key in others:
@@ -167,9 +221,9 @@ class _Draft:
         rest = {key: value for _, file in self._data for key, value in file.items() if key not in others}
         name = self._data[0][0] if len(self._data) == 1 else "definitions"
         try:
-            return load_data({**rest, **data, "rules": []}, name, self._limits)
+            return load_data({**rest, **data, "rules": []}, name, self._limits, lifted=lifted_bodies(asking))
         except DefinitionErrors as error:
-            self.errors += [_in_own_file(line, places) for line in error.errors]
+            self.errors += [in_sequence(_in_own_file(line, places), asking) for line in error.errors]
             return None
 
     def lines(self) -> list[str]:
@@ -192,15 +246,16 @@ class _Draft:
 
 def _well_formed(data: Any) -> bool:
     """Whether each definition can be told by its id; if not, `load_data` on the file alone says what is wrong with it."""
-    if not isinstance(data, dict) or not any(key in data for key in ("segments", "scores", "rules")):
+    if not isinstance(data, dict) or not any(key in data for key in ("segments", "scores", *_ACTIONS)):
         return False
     lists = [data[key] for key, _ in _KINDS if key in data]
-    return all(isinstance(listed, list) and (listed or "rules" in data) for listed in lists) and all(
+    optional = any(key in data for key in _ACTIONS)
+    return all(isinstance(listed, list) and (listed or optional) for listed in lists) and all(
         isinstance(body, dict) and isinstance(body.get("id"), str) and body["id"] for listed in lists for body in listed
     )
 
 
-def _in_own_file(error: str, places: Mapping[str, Sequence[tuple[str, int]]]) -> str:
+def _in_own_file(error: str, places: Mapping[str, List[tuple[str, int]]]) -> str:
     """The error with file and index as the author has them; `places` has both for each definition of all files."""
     found = _LISTED.fullmatch(error)
     if found is None or int(found[3]) >= len(places[found[2]]):

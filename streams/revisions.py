@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -20,14 +20,14 @@ from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
 from segments.check_references import scores_read
 from streams.errors import StreamsError
 
-Kind = Literal["segment", "score", "rule"]
+Kind = Literal["segment", "score", "rule", "sequence"]
 Name = tuple[Kind, str]
 What = Literal["new", "changed", "updated", "unchanged", "removed"]
 
 # a segment is another one when one of these differs as data (language page, section 9)
 SEGMENT_MEANING = ("when", "per", "tz", "hold")
-# a rule is another one when anything but these differs
-RULE_PROSE = ("name", "description", "tags", "owner")
+# a rule or a sequence is another one when anything but these differs
+PROSE = ("name", "description", "tags", "owner")
 
 
 class DefinitionsUnreadable(StreamsError):
@@ -38,8 +38,8 @@ class DefinitionsUnreadable(StreamsError):
 class InForce:
     """The definitions of revision `number`; 0 and empty where nothing was ever applied.
 
-    `since_ms`: when the version in force came into force first, by kind and id; of a rule, when it began to listen as it
-    does. `versions`: the last version there ever was, of those removed too.
+    `since_ms`: when the version in force came into force first, by kind and id; of a rule or a sequence, when it began to
+    listen as it does. `versions`: the last version there ever was, of those removed too.
     """
 
     number: int = 0
@@ -48,11 +48,13 @@ class InForce:
     since_ms: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
     scores: list[DefinitionRecord] = dataclasses.field(default_factory=list)
     versions: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
+    sequences: list[DefinitionRecord] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def records(self) -> dict[Name, DefinitionRecord]:
         """All records, by kind and id."""
-        return {(record.kind, record.id): record for record in (*self.segments, *self.scores, *self.rules)}
+        listed = (*self.segments, *self.scores, *self.rules, *self.sequences)
+        return {(record.kind, record.id): record for record in listed}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Revisions:
         )
 
     def _of(self, revision: RevisionRecord) -> InForce:
-        by_kind: dict[str, list[DefinitionRecord]] = {"segment": [], "score": [], "rule": []}
+        by_kind: dict[str, list[DefinitionRecord]] = {kind: [] for kind in get_args(Kind)}
         for listed in revision.definitions:
             record = self._written.get((listed.kind, listed.id, listed.version))
             if record is None:
@@ -148,6 +150,7 @@ class Revisions:
             segments=by_kind["segment"],
             scores=by_kind["score"],
             rules=by_kind["rule"],
+            sequences=by_kind["sequence"],
             since_ms={(listed.kind, listed.id): listed.since_ms for listed in revision.definitions},
             versions=versions,
         )
@@ -194,8 +197,9 @@ def revise(
 
 
 def _listens_as_before(name: Name, there: Mapping[Name, DefinitionRecord], body: dict[str, Any]) -> bool:
-    """Whether only what a rule sends has changed: then it goes on from where it was, and nobody falls in between."""
-    return name[0] == "rule" and name in there and _same(there[name].body.get("on"), body.get("on"))
+    """Whether only what a rule or a sequence sends has changed: then it goes on listening, and nobody falls in between."""
+    listens = name[0] in ("rule", "sequence")
+    return listens and name in there and _same(there[name].body.get("on"), body.get("on"))
 
 
 def _rescored(in_force: InForce, bodies: Mapping[Name, dict[str, Any]], removed: Sequence[Name]) -> set[Name]:
@@ -232,7 +236,7 @@ def _meaning(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
     if kind == "segment":
         return {key: body[key] for key in SEGMENT_MEANING if key in body}
     # of a score all is meaning: what reads it compares it as data
-    return body if kind == "score" else {key: value for key, value in body.items() if key not in RULE_PROSE}
+    return body if kind == "score" else {key: value for key, value in body.items() if key not in PROSE}
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -16,11 +16,11 @@ import click
 
 # name: (module with a click command of the same name, what `--help` says), in the order that a newcomer meets them
 COMMANDS = {
-    "check": ("streams.cli.check", "Check files of segments, scores and rules"),
+    "check": ("streams.cli.check", "Check files of segments, scores, rules and sequences"),
     "simulate": ("streams.cli.simulate", "Run segments over a file of events, with no broker"),
     "explain": ("streams.cli.explain", "Explain why a contact is in a segment, or isn't"),
     "topics": ("streams.cli.topics", "Make the Kafka topics, and compare those that are there"),
-    "segments": ("streams.cli.segments", "Apply, list, show and remove segments, scores and rules"),
+    "segments": ("streams.cli.segments", "Apply, list, show and remove segments, scores, rules and sequences"),
     "publish": ("streams.cli.publish", "Put a file of events into the source topics"),
     "worker": ("streams.cli.worker", "Run a worker: events in, transitions and deliveries out"),
     "dispatcher": ("streams.cli.dispatcher", "Run a dispatcher: deliveries to webhooks and e-mail"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -11,7 +11,7 @@ from streams.cli.terminal import say, settings
 
 if TYPE_CHECKING:
     from schemas.events import Event
-    from segments import Definitions
+    from streams.definition_files import Checked
 
 
 @click.command()
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 where there is a warning.")
 def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, strict: bool) -> None:
-    """Check FILE... of segments, scores and rules (YAML or JSON, `-` is standard input), together and on their own.
+    """Check FILE... of segments, scores, rules and sequences (YAML or JSON, `-` is standard input), together and on their own.
 
     Each error goes to standard error on a line: what was expected, what came, and where. Exit status 2 where there is
     one. No broker is asked; `tidegate segments apply` checks again, with what is in force.
@@ -37,28 +37,33 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
       tidegate check --strict --events sample.jsonl.gz segments.yaml
     """
     from streams.definition_files import check_files, open_files
-    from streams.revisions import InForce
+    from streams.revisions import InForce, Kind
 
     if events == "-" and "-" in files:
         raise click.UsageError("expected one of FILE and EVENTS on standard input, got both")
     given = settings()
     checked = check_files(open_files(files), InForce(), Path(given.templates), given.limits())
-    warned = _warnings(checked.definitions, events, retention_ms)
+    warned = _warnings(checked, events, retention_ms)
     for line in warned:
         say(f"warning: {line}")
     if warned and strict:
         raise click.exceptions.Exit(1)
-    counts = {kind: sum(name[0] == kind for name in checked.bodies) for kind in ("segment", "score", "rule")}
+    counts = {kind: sum(name[0] == kind for name in checked.bodies) for kind in get_args(Kind)}
     click.echo(", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count) + ": sound")
 
 
-def _warnings(definitions: "Definitions", events: str | None, retention_ms: int | None) -> list[str]:
+def _warnings(checked: "Checked", events: str | None, retention_ms: int | None) -> list[str]:
+    from actions import in_sequence, warn_of_sequences
     from segments.warn import RETENTION_MS, warnings
 
     if retention_ms is None:
         retention_ms = RETENTION_MS
     sample = None if events is None else _sample(events)
-    return warnings(definitions, retention_ms=retention_ms, events=sample)
+    lines = warnings(checked.definitions, retention_ms=retention_ms, events=sample)
+    return [
+        *(in_sequence(line, checked.sequences) for line in lines),
+        *warn_of_sequences(checked.sequences, checked.definitions),
+    ]
 
 
 def _sample(path: str) -> Iterator["Event"]:

@@ -76,3 +76,24 @@ def test_a_sample_that_is_not_there_is_an_error(files: Path, capsys: pytest.Capt
     assert "none.jsonl: expected a file of events" in capsys.readouterr().err
     assert cli.run(["check", "--events", "-", "-"]) == 2
     assert "expected one of FILE and EVENTS on standard input, got both" in capsys.readouterr().err
+
+
+WELCOME = """
+segments: [{id: dormant, when: {event: "*", within: 30d, count: 0}}]
+sequences: [{id: welcome, on: {segment: dormant}, goal: {when: {event: Order Completed, count: {lt: 0}}}, steps: []}]
+"""
+
+
+def test_warnings_of_sequences_are_told_at_their_place_in_it(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has written the segment that a condition in place becomes."""
+    (files / "welcome.yaml").write_text(WELCOME)
+
+    assert cli.run(["check", "--strict", "welcome.yaml"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: sequence 'welcome': can never be true: no number passes its tests - at $.goal.when.count",
+        "warning: sequence 'welcome': nobody can ever be in it - at $.goal.when",
+        "warning: sequence 'welcome': takes events of sequences among all others in segment 'dormant', its own too; leave "
+        'them out with `any_except: [{prefix: "Sequence "}]` - at $.on.segment',
+    ]
+    assert cli.run(["check", "welcome.yaml"]) == 0
+    assert capsys.readouterr().out == "1 segment, 1 sequence: sound\n"

@@ -211,3 +211,99 @@ def test_an_empty_list_is_refused_where_nothing_else_says_that_it_is_meant() -> 
     assert ["at least one score", "at least one segment"] == [
         line.split(", ")[0].split("expected ")[1] for line in lines
     ]
+
+
+SIGNED_UP = File("signed-up.yaml", "segments: [{id: signed-up, when: {event: Signed Up}}]")
+PAYING = File("paying.yaml", "segments: [{id: paying, when: {trait: plan, eq: pro}}]")
+WELCOME = File(
+    "welcome.yaml",
+    "sequences: [{id: welcome, on: {segment: signed-up}, goal: {segment: paying}, while: {not: {segment: paying}},"
+    " steps: [{wait: 1d}]}]",
+)
+
+
+def test_sequences_are_applied_beside_what_they_name() -> None:
+    """In other files, or in force; what they ask in place is among the definitions, and no body of its own."""
+    checked = _check(WELCOME, SIGNED_UP, PAYING)
+    later = _check(WELCOME, in_force=_applied(SIGNED_UP, PAYING))
+
+    assert set(checked.bodies) == {("segment", "signed-up"), ("segment", "paying"), ("sequence", "welcome")}
+    assert set(later.bodies) == {("sequence", "welcome")}
+    for each in (checked, later):
+        assert {segment.id for segment in each.definitions.segments} == {
+            "signed-up",
+            "paying",
+            *each.sequences[0].lifted,
+        }
+
+
+def test_what_a_sequence_names_has_to_be_there() -> None:
+    """Named or in place, and told at its place in the sequence."""
+    lines = _refused(WELCOME, SIGNED_UP)
+
+    assert lines == [
+        "welcome.yaml: sequence 'welcome': expected the id of a segment in `segment`, got 'paying', which is not defined"
+        " - at $.while.not.segment",
+        "welcome.yaml: sequence 'welcome': expected a segment in force, got 'paying' - at $.goal.segment",
+    ]
+
+
+def test_an_error_in_a_condition_in_place_is_told_where_it_stands() -> None:
+    """Its author knows nothing of the segment that it becomes."""
+    bad = File("bad.yaml", WELCOME.text.replace("{not: {segment: paying}}", "{any: [{trait: plan, equals: pro}]}"))
+    lines = _refused(bad, SIGNED_UP, PAYING)
+
+    assert len(lines) == 1
+    assert lines[0].startswith("bad.yaml: sequence 'welcome': expected a known key, got 'equals'")
+    assert lines[0].endswith(" - at $.while.any[0].equals")
+
+
+def test_conditions_are_checked_in_a_sequence_that_is_wrong_elsewhere() -> None:
+    """One error at a time costs the author an afternoon."""
+    text = WELCOME.text.replace("{not: {segment: paying}}", "{trait: plan, equals: pro}").replace("1d", "soon")
+    lines = _refused(File("bad.yaml", text), SIGNED_UP, PAYING)
+
+    assert [line.rpartition(" - at ")[2] for line in lines] == ["$.steps[0].wait", "$.while.equals"]
+
+
+def test_a_segment_of_a_sequence_cannot_be_removed_without_it() -> None:
+    """Be it named, or asked for in a condition in place."""
+    in_force = _applied(WELCOME, SIGNED_UP, PAYING)
+    with pytest.raises(DefinitionsRefused) as refused:
+        check_removal(in_force, [("segment", "paying")])
+
+    assert "$.goal.segment" in str(refused.value) and "$.while.not.segment" in str(refused.value)
+    assert "sequence 'welcome'" in str(refused.value)
+    check_removal(in_force, [("segment", "paying"), ("sequence", "welcome")])
+    check_removal(in_force, [("sequence", "welcome")])
+
+
+def test_a_segment_in_force_cannot_become_what_makes_a_sequence_go_round() -> None:
+    """Though the file says nothing of the sequence."""
+    led = File("led.yaml", "segments: [{id: signed-up, when: {event: Sequence Entered}}]")
+    (line,) = _refused(led, in_force=_applied(WELCOME, SIGNED_UP, PAYING))
+
+    assert line.startswith(
+        "sequence 'welcome': expected no condition on events of its own, got one in segment 'signed-up'"
+    )
+
+
+def test_a_sequence_of_a_file_takes_the_place_of_that_in_force() -> None:
+    """Which is checked no more."""
+    other = File("other.yaml", "sequences: [{id: welcome, on: {segment: signed-up}, steps: []}]")
+    checked = _check(other, in_force=_applied(WELCOME, SIGNED_UP, PAYING))
+
+    assert [sequence.goal for sequence in checked.sequences] == [None]
+
+
+def test_an_error_of_rules_hides_none_of_sequences() -> None:
+    """Both are read by themselves."""
+    bad = File("bad.yaml", "rules: [5]\nsequences: [6]")
+
+    assert [line.rpartition(" - at ")[2] for line in _refused(bad)] == ["$.rules[0]", "$.sequences[0]"]
+
+
+def test_one_id_of_a_sequence_in_two_files_is_refused() -> None:
+    again = File("again.yaml", WELCOME.text)
+
+    assert any("sequence 'welcome': expected an id of its own" in line for line in _refused(WELCOME, again, SIGNED_UP))

@@ -250,6 +250,31 @@ def test_a_rule_that_listens_as_before_goes_on_from_where_it_was(changed: dict[s
     assert topic.in_force.since_ms[RULE] == since_ms
 
 
+SEQUENCE: Name = ("sequence", "welcome")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said", "since_ms"),
+    [
+        ({"name": "First week", "tags": ["a"], "description": "b", "owner": "c"}, (1, "updated"), 1),
+        ({"steps": [{"wait": "2d"}]}, (2, "changed"), 1),
+        ({"existing": True}, (2, "changed"), 1),
+        ({"on": {"segment": "small"}}, (2, "changed"), 2),
+    ],
+)
+def test_a_sequence_is_another_one_when_anything_but_prose_differs(
+    changed: dict[str, Any], said: tuple[int, str], since_ms: int
+) -> None:
+    """What is under way goes on in its version; and who enters while it is applied is led by one or the other."""
+    topic = Topic()
+    body = {"id": "welcome", "on": {"segment": "big"}, "steps": [{"wait": "1d"}]}
+    topic.apply({SEQUENCE: body})
+
+    assert topic.apply({SEQUENCE: body | changed}) == [("welcome", *said)]
+    assert topic.in_force.since_ms[SEQUENCE] == since_ms
+    assert [record.body for record in topic.in_force.sequences] == [body | changed]
+
+
 SCORE: Name = ("score", "lead")
 RULES = [{"event": "Order Completed", "points": 5}]
 
