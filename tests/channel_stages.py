@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any, Literal
 
@@ -117,8 +118,9 @@ class HttpStage(Stage):
         super().__init__()
         self.channel = channel
         self.tells_repeats = channel != "sms"
-        own = {"webhook": DEMO_SECRET.removeprefix("whsec_"), "slack": "very-secret", "sms": LOGIN.partition(":")[2]}
-        self.secrets = (KEY, own[channel])
+        login = (LOGIN.partition(":")[2], base64.b64encode(LOGIN.encode()).decode())
+        own = {"webhook": (DEMO_SECRET.removeprefix("whsec_"),), "slack": ("very-secret",), "sms": login}
+        self.secrets = (KEY, *own[channel])
         self._transports: set[Any] = set()
 
     async def start(self, monkeypatch: Any) -> None:
