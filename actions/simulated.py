@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
+import orjson
 
 from actions.machine import InForce, Machine
 from actions.own_events import OwnEvent
 from actions.sequences import LIFTED, Sequence
 from schemas.deliveries import Delivery
+from schemas.instants import format_instant
 from schemas.transitions import Transition
 from segments import Definitions, Limits, RejectedLine, simulate
 
@@ -58,3 +60,21 @@ def told_of(said: Any) -> Told:
     if isinstance(what, OwnEvent):
         return Told("event", at_ms, what.contact, msgspec.json.decode(what.value))
     return Told("delivery" if isinstance(what, Delivery) else "outcome", at_ms, what.contact, what)
+
+
+def delivery_line(told: Told, sequences: Iterable[Sequence]) -> bytes:
+    """A delivery as `tidegate simulate` prints it, with its newline."""
+    delivery: Delivery = told.body
+    (sequence,) = (each for each in sequences if each.id == delivery.rule)
+    shown = {
+        "delivery": delivery.id,
+        "sequence": delivery.rule,
+        "step": sequence.steps[delivery.step].name,
+        "contact": delivery.contact,
+        "key": delivery.transition.key,
+        "channel": delivery.channel,
+        "target": delivery.target,
+        "at": format_instant(told.at_ms),
+    }
+    there = {key: value for key, value in shown.items() if value is not None}
+    return orjson.dumps(there, option=orjson.OPT_APPEND_NEWLINE)

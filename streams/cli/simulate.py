@@ -15,7 +15,10 @@ from streams.cli.parameters import DurationType, InstantType
 from streams.cli.terminal import print_json, print_table, progress, say, settings
 
 if TYPE_CHECKING:
+    from actions.sequences import Sequence
+    from segments import Definitions, Limits
     from segments.stats import Period, Stats
+    from streams.definition_files import File
     from streams.event_lines import EventLines
 
 PROGRESS_LINES = 1024
@@ -29,16 +32,33 @@ _GAP = len("  ")
 @click.option(
     "--grace", "grace_ms", type=DurationType(), help="Wait so long for late events (default: TIDEGATE_GRACE)."
 )
+@click.option(
+    "--sequences",
+    "sequence_files",
+    multiple=True,
+    metavar="FILE",
+    help="Lead contacts through the sequences in FILE, too, and print each delivery; repeatable.",
+)
 @click.option("--stats", "with_stats", is_flag=True, help="In place of transitions, a table of sizes over time.")
 @click.option("--json", "as_json", is_flag=True, help="With --stats: JSON in place of a table.")
 def simulate(
-    segments: str, events: str, until_ms: int | None, grace_ms: int | None, with_stats: bool, as_json: bool
+    segments: str,
+    events: str,
+    until_ms: int | None,
+    grace_ms: int | None,
+    sequence_files: tuple[str, ...],
+    with_stats: bool,
+    as_json: bool,
 ) -> None:
     """Run the definitions in SEGMENTS over EVENTS, with no broker, and print each transition as a JSON line.
 
     SEGMENTS is YAML or JSON; EVENTS is JSON, one event a line, in order of arrival (`.gz`; `-` is standard input).
     Lines that are no event go to standard error as `EVENTS:LINE: reason`, and the run goes on. An error in SEGMENTS
     ends it before the first event, with exit status 2.
+
+    With --sequences, or where SEGMENTS has some, contacts are led through sequences (those of a FILE may ask for segments
+    in SEGMENTS), as if they had been in force before the first event and nobody were ever behind. Each delivery is a line
+    where it happens: {delivery, sequence, step, contact, key, channel, target, at}.
 
     With --stats, of each segment: how often it was entered and left, memberships at the end, contacts that were ever in
     it, and its sizes over time: memberships at the end of an hour or, where the transitions span more than three days, of
@@ -49,9 +69,10 @@ def simulate(
     Examples:
       tidegate simulate segments.yaml events.jsonl.gz --until 2026-03-01 | jq -r .segment | sort | uniq -c
       tidegate simulate segments.yaml events.jsonl.gz --stats
+      tidegate simulate segments.yaml events.jsonl.gz --sequences welcome.yaml | jq -c 'select(.delivery)'
     """
-    from segments import RejectedLine, line_of, load
-    from segments import simulate as run_through
+    from actions.simulated import Told, delivery_line, simulate_all
+    from segments import RejectedLine, line_of
     from segments.stats import Stats
     from streams.definition_files import open_files
     from streams.event_lines import open_lines
@@ -61,15 +82,17 @@ def simulate(
     if as_json and not with_stats:
         raise click.UsageError("expected --stats beside --json, got --json alone: transitions are JSON lines anyway")
     limits = settings().limits(grace_ms)
-    (file,) = open_files([segments])
-    definitions = load(file.text, file.name, limits)
+    definitions, sequences = _definitions(open_files([segments, *sequence_files]), limits)
     stats = Stats(segment.id for segment in definitions.segments) if with_stats else None
     write = sys.stdout.buffer.write
     keep_past = _has_definitions(events)
     with _uncollected(), open_lines(events) as lines:
-        for emitted in run_through(definitions, _numbered(lines), until_ms, limits=limits, keep_past=keep_past):
+        for emitted in simulate_all(definitions, sequences, _numbered(lines), until_ms, limits, keep_past=keep_past):
             if isinstance(emitted, RejectedLine):
                 say(f"{events}:{emitted.line}: {emitted.reason}")
+            elif isinstance(emitted, Told):
+                if stats is None and emitted.kind == "delivery":
+                    write(delivery_line(emitted, sequences))
             elif stats is not None:
                 stats.add(emitted)
             else:
@@ -80,6 +103,22 @@ def simulate(
         print_json(stats.json())
     else:
         _print_stats(stats)
+
+
+def _definitions(files: "list[File]", limits: "Limits") -> "tuple[Definitions, tuple[Sequence, ...]]":
+    """What the files say, with what sequences lift. Rules are not looked at."""
+    from segments import load
+    from segments.read import read_text
+    from streams.definition_files import check_files
+    from streams.revisions import InForce
+
+    data = [read_text(file.text, file.name) for file in files]
+    if not any(isinstance(each, dict) and "sequences" in each for each in data):
+        if len(files) > 1:
+            raise click.UsageError(f"expected `sequences` in {' or '.join(file.name for file in files)}, got none")
+        return load(files[0].text, files[0].name, limits), ()
+    checked = check_files(files, InForce(), Path(settings().templates), limits)
+    return checked.definitions, checked.sequences
 
 
 @contextlib.contextmanager
