@@ -164,7 +164,7 @@ class HttpStage(Stage):
         if self.mode == "busy":
             return web.Response(status=429, headers={"Retry-After": "7"})
         if self.mode == "echoes":
-            said = {"code": 1, "message": f"{request.headers} {request.url} {body}"}
+            said = {"code": 1, "message": f"{request.url} {request.headers.get('Authorization')} {body}"}
             return web.json_response(said, status=400)
         if self.mode == "refuses":
             return _REFUSALS[self.channel]()
