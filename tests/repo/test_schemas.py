@@ -21,7 +21,11 @@ from segments.read import read_text
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = ROOT / "tests/unit/segments/everything.yaml"
 EXAMPLES = ROOT.glob("segments/examples/**/*.yaml")
-DEFINITIONS = sorted([*ROOT.glob("deploy/**/*.yaml"), *ROOT.glob("tests/**/segments.yaml"), EVERYTHING, *EXAMPLES])
+SEQUENCES = ROOT / "tests/unit/actions/sequences.yaml"
+BAD_SEQUENCES = read_text((SEQUENCES.parent / "bad_sequences.yaml").read_text("utf-8"), "bad_sequences.yaml")
+DEFINITIONS = sorted(
+    [*ROOT.glob("deploy/**/*.yaml"), *ROOT.glob("tests/**/segments.yaml"), EVERYTHING, SEQUENCES, *EXAMPLES]
+)
 
 BASE: dict[str, Any] = {"type": "track", "userId": "c-1", "event": "Order Completed"}
 TAKEN: list[dict[str, Any]] = [
@@ -143,11 +147,21 @@ def test_a_definition_file_that_loads_is_valid_in_an_editor(path: Path) -> None:
     """Files of this repository, one of which has every construct of the language."""
     text = path.read_text("utf-8")
     data = read_text(text, path.name)
-    if not isinstance(data, dict) or not ({"segments", "scores", "rules"} & set(data)):
+    if not isinstance(data, dict) or not ({"segments", "scores", "rules", "sequences"} & set(data)):
         pytest.skip("no definition file")
 
     load(text, path.name)
     assert _valid("segments", data)
+
+
+@pytest.mark.parametrize("case", BAD_SEQUENCES, ids=[case["name"] for case in BAD_SEQUENCES])
+def test_a_slip_in_a_sequence_is_seen_in_an_editor(case: dict[str, Any]) -> None:
+    """But for what a schema can't say, such as that something is there once."""
+    steps = {"steps": case["steps"]} if "steps" in case else {}
+    good = {"id": "welcome", "on": {"segment": "signed-up"}, "steps": [{"wait": "1d"}]}
+    sequence = case.get("sequence", good | case.get("change", {}) | steps)
+
+    assert _valid("segments", {"sequences": [sequence]}) is case.get("unseen", False)
 
 
 @pytest.mark.parametrize(
