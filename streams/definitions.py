@@ -194,7 +194,9 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
 
     Raises `DefinitionErrors` or `RuleErrors` where this code can't take what another version of it applied.
     """
-    from actions import compile_rules, rule_of
+    from actions import compile_rules, rule_of, sequence_of
+    from actions.compiled import compile_sequences
+    from actions.machine import InForce as SequenceInForce
     from segments import Program, compile_program, load_data
     from streams.plan import Plan
 
@@ -204,14 +206,22 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
         "scores": [record.body for record in in_force.scores],
         "rules": [],
     }
-    limits = settings.limits()
-    definitions = load_data(bodies, settings.topic(DEFINITIONS.name), limits)
+    limits, name = settings.limits(), settings.topic(DEFINITIONS.name)
+    definitions, follower = compile_sequences(
+        [
+            SequenceInForce(sequence_of(record.body), record.version, in_force.since_ms["sequence", record.id])
+            for record in in_force.sequences
+        ],
+        {(record.id, record.version): sequence_of(record.body) for record in in_force.kept},
+        lambda lifted: load_data(bodies, name, limits, lifted=lifted),
+    )
     program = compile_program(
         definitions,
         limits=limits,
         versions={record.id: record.version for record in in_force.segments},
         revision=in_force.number,
         previous=before.program if before is not None and isinstance(before.program, Program) else None,
+        follower=follower if any(kind == "sequence" for kind, _ in in_force.versions) else None,
     )
     rules = compile_rules(
         [rule_of(record.body) for record in in_force.rules],

@@ -76,5 +76,8 @@ class FollowedPlans:
 
     def _take(self, in_force: InForce) -> None:
         self._plan = compile_plan(in_force, self._settings, self._plan)
-        segments, rules = len(in_force.segments), len(in_force.rules)
-        logger.info("revision %d of the definitions: %d segments, %d rules", in_force.number, segments, rules)
+        segments, rules, sequences = len(in_force.segments), len(in_force.rules), len(in_force.sequences)
+        logger.info(
+            "revision %d of the definitions: %d segments, %d rules, %d sequences",
+            in_force.number, segments, rules, sequences,
+        )  # fmt: skip

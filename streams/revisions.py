@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from actions.sequences import VERSIONS_KEPT
 from schemas import definitions as wire
 from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
 from segments.check_references import scores_read
@@ -38,8 +39,9 @@ class DefinitionsUnreadable(StreamsError):
 class InForce:
     """The definitions of revision `number`; 0 and empty where nothing was ever applied.
 
-    `since_ms`: when the version in force came into force first, by kind and id; of a rule or a sequence, when it began to
-    listen as it does. `versions`: the last version there ever was, of those removed too.
+    `kept`: earlier versions of `sequences` that contacts may still be in. `since_ms`: when the version in force came into
+    force first, by kind and id; of a rule or a sequence, when it began to listen as it does. `versions`: the last version
+    there ever was, of those removed too.
     """
 
     number: int = 0
@@ -49,6 +51,7 @@ class InForce:
     scores: list[DefinitionRecord] = dataclasses.field(default_factory=list)
     versions: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
     sequences: list[DefinitionRecord] = dataclasses.field(default_factory=list)
+    kept: list[DefinitionRecord] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def records(self) -> dict[Name, DefinitionRecord]:
@@ -151,9 +154,16 @@ class Revisions:
             scores=by_kind["score"],
             rules=by_kind["rule"],
             sequences=by_kind["sequence"],
+            kept=[record for sequence in by_kind["sequence"] for record in self._before(sequence)],
             since_ms={(listed.kind, listed.id): listed.since_ms for listed in revision.definitions},
             versions=versions,
         )
+
+    def _before(self, record: DefinitionRecord) -> list[DefinitionRecord]:
+        """The versions before this one that contacts may still be in, the newest first."""
+        numbers = range(record.version - 1, max(0, record.version - 1 - VERSIONS_KEPT), -1)
+        found = (self._written.get((record.kind, record.id, number)) for number in numbers)
+        return [each for each in found if each is not None]
 
 
 def revise(
