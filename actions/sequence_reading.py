@@ -1,6 +1,5 @@
 """Sequences as they are written (`SEQUENCES.md`), to `Sequence`s: every error of a file at once, each with its path."""
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -49,11 +48,13 @@ def sequence_of(body: Mapping[str, Any]) -> Sequence:
     return sequence
 
 
-def _sequence(reader: Reader, written: Any) -> tuple[Sequence | None, Conditions | None]:
-    """The sequence, or None with something in the reader's `errors`; and its conditions, right or wrong."""
-    if not reader.is_mapping(written, ""):
+def _sequence(reader: Reader, body: Any) -> tuple[Sequence | None, Conditions | None]:
+    """The sequence, or None with something in the reader's `errors`; and its conditions, right or wrong.
+
+    Templates that are named are put in place in `body`.
+    """
+    if not reader.is_mapping(body, ""):
         return None, None
-    body = copy.deepcopy(written)  # templates are put in place
     id = reader.id(body, "sequence")
     reader.keys(body, _KEYS, "")
     reader.descriptive(body)

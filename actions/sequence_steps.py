@@ -111,7 +111,7 @@ class StepsReader:
         if not reader.is_mapping(body, path):
             return None
         message = read_message(reader, body, path, ("group", "transactional", "max_age"))
-        if message.parts is not None:
+        if isinstance(body.get("template"), str) and message.parts is not None:
             body["template"] = message.parts
         transactional = reader.boolean(body, "transactional", path)
         group = read_group(reader, body, path) or given.group

@@ -171,8 +171,8 @@ class Sequence:
     """One sequence, read and checked; `body` is the same as data, with templates' text in it.
 
     `lifted`: bodies of the segments made of the conditions in place, by id (`{id, when, tz}`). `places`: for errors, where
-    in the sequence the condition of each stands, first first. `begin` is the first step, `END` where there is none.
-    `event_asked`: some message quotes the event behind the transition.
+    in the sequence each of them stands first, and each that is named but by `on`. `begin` is the first step, `END` where
+    there is none. `event_asked`: some message quotes the event behind the transition.
     """
 
     id: str

@@ -127,7 +127,7 @@ def test_an_error_of_a_lifted_condition_is_said_at_its_place() -> None:
         {"not": {"held": OWN, "for": "1d"}},
         {"sequence": [{"event": "A"}, {"absent": "Sequence Entered", "within": "1d"}]},
         {"score": "engaged", "gte": 5},
-        {"segment": "led"},
+        {"segment": "ahead"},
     ],
 )
 @pytest.mark.parametrize("place", ["goal", "exit", "while", "wait_for"])
@@ -141,8 +141,10 @@ def test_a_sequence_that_asks_for_its_own_events_is_refused(when: dict[str, Any]
     }[place]
     led = {"id": "led", "when": {"any": [{"event": "A"}, OWN]}}
     scores = [{"id": "engaged", "rules": [{"event": "Sequence Converted", "points": 5}]}]
-    (line,) = check_loops(*checked(change, segments=(led,), scores=scores))
-    where = " in segment 'led'" if when == {"segment": "led"} else ""
+    ahead = {"id": "ahead", "when": {"segment": "between"}}
+    between = {"id": "between", "when": {"not": {"segment": "led"}}}
+    (line,) = check_loops(*checked(change, segments=(ahead, between, led), scores=scores))
+    where = " in segment 'led'" if when == {"segment": "ahead"} else ""
 
     assert line.startswith(f"sequence 'welcome': expected no condition on events of its own, got one{where}; ask for")
     assert line.partition(" - at ")[2].startswith(f"$.{'steps[0].wait_for' if place == 'wait_for' else place}")
