@@ -24,7 +24,14 @@ EXAMPLES = ROOT.glob("segments/examples/**/*.yaml")
 SEQUENCES = ROOT / "tests/unit/actions/sequences.yaml"
 BAD_SEQUENCES = read_text((SEQUENCES.parent / "bad_sequences.yaml").read_text("utf-8"), "bad_sequences.yaml")
 DEFINITIONS = sorted(
-    [*ROOT.glob("deploy/**/*.yaml"), *ROOT.glob("tests/**/segments.yaml"), EVERYTHING, SEQUENCES, *EXAMPLES]
+    [
+        *ROOT.glob("deploy/**/*.yaml"),
+        *ROOT.glob("tests/**/segments.yaml"),
+        EVERYTHING,
+        SEQUENCES,
+        *EXAMPLES,
+        *ROOT.glob("actions/examples/*.yaml"),
+    ]
 )
 
 BASE: dict[str, Any] = {"type": "track", "userId": "c-1", "event": "Order Completed"}
