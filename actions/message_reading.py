@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from actions.reader import ID, Reader, close, short
 from actions.registry import SPECS, ChannelSpec
 from actions.rules import Template
-from actions.templates import TemplateError, check_template
+from actions.templates import TemplateError, check_template, quotes_link
 from schemas.deliveries import CHANNELS, Channel
 
 SECRET = re.compile(r"[A-Z0-9][A-Z0-9_]{0,63}", re.ASCII)
@@ -65,6 +65,18 @@ def read_group(reader: Reader, body: dict[str, Any], path: str) -> str | None:
         return group
     reader.error(f"the name of a message group, of at most {GROUP_CHARACTERS_MAX} characters", group, f"{path}.group")
     return None
+
+
+def check_link(reader: Reader, message: Message, group: str | None, path: str) -> None:
+    """Adds an error where the message's template has a link that unsubscribes, and there is nothing to leave."""
+    if message.template is None or group is not None:
+        return
+    template = message.template
+    for part, text in (("subject", template.subject), ("text", template.text), ("html", template.html or "")):
+        if quotes_link(text):
+            reader.say(
+                "expected `group` beside a template that has `unsubscribe_url`, got none", f"{path}.template.{part}"
+            )
 
 
 def _target(reader: Reader, target: Any, spec: ChannelSpec, path: str) -> tuple[str | None, str | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actions.errors import RuleErrors
-from actions.message_reading import read_group, read_message
+from actions.message_reading import check_link, read_group, read_message
 from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, close, written_under
 from actions.rules import Rule
 
@@ -69,6 +69,7 @@ def _rule(reader: Reader, body: Any) -> Rule | None:
     segment, transition, causes = reader.on(body)
     message = read_message(reader, body, "", _KEYS)
     group = read_group(reader, body, "")
+    check_link(reader, message, group, "")
     max_age_ms = reader.duration(body.get("max_age", MAX_AGE), ".max_age")
     if reader.errors:
         return None

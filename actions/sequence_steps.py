@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from actions.message_reading import Message, read_group, read_message
+from actions.message_reading import Message, check_link, read_group, read_message
 from actions.reader import ID, Reader
 from actions.rules import Rule
 from actions.sequence_conditions import Conditions
@@ -115,6 +115,7 @@ class StepsReader:
             body["template"] = message.parts
         transactional = reader.boolean(body, "transactional", path)
         group = read_group(reader, body, path) or given.group
+        check_link(reader, message, group, path)
         max_age_ms = given.max_age_ms
         if "max_age" in body:
             max_age_ms = reader.duration(body["max_age"], f"{path}.max_age")

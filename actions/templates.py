@@ -104,6 +104,11 @@ def quotes_event(text: str) -> bool:
     return any(name.name in ("event", "transition") for name in _TEXT.parse(text).find_all(nodes.Name))
 
 
+def quotes_link(text: str) -> bool:
+    """Whether a template that has been checked has the link that unsubscribes."""
+    return any(name.name == "unsubscribe_url" for name in _TEXT.parse(text).find_all(nodes.Name))
+
+
 def render(text: str, values: Mapping[str, Any], *, escape: Escape = "") -> str:
     """`text` filled in with `values` (those of `NAMES`), which are escaped as `escape` says. Raises `TemplateError`."""
     template = _compiled(text, escape)
