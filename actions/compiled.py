@@ -12,9 +12,9 @@ Load = Callable[[list[dict[str, Any]]], Definitions]
 
 
 def compile_sequences(
-    in_force: list[InForce], kept: Mapping[tuple[str, int], Sequence], load: Load
+    in_force: list[InForce], kept: Mapping[tuple[str, int], Sequence], load: Load, *, prompt_ms: int | None = None
 ) -> tuple[Definitions, Machine]:
-    """All definitions with what the sequences lift, as `load` makes them of that, and the machine.
+    """All definitions with what the sequences lift, as `load` makes them of that, and the machine (with `prompt_ms`).
 
     Of `kept`, what asks for a segment that is no more is left out: who is in it ends. Raises `DefinitionErrors`.
     """
@@ -22,7 +22,7 @@ def compile_sequences(
     while True:
         sequences = [item.sequence for item in in_force]
         try:
-            return load(lifted_bodies([*sequences, *able.values()])), Machine(in_force, able)
+            return load(lifted_bodies([*sequences, *able.values()])), Machine(in_force, able, prompt_ms=prompt_ms)
         except DefinitionErrors:
             gone = [named for named, sequence in able.items() if not _loads([*sequences, sequence], load)]
             if not gone:

@@ -214,6 +214,8 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
         ],
         {(record.id, record.version): sequence_of(record.body) for record in in_force.kept},
         lambda lifted: load_data(bodies, name, limits, lifted=lifted),
+        # by that clock time passes by records alone, so what is due is played long after it without being late
+        prompt_ms=limits.grace_ms if settings.clock == "arrival" else None,
     )
     program = compile_program(
         definitions,
