@@ -16,7 +16,7 @@ GROUP_CHARACTERS_MAX = 100
 TRAITS_MAX = 100
 # a number, a short code, a name of at most 11 characters, or a messaging service
 SENDER = re.compile(
-    r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|[A-Za-z0-9 ]{0,10}[A-Za-z][A-Za-z0-9 ]{0,10}|MG[0-9a-f]{32}", re.ASCII
+    r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.{1,11}\Z)[A-Za-z0-9 ]*[A-Za-z][A-Za-z0-9 ]*|MG[0-9a-f]{32}", re.ASCII
 )
 _KEYS = ("channel", "traits")
 # what a message may have of a channel that there isn't: one error is enough

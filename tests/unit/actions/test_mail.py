@@ -12,6 +12,7 @@ from receivers import MailSink
 
 from actions import Rule, Template
 from actions.mail import MailSender, MailServer, message_of, read_sender, read_server
+from actions.targets import is_address
 from schemas.deliveries import Delivery
 
 Make = Callable[..., Delivery]
@@ -166,3 +167,26 @@ def test_a_mail_server_is_read_from_its_url(url: str, expected: tuple[Any, ...] 
 def test_a_sender_is_one_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"an address such as"):
         read_sender(text)
+
+
+@pytest.mark.parametrize("letter", ["\r", "\n", "\0", "\x0b", "\x0c", "\x1b", "\x7f", "\x85", "\u2028", "\u2029"])
+def test_no_character_of_a_trait_ends_a_header(make_delivery: Make, letter: str) -> None:
+    """Looked at as bytes on the wire: every line of the head is a header of ours, or goes on with one."""
+    name = f"Ada{letter}Bcc: eve@evil.example{letter}{letter}body"
+    delivery = make_delivery(channel="email", target="a@b.example", traits={"name": name})
+    raw = message_of(delivery, Template("Hi {{ traits.name }}", "text"), SENDER, NOW_MS).as_bytes()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    names = [line.partition(b":")[0].lower() for line in head.split(b"\r\n") if not line.startswith((b" ", b"\t"))]
+
+    assert sorted(names) == sorted({*names})
+    assert b"bcc" not in names
+    assert body.strip() == b"text"
+    assert not [at for at in head.replace(b"\r\n", b"") if at < 0x20 or at == 0x7F]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["a@b.example\r\nBcc: x@y.example", "a@b.example, x@y.example", "<a@b.example>", "a@b.example\0", "a b@c.example"],
+)
+def test_an_address_is_one_address(address: str) -> None:
+    assert not is_address(address)

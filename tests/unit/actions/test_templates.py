@@ -95,3 +95,18 @@ def test_what_comes_out_has_a_bound() -> None:
 
 def test_a_lone_surrogate_in_a_trait_is_no_crash() -> None:
     assert render("{{ traits.x }}", values(x="\ud800")) == "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("<!here>", "&lt;!here&gt;"), ("a & b", "a &amp; b"), ('it\'s "so"', 'it\'s "so"'), (5, "5"), ("*b*", "*b*")],
+)
+def test_for_slack_the_three_characters_that_mean_something_are_escaped(value: Any, expected: str) -> None:
+    """No quotes, as Slack would show what stands for them."""
+    assert render("<x> {{ traits.x }}", values(x=value), escape="mrkdwn") == f"<x> {expected}"
+
+
+@pytest.mark.parametrize("escape", ["", "html", "mrkdwn"])
+def test_a_hole_is_an_error_however_it_is_escaped(escape: Any) -> None:
+    with pytest.raises(TemplateError, match="a value is missing"):
+        render("{{ traits.x }}", values(), escape=escape)
