@@ -24,6 +24,7 @@ COMMANDS = {
     "publish": ("streams.cli.publish", "Put a file of events into the source topics"),
     "worker": ("streams.cli.worker", "Run a worker: events in, transitions and deliveries out"),
     "dispatcher": ("streams.cli.dispatcher", "Run a dispatcher: deliveries to webhooks and e-mail"),
+    "projector": ("streams.cli.projector", "Run a projector: contacts and memberships into Redis"),
     "tail": ("streams.cli.tail", "Print committed records as JSON lines"),
     "deliveries": ("streams.cli.deliveries", "List, show, retry, pause and resume deliveries"),
     "rejected": ("streams.cli.rejected", "What could not be taken, by reason"),

@@ -1,0 +1,190 @@
+"""Contacts, memberships and suppressed addresses in Redis: the projector writes them, the dispatcher's checks read them.
+
+Invariants:
+  * Records of one partition and the position after them are written by one script, which does nothing unless this Redis
+    stands where they begin. So a projector may be killed anywhere, two may own one partition for a while, and a Redis that
+    was emptied or restored is noticed with the next record.
+  * A topic's partition is in `filling` from its first position until it has been read to the end once. While any is, nobody
+    can say what is not in here.
+  * Of a contact that was erased there is a mark for `GONE_MS` and nothing else.
+
+Keys share one hash tag, which is not the ledger's: all of this may be thrown away.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import redis.asyncio as redis
+
+from actions import read_model_scripts as scripts
+from actions.facts import Facts
+from schemas.deliveries import Delivery
+from schemas.topics import DAY_MS
+from schemas.transitions import Consent, MembershipRecord
+
+GONE_MS: Final = 2 * DAY_MS
+REBUILD_LOCK_MS: Final = 30_000
+UNLINK_KEYS: Final = 1_000
+REBUILDING: Final = -2
+
+
+class Moved(Exception):
+    """This Redis doesn't stand where a batch begins; the projector asks for the position and reads on from there."""
+
+
+class BeingRebuilt(Exception):
+    """Somebody empties the read model just now; the projector waits until that is through."""
+
+
+class _Contact(msgspec.Struct):
+    """A `ContactRecord`, of which only the counter is read: the rest goes on as it came."""
+
+    revision: int
+    changed_at: str
+    traits: msgspec.Raw = msgspec.Raw(b"{}")
+    consent: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Zone(msgspec.Struct):
+    timezone: Any = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """What one record does to one key: `op` and its arguments as `read_model_scripts.APPLY` has them."""
+
+    key: str
+    op: str
+    arguments: tuple[str | bytes | int, ...] = ()
+
+
+class ReadModel:
+    """The read model of one prefix. Every method raises redis-py's errors when Redis can't be reached."""
+
+    def __init__(self, client: "redis.Redis", prefix: str) -> None:
+        self._client = client
+        self._stem = f"{{{prefix}read}}:"
+        self._positions, self._filling = self._stem + "positions", self._stem + "filling"
+        self._lock = self._stem + "lock"
+        self._begin, self._apply, self._facts = (
+            client.register_script(script) for script in (scripts.BEGIN, scripts.APPLY, scripts.FACTS)
+        )
+
+    # ---- records as writes --------------------------------------------------------------------------------------------
+
+    def contact(self, contact: str, value: bytes | None) -> Write:
+        """Of a record of `contacts`; None is a tombstone. Raises `msgspec.DecodeError`."""
+        key = self._contact(contact)
+        if value is None:
+            return Write(key, "gone", (GONE_MS,))
+        record = msgspec.json.decode(value, type=_Contact)
+        return Write(key, "contact", (bytes(record.traits), bytes(record.consent), record.revision, record.changed_at))
+
+    def membership(self, key: bytes, value: bytes | None) -> Write:
+        """Of a record of `memberships`. Raises `msgspec.DecodeError`."""
+        contact, *named = msgspec.json.decode(key, type=list[str])
+        where, field = self._memberships(contact), _field(*named)
+        if value is None:
+            return Write(where, "no_member", (field,))
+        msgspec.json.decode(value, type=MembershipRecord)
+        return Write(where, "member", (field, value))
+
+    def suppressed(self, address: str, why: str) -> Write:
+        """That an address is not written to any more; `why` is for people."""
+        return Write(self._suppressed(address), "suppressed", (why,))
+
+    # ---- the projector ----------------------------------------------------------------------------------------------
+
+    async def begin(self, partitions: Sequence[str]) -> dict[str, int]:
+        """Where each of `partitions` (`topic/number`, all there are) goes on; raises `BeingRebuilt`."""
+        keys = [self._positions, self._filling, self._lock]
+        found = await self._begin(keys=keys, args=list(partitions))
+        if found == REBUILDING:
+            raise BeingRebuilt
+        return {name: int(position) for name, position in zip(partitions, found, strict=True)}
+
+    async def apply(self, partition: str, start: int, end: int, writes: Iterable[Write]) -> None:
+        """Writes what the records [start, end) of a partition do, and that they are done; raises `Moved`, `BeingRebuilt`."""
+        keys = [self._positions, self._lock]
+        args: list[str | bytes | int] = [partition, start, end]
+        for write in writes:
+            keys.append(write.key)
+            args += (write.op, *write.arguments)
+        found = await self._apply(keys=keys, args=args)
+        if found == REBUILDING:
+            raise BeingRebuilt
+        if not found:
+            raise Moved
+
+    async def restart(self, partition: str) -> None:
+        """Has a partition begin anew: its topic was made anew."""
+        async with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.sadd(self._filling, partition)
+            pipeline.hset(self._positions, partition, "0")
+            await pipeline.execute()
+
+    async def filled(self, partition: str) -> None:
+        """Says that a partition was read to its end."""
+        await self._client.srem(self._filling, partition)
+
+    async def filling(self) -> int:
+        """How many partitions have not been read to their end yet."""
+        return int(await self._client.scard(self._filling))
+
+    async def clear(self, token: str) -> bool:
+        """Throws all of it away; False when somebody else is at it. Projectors that run read anew when it is done."""
+        if not await self._client.set(self._lock, token, nx=True, px=REBUILD_LOCK_MS):
+            return False
+        await self._client.delete(self._positions)  # first: from here on the dispatcher's checks know that it is gone
+        keys: list[bytes] = []
+        async for key in self._client.scan_iter(match=_pattern(self._stem) + "*", count=UNLINK_KEYS):
+            if key != self._lock.encode():
+                keys.append(key)
+            if len(keys) >= UNLINK_KEYS:
+                await self._client.unlink(*keys)
+                keys.clear()
+                await self._client.pexpire(self._lock, REBUILD_LOCK_MS)
+        if keys:
+            await self._client.unlink(*keys)
+        await self._client.delete(self._lock)
+        return True
+
+    # ---- the dispatcher ---------------------------------------------------------------------------------------------
+
+    async def facts(self, delivery: Delivery, *, with_zone: bool) -> Facts:
+        """What is known of the delivery's contact, all of it as of one instant; `with_zone`: its `timezone` as well."""
+        address = delivery.target if delivery.channel == "email" else ""
+        keys = [self._positions, self._filling, self._contact(delivery.contact), self._memberships(delivery.contact)]
+        args = [delivery.while_segment or "", "1" if with_zone else ""]
+        found = await self._facts(keys=[*keys, self._suppressed(address)], args=args)
+        ready, revision, consent, gone, traits, membership, suppressed = found
+        return Facts(
+            ready=bool(ready),
+            gone=gone is not None,
+            revision=None if revision is None else int(revision),
+            consent=msgspec.json.decode(consent, type=dict[str, Consent]) if consent else {},
+            zone=msgspec.json.decode(traits, type=_Zone).timezone if traits else None,
+            membership=msgspec.json.decode(membership, type=MembershipRecord) if membership else None,
+            suppressed=suppressed.decode() if suppressed and address else None,
+        )
+
+    def _contact(self, contact: str) -> str:
+        return f"{self._stem}contact:{contact}"
+
+    def _memberships(self, contact: str) -> str:
+        return f"{self._stem}memberships:{contact}"
+
+    def _suppressed(self, address: str) -> str:
+        return f"{self._stem}suppressed:{address.lower()}"
+
+
+def _field(segment: str, key: str | None = None) -> str:
+    """Field of a membership: the segment's id; with `per` a line end, which no id has, and the value after it."""
+    return segment if key is None else f"{segment}\n{key}"
+
+
+def _pattern(text: str) -> str:
+    """`text` as a pattern that matches nothing else."""
+    return "".join(f"\\{character}" if character in "*?[]\\^-" else character for character in text)

@@ -1,0 +1,52 @@
+"""The read model's steps as Lua scripts: Redis runs each as a whole or not at all (see `actions/read_model.py`)."""
+
+# KEYS: positions, filling, lock · ARGV: partitions · where each goes on; one that there was no position of begins to fill
+BEGIN = """
+if redis.call('EXISTS', KEYS[3]) == 1 then return -2 end
+for _, partition in ipairs(ARGV) do
+  if redis.call('HSETNX', KEYS[1], partition, 0) == 1 then redis.call('SADD', KEYS[2], partition) end
+end
+local found = {}
+for i, partition in ipairs(ARGV) do found[i] = redis.call('HGET', KEYS[1], partition) end
+return found
+"""
+# KEYS: positions, lock, then one of each write · ARGV: partition, start, end, then of each write its op and arguments
+APPLY = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return -2 end
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+local n = 4
+for i = 3, #KEYS do
+  local key, op, a = KEYS[i], ARGV[n], n + 1
+  if op == 'contact' then
+    if redis.call('HDEL', key, 'gone') == 1 then redis.call('PERSIST', key) end
+    redis.call('HSET', key, 'traits', ARGV[a], 'consent', ARGV[a + 1], 'revision', ARGV[a + 2], 'changed_at', ARGV[a + 3])
+    n = a + 4
+  elseif op == 'gone' then
+    redis.call('DEL', key)
+    redis.call('HSET', key, 'gone', 1)
+    redis.call('PEXPIRE', key, ARGV[a])
+    n = a + 1
+  elseif op == 'member' then
+    redis.call('HSET', key, ARGV[a], ARGV[a + 1])
+    n = a + 2
+  elseif op == 'no_member' then
+    redis.call('HDEL', key, ARGV[a])
+    n = a + 1
+  else
+    redis.call('SET', key, ARGV[a])
+    n = a + 1
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+# KEYS: positions, filling, contact, memberships, suppressed · ARGV: segment of `while` or '', '1' for traits
+FACTS = """
+local ready = 0
+if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('EXISTS', KEYS[2]) == 0 then ready = 1 end
+local contact = redis.call('HMGET', KEYS[3], 'revision', 'consent', 'gone')
+local traits, membership = false, false
+if ARGV[2] == '1' then traits = redis.call('HGET', KEYS[3], 'traits') end
+if ARGV[1] ~= '' then membership = redis.call('HGET', KEYS[4], ARGV[1]) end
+return {ready, contact[1], contact[2], contact[3], traits, membership, redis.call('GET', KEYS[5])}
+"""

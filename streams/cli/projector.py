@@ -1,0 +1,35 @@
+"""`tidegate projector`: the process that keeps contacts and memberships in Redis."""
+
+import click
+
+from streams.cli.terminal import run, settings
+
+
+@click.command()
+@click.option("--rebuild", is_flag=True, help="Throw away what Redis has of contacts, and read all of it anew.")
+def projector(rebuild: bool) -> None:
+    """Keep contacts and memberships in Redis, for the checks that a dispatcher makes before it sends.
+
+    Reads `contacts`, `memberships`, `events.email` and `events.own` (bounces and complaints). Any number of projectors share
+    the work, and each may be killed at any moment. Needs Kafka and Redis; while Redis is away it waits. SIGTERM ends it.
+
+    --rebuild leaves the ledger and what caps count alone. Until it has read everything (/readyz says how far it is), messages
+    that ask for consent, for a segment or for the contact's time of day wait.
+
+    \b
+    Settings that matter here (`tidegate settings` has all):
+      TIDEGATE_REDIS     where to
+      TIDEGATE_WEB_PORT  metrics and health
+
+    \b
+    Example:
+      TIDEGATE_WEB_PORT=6068 tidegate projector
+    """
+    from logging.config import dictConfig
+
+    from streams.logs import logging_config
+    from streams.projector import run_projector
+
+    given = settings()
+    dictConfig(logging_config(given))
+    run(run_projector(given, rebuild=rebuild))
