@@ -6,6 +6,7 @@ Invariants:
   * An outcome goes to Kafka first and then into the ledger. So before what is in doubt is sent again, the ledger learns
     what Kafka has: what remains in doubt was under way when its dispatcher died.
   * An attempt begins with a lease that is fresh and ends before the lease does.
+  * Whether a delivery may go out is asked at the instant of sending (`gate.py`). What may not is no attempt.
   * Whatever waits (for another attempt, a pause, a crowded lane) waits in Redis, not in memory and not in the way: a
     receiver that is slow or away holds up its own lane, of bounded length, and nobody else.
 """
@@ -17,6 +18,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from actions.channels import ATTEMPT_MS_MAX, Result, Sender
+from actions.decisions import Verdict
+from actions.gate import Gate
 from actions.lanes import Crowded, Lane
 from actions.ledger import Batch, Claimed, Ledger, Taken
 from actions.ledger_access import LedgerAccess
@@ -31,6 +34,8 @@ logger = logging.getLogger(__name__)
 # a delivery that finds its lane crowded is due again after that
 BUSY_MS_MIN, BUSY_MS_MAX = 5_000, 15_000
 UNDER_WAY_MS = 500
+# the read model is most often milliseconds behind: what comes before it waits so long in memory, then in Redis
+PATIENCE_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.8)
 CLAIM_MAX = 100
 AGAIN_MAX = 500  # deliveries that the sweep has in memory
 SWEEP_S_MAX = 0.5
@@ -65,13 +70,14 @@ class Dispatcher:
         self,
         ledger: Ledger,
         senders: Mapping[str, Sender],
+        gate: Gate,
         environs: Environs,
         metrics: DispatcherMetrics,
         *,
         backoff: Backoff | None = None,
     ) -> None:
         self.metrics = metrics
-        self._ledger, self._senders, self._environs = ledger, senders, environs
+        self._ledger, self._senders, self._gate, self._environs = ledger, senders, gate, environs
         self._access = LedgerAccess(ledger, environs.read_outcomes, environs.now_ms, metrics)
         self._backoff = backoff or Backoff()
         self._lanes: dict[str, Lane] = {}
@@ -85,12 +91,17 @@ class Dispatcher:
         lane = self._lane(delivery)
         held = self._environs.paused(delivery.channel, delivery.rule)
         if held is not None or lane.full:
-            return await self._park(delivery, held)
+            await self._park(delivery, held)
+            return
         try:
-            async with lane.turn():
-                return await self._take(delivery, rule)
+            for wait_s in (*PATIENCE_S, None):
+                async with lane.turn():
+                    if await self._take(delivery, rule, last=wait_s is None):
+                        return
+                assert wait_s is not None
+                await asyncio.sleep(wait_s)
         except Crowded:
-            return await self._park(delivery, None)
+            await self._park(delivery, None)
 
     @property
     def problem(self) -> str | None:
@@ -127,14 +138,27 @@ class Dispatcher:
 
     # ---- attempts ---------------------------------------------------------------------------------------------------
 
-    async def _take(self, delivery: Delivery, rule: Rule | None) -> None:
+    async def _take(self, delivery: Delivery, rule: Rule | None, *, last: bool) -> bool:
+        """Whether Kafka has what became of it; unless `last`, what is newer than the read model may come again at once."""
         held = self._environs.paused(delivery.channel, delivery.rule)  # it may have waited for its turn
         if held is not None:
-            return await self._park(delivery, held)
+            await self._park(delivery, held)
+            return True
+        verdict = await self._verdict(delivery)
+        if verdict.code == "behind" and not last:
+            return False
+        if verdict.code is not None:
+            await self._leave(delivery, verdict)
+            return True
         taken = await self._access(lambda: self._ledger.take(delivery, self._environs.now_ms()))
         if taken.state != "new" or delivery.id in self._under_way:
-            return await self._repeat(delivery, taken)
-        return await self._attempt(delivery, rule, taken.attempts)
+            await self._repeat(delivery, taken)
+        else:
+            await self._attempt(delivery, rule, taken.attempts)
+        return True
+
+    async def _verdict(self, delivery: Delivery) -> Verdict:
+        return await self._access(lambda: self._gate.verdict(delivery, self._environs.now_ms()))
 
     async def _attempt(self, delivery: Delivery, rule: Rule | None, attempts: int) -> None:
         self._under_way.add(delivery.id)
@@ -183,6 +207,31 @@ class Dispatcher:
         now_ms = self._environs.now_ms()
         return await self._write(outcome_of(delivery, "waiting", 0, now_ms, code, reason, due_ms=due_ms))  # type: ignore[arg-type]
 
+    async def _leave(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Puts off or leaves out a delivery that was read from Kafka, as the verdict is."""
+        due_ms = self._environs.now_ms() + BUSY_MS_MAX if verdict.until_ms is None else verdict.until_ms
+        parked = await self._access(lambda: self._ledger.park(delivery, due_ms, ""))
+        if parked.state != "new":
+            await self._repeat(delivery, parked)
+        elif verdict.until_ms is None:
+            await self._record(self._judged(delivery, verdict, 0))
+        else:
+            await self._write(self._judged(delivery, verdict, 0))
+
+    async def _leave_again(self, item: Claimed, verdict: Verdict) -> None:
+        """The same of one that has waited."""
+        if verdict.until_ms is None:
+            return await self._record(self._judged(item.delivery, verdict, item.attempts))
+        await self._access(lambda: self._ledger.put_back(item, verdict.until_ms, ""))
+        return await self._write(self._judged(item.delivery, verdict, item.attempts))
+
+    def _judged(self, delivery: Delivery, verdict: Verdict, attempts: int) -> Outcome:
+        if verdict.code == "behind":
+            self.metrics.behind.labels("put_off").inc()
+        status: Status = "skipped" if verdict.until_ms is None else "waiting"
+        now_ms = self._environs.now_ms()
+        return outcome_of(delivery, status, attempts, now_ms, verdict.code, verdict.reason, due_ms=verdict.until_ms)
+
     async def _sweep(self, group: asyncio.TaskGroup) -> int:
         room = min(CLAIM_MAX, AGAIN_MAX - self._again)
         if room <= 0:
@@ -210,6 +259,10 @@ class Dispatcher:
         try:
             rule = await self._environs.rule(delivery.rule, delivery.rule_version)
             async with lane.turn():
+                verdict = await self._verdict(delivery)
+                if verdict.code is not None:
+                    await self._leave_again(item, verdict)
+                    return
                 attempts = await self._access(lambda: self._ledger.begin(item, self._environs.now_ms()))
                 if attempts is None:
                     return  # it has an outcome by now, or somebody else has begun it
@@ -240,6 +293,8 @@ class Dispatcher:
     async def _repeat(self, delivery: Delivery, taken: Taken) -> None:
         """Says once more what is known of a delivery that was read a second time, so that its offset can be committed."""
         if taken.outcome is not None:
+            if taken.outcome.status != "sent":
+                await self._access(lambda: self._gate.give_back(delivery))
             return await self._write(taken.outcome)
         code: Code = "in_doubt" if taken.state == "taken" else "retry"
         reason = "was taken before; what became of it is not known yet"
@@ -293,4 +348,8 @@ def outcome_of(
         due_at=None if due_ms is None else format_instant(due_ms),
         retry=delivery.retry,
         again=delivery if status == "waiting" else None,
+        group=delivery.group,
+        transactional=delivery.transactional,
+        kind=delivery.kind,
+        step=delivery.step,
     )

@@ -8,6 +8,7 @@ Invariants:
     restarted or replaced fails that test, and nothing is taken until `rebuild` has caught up with the outcomes in Kafka
     from the positions that this Redis holds: none in an empty one, old ones in a restored one.
   * Entries outlive the retention of the `deliveries` topic, so that no record read again can be taken for new.
+  * What caps count (`limits.py`) is written with the outcomes, and so rebuilt with them.
   * Of two outcomes of one delivery the one with the greater rank stays (`Outcome.rank`), whatever the order they came.
 
 All keys share one hash tag, so that a Redis Cluster keeps them together.
@@ -23,6 +24,7 @@ import redis.asyncio as redis
 from redis.exceptions import ResponseError
 
 from actions import ledger_scripts as scripts
+from actions.policies import CAP_MS_MAX
 from schemas.deliveries import Delivery, Outcome
 from schemas.instants import parse_instant
 from schemas.topics import DAY_MS
@@ -31,6 +33,7 @@ from schemas.topics import DAY_MS
 ENTRY_MS: Final = 45 * DAY_MS
 LEASE_MS: Final = 45_000
 REBUILD_LOCK_MS: Final = 60_000
+BEHIND_KEPT_MS: Final = 3_600_000
 
 
 class Unsynced(Exception):
@@ -49,7 +52,7 @@ class LockLost(Exception):
 class Taken:
     """What `take` found. `state` is `new` (ours to attempt, number `attempts`) or how the delivery stands already.
 
-    `outcome` is there for one that is `sent` or `failed`.
+    `outcome` is there for one that is `sent`, `failed` or `skipped`.
     """
 
     state: str
@@ -74,7 +77,7 @@ class Ledger:
         self._lease_ms = lease_ms
         self._owner = secrets.token_hex(8)
         self._stem = f"{{{prefix}ledger}}:"
-        self._epoch, self._due = self._stem + "epoch", self._stem + "due"
+        self.epoch, self._due = self._stem + "epoch", self._stem + "due"
         self._lock, self._positions, self._helds = self._stem + "lock", self._stem + "positions", self._stem + "helds"
         script = client.register_script
         self._take, self._claim, self._put_back = (
@@ -102,7 +105,7 @@ class Ledger:
         return await self._take_or_park(delivery, self._held(held), 0, "park")
 
     async def _take_or_park(self, delivery: Delivery, where: str, score: int, what: str) -> Taken:
-        keys = [self._epoch, *self._keys(delivery.id), where]
+        keys = [self.epoch, *self._keys(delivery.id), where]
         body = msgspec.json.encode(delivery)
         state, attempts, outcome = await self._run(
             self._take, keys, [delivery.id, delivery.retry, body, score, what, ENTRY_MS, self._owner]
@@ -114,7 +117,7 @@ class Ledger:
         """Reserves up to `limit` deliveries that are due, earliest first, for as long as a lease; raises `Unsynced`."""
         stems = [self._stem + "entry:", self._stem + "body:"]
         args = [now_ms, now_ms + self._lease_ms, limit, *stems]
-        found = await self._run(self._claim, [self._epoch, self._due], args)
+        found = await self._run(self._claim, [self.epoch, self._due], args)
         return [
             Claimed(msgspec.json.decode(body, type=Delivery), attempts, state == b"taken")
             for body, attempts, state in found
@@ -128,7 +131,7 @@ class Ledger:
         delivery = claimed.delivery
         state = "taken" if claimed.in_doubt else "waiting"
         args = [delivery.id, delivery.retry, claimed.attempts, state, now_ms + self._lease_ms]
-        keys = [self._epoch, self._keys(delivery.id)[0], self._due]
+        keys = [self.epoch, self._keys(delivery.id)[0], self._due]
         return await self._run(self._begin, keys, args) or None
 
     async def put_back(self, claimed: Claimed, due_ms: int | None, held: str) -> None:
@@ -137,11 +140,11 @@ class Ledger:
         if due_ms is None:
             where = self._held(held)
             await self._client.sadd(self._helds, where)
-        await self._run(self._put_back, [self._epoch, self._due, where], [id, due_ms or 0])
+        await self._run(self._put_back, [self.epoch, self._due, where], [id, due_ms or 0])
 
     async def record(self, outcome: Outcome) -> None:
         """Writes down what became of an attempt, unless something later is known; raises `Unsynced`."""
-        await self._run(self._record, *self._record_args(self._epoch, outcome, 0))
+        await self._run(self._record, *self._record_args(self.epoch, outcome, 0))
 
     async def helds(self) -> list[str]:
         """What deliveries are held for."""
@@ -150,7 +153,7 @@ class Ledger:
 
     async def release(self, held: str) -> None:
         """Makes due what is held for `held`; raises `Unsynced`."""
-        await self._run(self._release, [self._epoch, self._held(held), self._due, self._helds], [])
+        await self._run(self._release, [self.epoch, self._held(held), self._due, self._helds], [])
 
     async def next_due_ms(self) -> int | None:
         """When the next delivery is due, epoch ms; None when none waits."""
@@ -165,7 +168,7 @@ class Ledger:
     async def in_sync(self) -> bool:
         """Whether this very Redis is known to hold all that was sent."""
         try:
-            await self._run(self._claim, [self._epoch, self._due], [0, 0, 0, "", ""])
+            await self._run(self._claim, [self.epoch, self._due], [0, 0, 0, "", ""])
         except Unsynced:
             return False
         return True
@@ -186,7 +189,7 @@ class Ledger:
             positions = {_text(k): int(v) for k, v in (await self._client.hgetall(self._positions)).items()}
             async for batch in read(positions):
                 await self._learn_batch(batch, token, now_ms)
-            await self._run(self._set_epoch, [self._lock, self._epoch], [token])
+            await self._run(self._set_epoch, [self._lock, self.epoch], [token])
         except BaseException:
             await self._unlock(token)
             raise
@@ -205,7 +208,7 @@ class Ledger:
             try:
                 await pipeline.execute()
             except ResponseError as error:
-                raise _known(error) from None
+                raise known_error(error) from None
 
     async def _unlock(self, token: str) -> None:
         """Best effort: the lock ends by itself."""
@@ -220,9 +223,34 @@ class Ledger:
         if outcome.again is not None:
             body = msgspec.json.encode(outcome.again)
             due_ms = parse_instant(outcome.due_at, offset_required=True) or 0 if outcome.due_at else 0
-        keys = [guard, *self._keys(outcome.delivery), self._due, where]
+        keys = [guard, *self._keys(outcome.delivery), self._due, where, self.caps(outcome.contact)]
         args = [outcome.delivery, outcome.retry, outcome.attempts, outcome.status, msgspec.json.encode(outcome), body]
-        return keys, [*args, due_ms, ENTRY_MS, not_before_ms, outcome.code or ""]
+        counted = "" if outcome.transactional else self.counted(outcome)
+        at_ms = parse_instant(outcome.at, offset_required=True) or 0
+        return keys, [*args, due_ms, ENTRY_MS, not_before_ms, outcome.code or "", counted, at_ms, CAP_MS_MAX]
+
+    def caps(self, contact: str) -> str:
+        """Key of the messages to a contact that caps count."""
+        return self.key(f"caps:{contact}")
+
+    def counted(self, message: Delivery | Outcome) -> str:
+        """What caps count of a message: channel and group, and the delivery's id, by which it counts once."""
+        id = message.id if isinstance(message, Delivery) else message.delivery
+        return f"{message.channel}\n{message.group or ''}\n{id}"
+
+    def key(self, name: str) -> str:
+        """A key beside the ledger's own, on the same node."""
+        return self._stem + name
+
+    async def uncount(self, delivery: Delivery) -> None:
+        """Takes a delivery that is over out of what caps count."""
+        await self._client.zrem(self.caps(delivery.contact), self.counted(delivery))
+
+    async def behind_ms(self, delivery: Delivery, now_ms: int) -> int:
+        """For how long the read model has been found behind a delivery: 0 when first."""
+        key = self.key(f"behind:{delivery.id}")
+        since = await self._client.set(key, now_ms, nx=True, get=True, px=BEHIND_KEPT_MS)
+        return 0 if since is None else max(0, now_ms - int(since))
 
     def _keys(self, id: str) -> tuple[str, str]:
         return f"{self._stem}entry:{id}", f"{self._stem}body:{id}"
@@ -234,7 +262,7 @@ class Ledger:
         try:
             return await script(keys=keys, args=args)
         except ResponseError as error:
-            raise _known(error) from None
+            raise known_error(error) from None
 
 
 @dataclass(frozen=True)
@@ -249,7 +277,8 @@ def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _known(error: ResponseError) -> Exception:
+def known_error(error: ResponseError) -> Exception:
+    """What a script refused with, as an exception of ours where it is one."""
     text = str(error)
     if "UNSYNCED" in text:
         return Unsynced("expected a ledger that has caught up with the outcomes")

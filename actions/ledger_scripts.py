@@ -52,12 +52,12 @@ PUT_BACK = """
 redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 """
-# KEYS: epoch or lock, entry, body, due, parked set · ARGV: id, retry, attempts, state, outcome, delivery, due, ms to keep,
-# not before (0, or of a rebuild), code
+# KEYS: epoch or lock, entry, body, due, parked set, caps · ARGV: id, retry, attempts, state, outcome, delivery, due, ms to
+# keep, not before (0, or of a rebuild), code, what caps count ('' for nothing), when, ms to keep that
 RECORD = """
 local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state')
 if e[3] then
-  local final = (e[3] == 'sent' or e[3] == 'failed') and 1 or 0
+  local final = (e[3] == 'sent' or e[3] == 'failed' or e[3] == 'skipped') and 1 or 0
   local retry, attempts = tonumber(e[1]), tonumber(e[2])
   local r, n, f = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] ~= 'waiting' and 1 or 0
   if retry > r or (retry == r and (attempts > n or (attempts == n and final > f))) then return 0 end
@@ -66,6 +66,14 @@ if e[3] then
 end
 redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', ARGV[3], 'state', ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[8])
+if ARGV[11] ~= '' then
+  if ARGV[4] == 'sent' or (ARGV[4] == 'waiting' and ARGV[3] ~= '0') then
+    redis.call('ZADD', KEYS[6], 'NX', ARGV[12], ARGV[11])
+    redis.call('PEXPIRE', KEYS[6], ARGV[13])
+  elseif ARGV[4] ~= 'waiting' then
+    redis.call('ZREM', KEYS[6], ARGV[11])
+  end
+end
 if ARGV[4] == 'waiting' then
   redis.call('HDEL', KEYS[2], 'outcome')
   redis.call('SET', KEYS[3], ARGV[6], 'PX', ARGV[8])
@@ -84,6 +92,58 @@ RELEASE = """
 redis.call('ZUNIONSTORE', KEYS[3], 2, KEYS[3], KEYS[2], 'AGGREGATE', 'MIN')
 redis.call('SREM', KEYS[4], KEYS[2])
 return redis.call('DEL', KEYS[2])
+"""
+# KEYS: epoch, caps, rate, turns · ARGV: id, what caps count ('' for nothing), ms to keep that, microseconds between tokens
+# (0: no rate), burst, ms that a turn is kept, then of each cap channel, group, at most, within, then
+LIMIT = """
+local time = redis.call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now = math.floor(now_us / 1000)
+if ARGV[2] ~= '' and not redis.call('ZSCORE', KEYS[2], ARGV[2]) then
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[3]))
+  local sent, full, wait = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES'), nil, 0
+  for c = 7, #ARGV, 5 do
+    local most, within, times = tonumber(ARGV[c + 2]), tonumber(ARGV[c + 3]), {}
+    for i = 1, #sent, 2 do
+      local channel, group = string.match(sent[i], '^(.-)\\n(.-)\\n')
+      local at = tonumber(sent[i + 1])
+      if (ARGV[c] == '' or ARGV[c] == channel) and (ARGV[c + 1] == '' or ARGV[c + 1] == group) and at > now - within then
+        times[#times + 1] = at
+      end
+    end
+    if #times >= most then
+      if ARGV[c + 4] == 'drop' then return {'capped', (c - 2) / 5, 0} end
+      local free = times[#times - most + 1] + within - now
+      if free > wait then full, wait = (c - 2) / 5, free end
+    end
+  end
+  if full then return {'capped', full, wait} end
+end
+local interval = tonumber(ARGV[4])
+if interval > 0 then
+  local turn = tonumber(redis.call('ZSCORE', KEYS[4], ARGV[1]) or nil)
+  if turn then
+    if turn > now then return {'rate', 0, turn - now} end
+    redis.call('ZREM', KEYS[4], ARGV[1])
+  else
+    local next_us = math.max(now_us, tonumber(redis.call('GET', KEYS[3]) or 0))
+    local keep = math.ceil((next_us + interval - now_us) / 1000) + 1
+    redis.call('SET', KEYS[3], string.format('%.0f', next_us + interval), 'PX', keep)
+    local turn_us = next_us - (tonumber(ARGV[5]) - 1) * interval
+    if turn_us > now_us then
+      turn = math.ceil(turn_us / 1000)
+      redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - tonumber(ARGV[6]))
+      redis.call('ZADD', KEYS[4], turn, ARGV[1])
+      redis.call('PEXPIRE', KEYS[4], turn - now + tonumber(ARGV[6]))
+      return {'rate', 0, turn - now}
+    end
+  end
+end
+if ARGV[2] ~= '' then
+  redis.call('ZADD', KEYS[2], 'NX', now, ARGV[2])
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+end
+return {'go', 0, 0}
 """
 LOCK_GUARD = "if redis.call('GET', KEYS[1]) ~= ARGV[#ARGV] then return redis.error_reply('LOST') end\n"
 # KEYS: lock, positions · ARGV: field, position, …, ms to hold the lock for, token

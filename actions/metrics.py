@@ -57,3 +57,13 @@ class DispatcherMetrics:
             "newer version does.",
             registry=self.registry,
         )
+        self.behind = Counter(
+            "tidegate_deliveries_behind",
+            "Deliveries that were newer than what Redis has of their contact: `put_off`, or `overtaken` where that lasted for "
+            "10 min and they were decided by what is there. Rises: the projector is behind or gone "
+            "(`tidegate_projector_lag_records`).",
+            ["what"],
+            registry=self.registry,
+        )
+        for what in ("put_off", "overtaken"):
+            self.behind.labels(what)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client import CollectorRegistry
 
 from actions.metrics import DispatcherMetrics
 from streams.instruments import markdown_table
 from streams.metric_table import METRICS
+from streams.projector_metrics import ProjectorMetrics
 
 DEPLOY = Path(__file__).resolve().parent
 README = DEPLOY / "README.md"
@@ -34,6 +36,8 @@ when it is committed, once.
 """
 _DISPATCHER = """A dispatcher's:
 """
+_PROJECTOR = """A projector's:
+"""
 
 
 def alerts() -> Iterator[dict[str, Any]]:
@@ -51,12 +55,13 @@ def sections() -> str:
             f"### {rule['alert']}\n\n{told['means'].strip()} ({rule['labels']['severity']})\n\n**Do**: {told['do'].strip()}\n"
         )
     table = markdown_table(METRICS)
-    return "\n".join([_ALERTS, *entries, _METRICS, table, _DISPATCHER, _dispatcher_table(), END]) + "\n"
+    others = [_DISPATCHER, _table(DispatcherMetrics().registry), _PROJECTOR, _table(ProjectorMetrics().registry)]
+    return "\n".join([_ALERTS, *entries, _METRICS, table, *others, END]) + "\n"
 
 
-def _dispatcher_table() -> str:
+def _table(registry: CollectorRegistry) -> str:
     lines = ["| metric | kind | what it says, and when it moves |", "|---|---|---|"]
-    for family in DispatcherMetrics().registry.collect():
+    for family in registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         lines.append(f"| `{name}` | {family.type} | {family.documentation} |")
     return "\n".join(lines) + "\n"

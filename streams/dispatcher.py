@@ -6,6 +6,7 @@ reads outcomes.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -19,9 +20,13 @@ from aiokafka.errors import KafkaError
 
 from actions.channels import Resources
 from actions.dispatch import Dispatcher
+from actions.gate import Gate
 from actions.inapp import Inbox
 from actions.ledger import LEASE_MS, Batch, Ledger
+from actions.limits import Limits
 from actions.metrics import DispatcherMetrics
+from actions.policies import Policies
+from actions.read_model import ReadModel
 from actions.registry import open_senders
 from actions.rules import Rule
 from schemas.deliveries import Outcome
@@ -149,10 +154,17 @@ async def opened(settings: Settings, secrets: Secrets) -> "AsyncIterator[Dispatc
         if secrets.inapp is not None:
             routes += InAppPages(Inbox(client, settings.prefix), secrets.inapp).routes()
         environs = KafkaEnvirons(clock, book, writer, outcomes)
-        engine = Dispatcher(Ledger(client, settings.prefix, lease_ms=LEASE_MS), senders, environs, DispatcherMetrics())
+        ledger, metrics = Ledger(client, settings.prefix, lease_ms=LEASE_MS), DispatcherMetrics()
+        policies = functools.partial(_policies, book, settings.consent == "explicit")
+        gate = Gate(ledger, Limits(client, ledger), ReadModel(client, settings.prefix), policies, metrics)
+        engine = Dispatcher(ledger, senders, gate, environs, metrics)
         yield DispatcherProcess(settings, engine, book, writer, client, woken, routes)
     finally:
         await asyncio.gather(*(closed(close()) for close in closers))
+
+
+def _policies(book: RuleBook, explicit: bool) -> Policies:
+    return Policies(explicit, book.policies)
 
 
 def _event_writer(writer: OutcomeWriter, topic: str, partitions: int) -> WriteEvent:

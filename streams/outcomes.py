@@ -8,6 +8,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from actions.decisions import JUDGED
 from actions.ledger import Batch, OutcomesUnread
 from schemas.deliveries import Outcome
 from schemas.topics import OUTCOMES, partition_of
@@ -65,7 +66,7 @@ class OutcomeReader:
     """Reads outcomes from given positions to the end; one reading at a time.
 
     Uncommitted records are read too: the dispatcher's own are in no transaction, and they must not hide behind a
-    worker's that is open. What a worker writes is `skipped`, and of no concern to a ledger.
+    worker's that is open. What a worker writes is `skipped` before it is a delivery, and of no concern to a ledger.
     """
 
     def __init__(self, settings: Settings, partitions: int) -> None:
@@ -142,4 +143,4 @@ def _of_ledger(value: bytes | None) -> Outcome | None:
         # none of ours: a stray record must not keep the dispatcher from ever starting again
         logger.error("outcomes: passed over a record that is no outcome: %s", error)
         return None
-    return None if outcome.status == "skipped" else outcome
+    return None if outcome.status == "skipped" and outcome.code not in JUDGED else outcome

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from actions import Rule, RuleErrors, rule_of
+from actions.policies import Policy
 from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
 from schemas.topics import DEFINITIONS
 from streams.broker import reader
@@ -57,6 +58,7 @@ class RuleBook:
         self._in_force: list[bytes] | None = None  # None: told already
         self._partition = TopicPartition(settings.topic(DEFINITIONS.name), 0)
         self._rules: dict[bytes, Rule | None] = {}
+        self.policies: tuple[Policy, ...] = ()  # those in force
         self._paused: set[str] = set()
         self._open = contextlib.AsyncExitStack()
         self._consumer: AIOKafkaConsumer | None = None

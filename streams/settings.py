@@ -93,6 +93,7 @@ SETTINGS = (
             "outside of our own network"),
     Setting("targets_private", "refuse", "refuse|allow", "whether hosts with private, loopback or reserved addresses may be "
             "called; those that TIDEGATE_TARGETS names always may"),
+    Setting("consent", "assumed", "assumed|explicit", "whether who has said nothing of a message group gets its messages"),
     Setting("templates", "templates", "text", "directory of the e-mail templates"),
     Setting("log", "text", "text|json", "how log lines look"),
     Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
@@ -154,6 +155,7 @@ class Settings:
     sms_url: str
     targets: str
     targets_private: str
+    consent: str
     templates: str
     log: str
     log_level: str

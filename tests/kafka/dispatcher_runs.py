@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import os
 import sys
@@ -19,7 +20,8 @@ from receivers import DEMO_SECRET, MailSink, WebhookReceiver
 
 from actions import load_rules
 from schemas.deliveries import Delivery, Outcome, TransitionOf
-from schemas.topics import DELIVERIES, partition_of
+from schemas.topics import CONTACTS, DELIVERIES, partition_of
+from schemas.transitions import ContactRecord
 from streams import deliveries as topics_deliveries
 from streams import topics
 from streams.definitions import commit
@@ -30,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARTITIONS = 4
 # long enough for an attempt at a receiver on this machine, and short enough to wait for
 LEASE_MS = 3000
+BEHIND_MS = 1000
 RULES = """
 rules:
   - {id: hook, on: {segment: cart}, channel: webhook, target: "http://127.0.0.1:1/", secret: DEMO}
@@ -40,6 +43,7 @@ rules:
     template: {subject: "Cart of {{ contact }}", text: "Hello {{ traits.name }}"}
 """
 AT = "2026-03-01T09:30:00.000Z"
+REVISION = 1
 
 
 class Setup:
@@ -48,6 +52,7 @@ class Setup:
     def __init__(self, broker: str, redis: str, prefix: str, directory: Path) -> None:
         self.webhooks, self.mails = WebhookReceiver(), MailSink()
         self._directory = directory
+        self._projectors: list[Dispatching] = []
         self._broker, self._redis, self._prefix = broker, redis, prefix
 
     @property
@@ -84,13 +89,28 @@ class Setup:
         await commit(self.settings, revised)
 
     async def stop(self) -> None:
-        """Stops the receivers."""
+        """Stops the receivers, and kills projectors, as these may be killed at any moment."""
+        for projector in self._projectors:
+            projector.kill()
         await self.webhooks.stop()
         await self.mails.stop()
 
     def dispatcher(self, name: str = "dispatcher") -> Dispatching:
         """A dispatcher, started."""
         return Dispatching(name, self.environment, self._directory / f"{name}.log")
+
+    def projector(self, name: str = "projector", *arguments: str) -> Dispatching:
+        """A projector, started; handled as a dispatcher is. The end of the test is its own."""
+        started = Dispatching(name, self.environment, self._directory / f"{name}.log", "projector", *arguments)
+        self._projectors.append(started)
+        return started
+
+    async def projected(self) -> None:
+        """Returns when a projector has read everything."""
+        projector = self._projectors[0] if self._projectors else self.projector()
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(projector.ready):  # noqa: ASYNC110  # it is another process
+                await asyncio.sleep(0.05)
 
     def make(self, count: int, channel: str = "webhook", start: int = 0) -> list[Delivery]:
         """Deliveries to as many contacts."""
@@ -106,7 +126,7 @@ class Setup:
             channel=channel,  # type: ignore[arg-type]
             target=f"c{n}@home.example" if channel == "email" else self.webhooks.url,
             contact=f"c-{n}",
-            revision=1,
+            revision=REVISION,
             transition=TransitionOf(
                 id=f"t-{n}", segment="cart", segment_version=1, transition="entered", seq=1, at=AT, cause="timer"
             ),
@@ -115,14 +135,16 @@ class Setup:
         )
 
     async def publish(self, deliveries: Iterable[Delivery]) -> None:
-        """Writes deliveries as a worker does, in a transaction."""
-        topic = self.settings.topic(DELIVERIES.name)
+        """Writes deliveries as a worker does, in a transaction, with their contacts' records."""
+        topic, contacts = self.settings.topic(DELIVERIES.name), self.settings.topic(CONTACTS.name)
         producer = AIOKafkaProducer(bootstrap_servers=self._broker, transactional_id=f"{self._prefix}test")
         await producer.start()
         try:
             async with producer.transaction():
                 for each in deliveries:
                     key = each.contact.encode()
+                    contact = msgspec.json.encode(ContactRecord(each.contact, {}, AT, REVISION))
+                    await producer.send(contacts, contact, key, partition_of(key, PARTITIONS))
                     await producer.send(topic, msgspec.json.encode(each), key, partition_of(key, PARTITIONS))
         finally:
             await producer.stop()
@@ -145,10 +167,12 @@ class Setup:
 
 
 class Dispatching:
-    """A `tidegate dispatcher` in a process of its own; `start` again after `kill` is the same with the same log."""
+    """A `tidegate dispatcher` (or another) in a process of its own; `start` again after `kill` is the same, same log."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
-        self._name, self._log = name, log
+    def __init__(
+        self, name: str, environment: Mapping[str, str], log: Path, command: str = "dispatcher", *arguments: str
+    ) -> None:
+        self._name, self._log, self._command = name, log, (command, *arguments)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         self._environment = clean | dict(environment)
         self._child: Child | None = None
@@ -156,8 +180,9 @@ class Dispatching:
 
     def start(self) -> None:
         """Starts it."""
-        code = f"import streams.dispatcher as d; d.LEASE_MS = {LEASE_MS}; from streams.cli import main; main()"
-        argv = [sys.executable, "-c", code, "dispatcher"]
+        short = f"d.LEASE_MS = {LEASE_MS}; j.BEHIND_MS = {BEHIND_MS}"
+        code = f"import streams.dispatcher as d, actions.decisions as j; {short}; from streams.cli import main; main()"
+        argv = [sys.executable, "-c", code, *self._command]
         self._child = Child(self._name, argv, self._log, env=self._environment, cwd=ROOT)
 
     def kill(self) -> None:

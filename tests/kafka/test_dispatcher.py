@@ -80,6 +80,7 @@ def ids(setup: Setup) -> set[str]:
 
 
 async def publish_both(setup: Setup) -> None:
+    await setup.projected()
     await setup.publish([*setup.make(COUNT), *setup.make(COUNT, "email")])
 
 
@@ -269,6 +270,7 @@ async def test_a_receiver_that_is_down_for_a_while_gets_it_later_and_holds_up_no
     down, count = True, 30  # so few that none is unlucky in all its waits
     setup.webhooks.answer = lambda receipt: (503, {}) if down else (204, {})
     start()
+    await setup.projected()
     await setup.publish([*setup.make(count), *setup.make(count, "email")])
     await wait_for(lambda: len(setup.mails.received) == count, TIMEOUT_S, "the mails behind the webhooks")
     down = False

@@ -71,7 +71,7 @@ async def test_an_abandoned_cart_is_told_by_mail_and_webhook_and_who_buys_is_tol
     definitions.write_text(DEFINITIONS.format(seconds=SECONDS, url=setup.webhooks.url))
     status, _, said = await asyncio.to_thread(command, setup, "segments", "apply", str(definitions))
     assert status == 0, said
-    children = [process(setup, name, tmp_path) for name in ("worker", "dispatcher")]
+    children = [process(setup, name, tmp_path) for name in ("worker", "projector", "dispatcher")]
     try:
         await publish(
             setup,

@@ -4,17 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import redis.asyncio as redis
+from prometheus_client import generate_latest
 
 from actions import Rule
 from actions.channels import SENT, Result
 from actions.dispatch import Dispatcher
+from actions.gate import Gate
 from actions.lanes import LANE_ATTEMPTS_MAX
 from actions.ledger import Batch, Ledger
+from actions.limits import Limits
 from actions.metrics import DispatcherMetrics
+from actions.policies import Cap, Policies, Policy, Rate
+from actions.read_model import ReadModel
 from actions.retry import Backoff
 from schemas.deliveries import Delivery, Outcome
+from schemas.transitions import Consent, ContactRecord
 from streams.clock import SystemClock
 
 pytestmark = pytest.mark.kafka  # it takes a Redis
@@ -32,6 +39,7 @@ class World:
         self.outcomes: list[Outcome] = []
         self.rules: dict[str, Rule] = rules
         self.pauses: set[str] = set()
+        self.policies = Policies()
         self._clock = SystemClock()
 
     def now_ms(self) -> int:
@@ -82,6 +90,14 @@ def world(rules: dict[str, Rule]) -> World:
     return World(rules)
 
 
+def engine_of(
+    client: redis.Redis, prefix: str, channel: Channel, world: World, ledger: Ledger, backoff: Backoff = QUICK
+) -> Dispatcher:
+    metrics = DispatcherMetrics()
+    gate = Gate(ledger, Limits(client, ledger), ReadModel(client, prefix), lambda: world.policies, metrics)
+    return Dispatcher(ledger, {"webhook": channel, "email": channel}, gate, world, metrics, backoff=backoff)
+
+
 @pytest.fixture
 async def make_engine(redis_url: str, prefix: str, world: World) -> AsyncIterator[Callable[..., Dispatcher]]:
     """Engines over one Redis; what they sweep is swept until the test ends."""
@@ -89,9 +105,7 @@ async def make_engine(redis_url: str, prefix: str, world: World) -> AsyncIterato
     sweeps: list[asyncio.Task[None]] = []
 
     def make(channel: Channel, backoff: Backoff = QUICK, **options: Any) -> Dispatcher:
-        engine = Dispatcher(
-            Ledger(client, prefix, **options), {"webhook": channel}, world, DispatcherMetrics(), backoff=backoff
-        )
+        engine = engine_of(client, prefix, channel, world, Ledger(client, prefix, **options), backoff)
         sweeps.append(asyncio.create_task(engine.sweep()))
         return engine
 
@@ -271,7 +285,7 @@ async def test_a_password_that_redis_refuses_is_said_with_the_setting_and_never_
 ) -> None:
     """Redis is there: "away" would send the operator to the wrong place."""
     client = redis.Redis.from_url(redis_url.replace("://", "://nobody:hunter2@"))
-    engine = Dispatcher(Ledger(client, prefix), {"webhook": Channel()}, world, DispatcherMetrics())
+    engine = engine_of(client, prefix, Channel(), world, Ledger(client, prefix))
     starting = asyncio.create_task(engine.catch_up())
     await wait_for(lambda: engine.problem, 10, "a problem to be said")
     starting.cancel()
@@ -282,3 +296,121 @@ async def test_a_password_that_redis_refuses_is_said_with_the_setting_and_never_
     (said,) = [record.getMessage() for record in caplog.records if record.name == "actions.ledger_access"]
     assert "TIDEGATE_REDIS" in said
     assert "hunter2" not in caplog.text
+
+
+# ---- decided at the instant of sending --------------------------------------------------------------------------------
+
+
+async def project(client: redis.Redis, prefix: str, contact: str, revision: int, **consent: bool) -> None:
+    """Has the read model hold a contact, as a projector that has read everything."""
+    model = ReadModel(client, prefix)
+    for partition, position in (await model.begin(["contacts/0"])).items():
+        words = {group: Consent(on, "2026-01-01T00:00:00.000Z") for group, on in consent.items()}
+        record = msgspec.json.encode(ContactRecord(contact, {}, "2026-01-01T00:00:00.000Z", revision, consent=words))
+        await model.apply(partition, position, position + 1, [model.contact(contact, record)])
+        await model.filled(partition)
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    made = redis.Redis.from_url(redis_url)
+    yield made
+    await made.aclose()
+
+
+async def test_what_is_left_out_has_its_reason_and_stays_out_when_it_is_read_again(
+    make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, client: redis.Redis, prefix: str
+) -> None:
+    """Also when consent comes back in between: it was told to be skipped."""
+    channel = Channel()
+    engine = make_engine(channel)
+    await project(client, prefix, "c-17", 4, promo=False)
+    mail = make_delivery(channel="email", group="promo")
+    await engine.deliver(mail)
+    await project(client, prefix, "c-17", 5, promo=True)
+    await engine.deliver(mail)
+
+    assert channel.sent == []
+    assert world.statuses() == [("skipped", 0, "consent")] * 2
+    assert world.outcomes[0].reason == "expected consent to messages of group 'promo', it was taken back"
+
+
+async def test_of_three_under_a_cap_of_two_the_third_is_left_out_and_transactional_ones_are_not(
+    make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, client: redis.Redis, prefix: str
+) -> None:
+    world.policies = Policies(False, (Policy("p", {}, caps=(Cap(2, 60_000, "email"),)),))
+    channel = Channel()
+    engine = make_engine(channel)
+    await project(client, prefix, "c-17", 4)
+    for n in range(4):
+        await engine.deliver(make_delivery(id=f"{n:032}", channel="email", transactional=n == 3))
+
+    assert [int(id) for id in channel.sent] == [0, 1, 3]
+    assert world.statuses()[2] == ("skipped", 0, "capped")
+
+
+async def test_what_is_to_go_later_waits_with_no_attempt_and_then_goes(
+    make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, wait_for: WaitFor
+) -> None:
+    world.policies = Policies(False, (Policy("p", {}, rates=(Rate("webhook", 5, 1),)),))
+    channel = Channel()
+    engine = make_engine(channel)
+    for n in range(3):
+        await engine.deliver(make_delivery(id=f"{n:032}"))
+    assert world.statuses() == [("sent", 1, None), ("waiting", 0, "rate"), ("waiting", 0, "rate")]
+    await wait_for(lambda: len(channel.sent) == 3, TIMEOUT_S, "all three, 200 ms apart")
+    await wait_for(lambda: len(world.outcomes) == 5, TIMEOUT_S, "their outcomes")
+
+    assert world.statuses()[3:] == [("sent", 1, None)] * 2
+
+
+async def test_a_delivery_waits_for_the_read_model_to_be_as_new(
+    make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, client: redis.Redis, prefix: str
+) -> None:
+    """It is most often milliseconds behind: that takes no outcome, and it sees what the contact had said by then."""
+    channel = Channel()
+    engine = make_engine(channel)
+    await project(client, prefix, "c-17", 4)
+    for n, consent in enumerate((True, False)):
+        under_way = asyncio.create_task(engine.deliver(make_delivery(id=f"{n:032}", channel="email", revision=5 + n)))
+        await asyncio.sleep(0.03)
+        assert not under_way.done()
+        await project(client, prefix, "c-17", 5 + n, **{"": consent})
+        await under_way
+
+    assert world.statuses() == [("sent", 1, None), ("skipped", 0, "consent")]
+
+
+async def test_without_a_projector_what_asks_for_it_waits_and_nothing_else(
+    make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make
+) -> None:
+    engine = make_engine(Channel())
+    await asyncio.gather(engine.deliver(make_delivery()), engine.deliver(make_delivery(id="e" * 32, channel="email")))
+
+    assert world.statuses() == [("sent", 1, None), ("waiting", 0, "behind")]
+    assert "behind" in generate_latest(engine.metrics.registry).decode()
+
+
+async def test_a_retry_is_decided_anew_and_counts_no_second_time(
+    make_engine: Callable[..., Dispatcher],
+    world: World,
+    make_delivery: Make,
+    wait_for: WaitFor,
+    client: redis.Redis,
+    prefix: str,
+) -> None:
+    """Who unsubscribes between two attempts gets no second one; the cap of one lets a second attempt pass."""
+    world.policies = Policies(False, (Policy("p", {}, caps=(Cap(1, 60_000),)),))
+    await project(client, prefix, "c-17", 4)
+
+    async def away(delivery: Delivery) -> Result:
+        if len(channel.sent) == 2:
+            await project(client, prefix, "c-17", 5, **{"": False})
+        return Result("retry", "expected 250, got 451", again=True)
+
+    channel = Channel(away)
+    await make_engine(channel).deliver(make_delivery(channel="email"))
+    await wait_for(lambda: world.outcomes[-1].status == "skipped", TIMEOUT_S, "the end")
+
+    assert world.statuses() == [("waiting", 1, "retry"), ("waiting", 2, "retry"), ("skipped", 2, "consent")]
+    assert len(channel.sent) == 2
