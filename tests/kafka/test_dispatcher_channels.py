@@ -1,0 +1,161 @@
+"""What channels and pages do on a real broker: records to a topic of the user's, the event of one click, in-app reading."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from dispatcher_runs import PARTITIONS, Dispatching, Setup
+
+from actions.inapp import Inbox
+from actions.kafka import KafkaSender
+from actions.unsubscribe import UnsubscribeLinks
+from schemas.topics import EVENTS_EMAIL, partition_of
+from streams.topic_writer import TopicWriter
+from tests.channel_stages import KafkaStage
+
+pytestmark = pytest.mark.kafka
+
+WaitFor = Callable[..., Awaitable[Any]]
+TIMEOUT_S = 60
+KEY, TOKEN = "a key of ours that nobody guesses", "a token that only the product knows"
+PUBLIC_URL = "https://shop.example/mail"
+
+
+@pytest.fixture
+async def setup(broker: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
+    made = Setup(broker, redis_url, prefix, tmp_path)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def topic(broker: str, prefix: str) -> str:
+    """A topic of the user's."""
+    name = f"crm-{prefix.strip('.')}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 3, 1)])
+    await admin.close()
+    return name
+
+
+@pytest.fixture
+async def writer(setup: Setup) -> AsyncIterator[TopicWriter]:
+    made = TopicWriter(setup.settings)
+    yield made
+    await made.stop()
+
+
+async def read(broker: str, topic: str, count: int, wait_for: WaitFor) -> list[ConsumerRecord]:
+    """The first `count` records of a topic."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=broker, auto_offset_reset="earliest")
+    await consumer.start()
+    found: list[ConsumerRecord] = []
+
+    async def enough() -> bool:
+        for records in (await consumer.getmany(timeout_ms=200)).values():
+            found.extend(records)
+        return len(found) >= count
+
+    try:
+        await wait_for(enough, TIMEOUT_S, f"{count} records in {topic}")
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def test_a_record_has_the_contact_as_its_key_and_the_same_id_in_each_attempt(
+    broker: str, topic: str, writer: TopicWriter, prefix: str, wait_for: WaitFor
+) -> None:
+    """On the partition of the contact, as every other client of Kafka would choose it."""
+    stage = KafkaStage()
+    sender = KafkaSender(writer.publish, prefix)
+    stage.target = topic
+    for contact in ("c-1", "c-2", "c-1"):
+        assert (await sender.send(stage.delivery("d" * 32, contact=contact), stage.rule)).code is None
+    records = await read(broker, topic, 3, wait_for)
+
+    assert sorted(record.key for record in records) == [b"c-1", b"c-1", b"c-2"]
+    for record in records:
+        assert record.partition == partition_of(record.key, 3)
+        assert dict(record.headers) == {"delivery_id": b"d" * 32, "content-type": b"application/json"}
+        body = json.loads(record.value)
+        assert (body["type"], body["data"]["contact"]) == ("segment.entered", record.key.decode())
+
+
+async def test_a_record_that_no_topic_takes_is_final_and_the_next_one_is_written(
+    broker: str, topic: str, writer: TopicWriter, prefix: str, wait_for: WaitFor
+) -> None:
+    stage = KafkaStage()
+    stage.target = topic
+    sender = KafkaSender(writer.publish, prefix)
+    long = await sender.send(stage.delivery(name="x" * 2_000_000), stage.rule)
+    short = await sender.send(stage.delivery("e" * 32), stage.rule)
+
+    assert (long.code, long.again) == ("refused", False)
+    assert "MessageSizeTooLarge" in str(long.reason)
+    assert short.code is None
+    assert len(await read(broker, topic, 1, wait_for)) == 1
+
+
+@pytest.mark.parametrize("name", ["events.email", "state", "anything"])
+async def test_no_topic_of_ours_is_ever_written_to(writer: TopicWriter, prefix: str, name: str) -> None:
+    """An event that a rule makes by itself would have to be a sequence's: there loops are refused."""
+    stage = KafkaStage()
+    stage.target = prefix + name
+    result = await KafkaSender(writer.publish, prefix).send(stage.delivery(), stage.rule)
+
+    assert (result.code, result.again) == ("refused", False)
+    assert "which is one of ours by its prefix" in str(result.reason)
+
+
+def ask(method: str, url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    request = urllib.request.Request(url, method=method, headers=headers or {}, data=b"" if method == "POST" else None)
+    try:
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+async def test_one_click_is_an_event_in_kafka_and_in_app_messages_are_read_with_the_token(
+    setup: Setup, broker: str, redis_url: str, prefix: str, tmp_path: Path, wait_for: WaitFor
+) -> None:
+    own = {"PUBLIC_URL": PUBLIC_URL, "SECRET_UNSUBSCRIBE": KEY, "SECRET_INAPP": TOKEN}
+    environment = setup.environment | {f"TIDEGATE_{name}": value for name, value in own.items()}
+    client = redis.Redis.from_url(redis_url)
+    await Inbox(client, prefix).add("c-7", "d1", {"id": "d1", "text": "hello"})
+    await client.aclose()
+    dispatcher = Dispatching("dispatcher", environment, tmp_path / "dispatcher.log")
+    try:
+        await wait_for(lambda: "http://127" in dispatcher.text(), TIMEOUT_S, "the dispatcher to listen")
+        base = "http://" + dispatcher.text().split("http://")[1].split("/")[0]
+        link = UnsubscribeLinks(base, KEY).url("c-7", "promo", "d1")
+        looked, _ = await asyncio.to_thread(ask, "GET", link)
+        forged, _ = await asyncio.to_thread(ask, "POST", link[:-3])
+        clicked, _ = await asyncio.to_thread(ask, "POST", link)
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        read_status, messages = await asyncio.to_thread(ask, "GET", f"{base}/v1/inapp/c-7", bearer)
+        stranger, _ = await asyncio.to_thread(ask, "GET", f"{base}/v1/inapp/c-7")
+        (event,) = await read(broker, setup.settings.topic(EVENTS_EMAIL.name), 1, wait_for)
+
+        assert (looked, forged, clicked, read_status, stranger) == (200, 404, 200, 200, 401)
+        assert (event.key, event.partition) == (b"c-7", partition_of(b"c-7", PARTITIONS))
+        assert json.loads(event.value)["event"] == "Unsubscribed"
+        assert [message["text"] for message in json.loads(messages)["messages"]] == ["hello"]
+        assert KEY not in dispatcher.text() and TOKEN not in dispatcher.text()
+        assert dispatcher.stop() == 0
+    finally:
+        if dispatcher.running:
+            dispatcher.kill()
