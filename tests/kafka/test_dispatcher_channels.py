@@ -109,6 +109,27 @@ async def test_a_record_that_no_topic_takes_is_final_and_the_next_one_is_written
     assert len(await read(broker, topic, 1, wait_for)) == 1
 
 
+async def test_a_topic_that_is_not_there_is_not_made_and_waited_for(
+    broker: str, writer: TopicWriter, prefix: str, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may come; a client that was told of it would fill the log with asking for it."""
+    stage = KafkaStage()
+    stage.target = topic + "-mistyped"
+    sender = KafkaSender(writer.publish, prefix)
+    result = await sender.send(stage.delivery(), stage.rule)
+    stage.target = topic
+    after = await sender.send(stage.delivery("e" * 32), stage.rule)
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    there = await admin.list_topics()
+    await admin.close()
+
+    assert (result.code, result.again, after.code) == ("retry", True, None)
+    assert "no topic of that name" in str(result.reason)
+    assert topic + "-mistyped" not in there
+    assert "mistyped" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["events.email", "state", "anything"])
 async def test_no_topic_of_ours_is_ever_written_to(writer: TopicWriter, prefix: str, name: str) -> None:
     """An event that a rule makes by itself would have to be a sequence's: there loops are refused."""
