@@ -7,11 +7,14 @@ from typing import Any
 import orjson
 
 from actions.progress import UnderWay
+from schemas.deliveries import Outcome
 from schemas.events import Event, parse_event
 from schemas.instants import format_instant
 
 # in `context`: the contact has taken it in the step that it comes from, and whoever reads the topic passes it over
 TAKEN = "taken"
+STEP_SENT = "Sequence Step Sent"
+_LIBRARY = {"name": "tidegate"}
 
 
 def is_taken(event: Event) -> bool:
@@ -49,6 +52,35 @@ def set_event(each: UnderWay, fields: dict[str, Any], step: str, told: "Moment")
     return _own(each, f"set/{step}", fields, told)
 
 
+def step_sent(outcome: Outcome, step: str) -> bytes | None:
+    """`Sequence Step Sent`, which the contact takes when it is read; None for an outcome that says no such thing.
+
+    A function of the outcome and the step's name alone: written again, it has the same `messageId`.
+    """
+    if outcome.kind != "sequence" or outcome.status != "sent":
+        return None
+    properties = {
+        "sequence": outcome.rule,
+        "version": outcome.rule_version,
+        "entry": outcome.entry,
+        "step": step,
+        "channel": outcome.channel,
+        "delivery_id": outcome.delivery,
+    }
+    return orjson.dumps(
+        {
+            "messageId": hashlib.sha256(orjson.dumps([STEP_SENT, outcome.delivery])).hexdigest()[:32],
+            "type": "track",
+            "event": STEP_SENT,
+            "userId": outcome.contact,
+            "timestamp": outcome.at,
+            "receivedAt": outcome.at,
+            "context": {"library": _LIBRARY},
+            "properties": {key: value for key, value in properties.items() if value is not None},
+        }
+    )
+
+
 @dataclass(frozen=True)
 class Moment:
     """Of which contact, when it happens, and arrival time; epoch ms."""
@@ -67,7 +99,7 @@ def _own(each: UnderWay, what: str, fields: dict[str, Any], told: Moment) -> Own
             "userId": told.contact,
             "timestamp": format_instant(told.now_ms),
             "receivedAt": format_instant(told.arrived_ms),
-            "context": {TAKEN: True, "library": {"name": "tidegate"}},
+            "context": {TAKEN: True, "library": _LIBRARY},
             **fields,
         }
     )

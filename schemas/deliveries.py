@@ -119,6 +119,9 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     transactional: Annotated[bool, msgspec.Meta(description="counted by no cap")] = False
     kind: Kind = "rule"
     step: Annotated[int, msgspec.Meta(description="of a sequence: the step's number")] = 0
+    entry: Annotated[
+        str | None, msgspec.Meta(description="of a sequence's message: id of the transition that began the sequence")
+    ] = None
 
     @property
     def final(self) -> bool:
