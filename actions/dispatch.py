@@ -47,11 +47,11 @@ class Environs(Protocol):
     def now_ms(self) -> int:
         """The wall clock, epoch ms."""
 
-    async def rule(self, id: str, version: int) -> Rule | None:
-        """The rule in that version; None when there is none on the definitions topic."""
+    async def rule(self, delivery: Delivery) -> Rule | None:
+        """What its message is made by: the rule or the sequence's step in that version; None when the topic has none."""
 
-    def paused(self, channel: str, rule: str) -> str | None:
-        """What a delivery of this channel and rule is held for (`channel/email`, `rule/cart-mail`); None for nothing."""
+    def paused(self, delivery: Delivery) -> str | None:
+        """What a delivery is held for (`channel/email`, `rule/cart-mail`, `sequence/welcome`); None for nothing."""
 
     def is_paused(self, held: str) -> bool:
         """Whether `held` (as `paused` says it) is in force."""
@@ -87,9 +87,9 @@ class Dispatcher:
 
     async def deliver(self, delivery: Delivery) -> None:
         """Takes a delivery that was read from Kafka; returns when Kafka has what became of it, or that it waits."""
-        rule = await self._environs.rule(delivery.rule, delivery.rule_version)
+        rule = await self._environs.rule(delivery)
         lane = self._lane(delivery)
-        held = self._environs.paused(delivery.channel, delivery.rule)
+        held = self._environs.paused(delivery)
         if held is not None or lane.full:
             await self._park(delivery, held)
             return
@@ -140,7 +140,7 @@ class Dispatcher:
 
     async def _take(self, delivery: Delivery, rule: Rule | None, *, last: bool) -> bool:
         """Whether Kafka has what became of it; unless `last`, what is newer than the read model may come again at once."""
-        held = self._environs.paused(delivery.channel, delivery.rule)  # it may have waited for its turn
+        held = self._environs.paused(delivery)  # it may have waited for its turn
         if held is not None:
             await self._park(delivery, held)
             return True
@@ -246,7 +246,7 @@ class Dispatcher:
                 await self._access(lambda i=item, due_ms=soon_ms: self._ledger.put_back(i, due_ms, ""))  # type: ignore[misc]
                 continue
             lane = self._lane(item.delivery)
-            held = self._environs.paused(item.delivery.channel, item.delivery.rule)
+            held = self._environs.paused(item.delivery)
             if held is not None or lane.full:
                 await self._put_back(item, held)
             else:
@@ -257,7 +257,7 @@ class Dispatcher:
     async def _attempt_again(self, item: Claimed, lane: Lane) -> None:
         delivery = item.delivery
         try:
-            rule = await self._environs.rule(delivery.rule, delivery.rule_version)
+            rule = await self._environs.rule(delivery)
             async with lane.turn():
                 verdict = await self._verdict(delivery)
                 if verdict.code is not None:

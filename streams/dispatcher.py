@@ -29,7 +29,7 @@ from actions.policies import Policies
 from actions.read_model import ReadModel
 from actions.registry import open_senders
 from actions.rules import Rule
-from schemas.deliveries import Outcome
+from schemas.deliveries import Delivery, Outcome
 from schemas.topics import DELIVERIES, EVENTS_EMAIL, OUTCOMES, REJECTED, partition_of
 from streams.broker import partitions_of
 from streams.clock import SystemClock
@@ -191,13 +191,13 @@ class KafkaEnvirons:
         """The wall clock, epoch ms."""
         return self._clock.now_ms()
 
-    async def rule(self, id: str, version: int) -> Rule | None:
-        """The rule in that version."""
-        return await self._book.rule(id, version)
+    async def rule(self, delivery: Delivery) -> Rule | None:
+        """The rule or the step in that version."""
+        return await self._book.rule(delivery)
 
-    def paused(self, channel: str, rule: str) -> str | None:
+    def paused(self, delivery: Delivery) -> str | None:
         """What such a delivery is held for."""
-        return self._book.held_for(channel, rule)
+        return self._book.held_for(delivery)
 
     def is_paused(self, held: str) -> bool:
         """Whether that pause is in force."""

@@ -1,7 +1,7 @@
 """What the dispatcher reads of the definitions topic: rules by version, and what is paused.
 
 Pauses are records of that topic, which is compacted and outlives every process: key `pause/channel/<channel>` or
-`pause/rule/<rule>`, and a tombstone ends it. Workers pass them over.
+`pause/rule/<rule>` or `pause/sequence/<sequence>`, and a tombstone ends it. Workers pass them over.
 """
 
 import asyncio
@@ -13,11 +13,16 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from actions import Rule, RuleErrors, rule_of
+from actions import Rule, RuleErrors, rule_of, sequence_of
 from actions.policies import Policy
+from actions.policy_reading import policy_of
+from actions.rules import STEP
+from actions.sequences import Send
 from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
+from schemas.deliveries import Delivery
 from schemas.topics import DEFINITIONS
 from streams.broker import reader
+from streams.revisions import DefinitionsUnreadable
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -36,7 +41,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 def pause_key(held: str) -> bytes:
-    """Kafka key of the pause of `channel/<channel>` or `rule/<rule>`."""
+    """Kafka key of the pause of `channel/<channel>`, `rule/<rule>` or `sequence/<sequence>`."""
     return PAUSE + held.encode()
 
 
@@ -57,7 +62,8 @@ class RuleBook:
         self._on_pause, self._on_rules = on_pause, on_rules
         self._in_force: list[bytes] | None = None  # None: told already
         self._partition = TopicPartition(settings.topic(DEFINITIONS.name), 0)
-        self._rules: dict[bytes, Rule | None] = {}
+        self._rules: dict[bytes, dict[int, Rule]] = {}  # by step
+        self._policies: dict[bytes, Policy | str] = {}  # a text: why it can't be read
         self.policies: tuple[Policy, ...] = ()  # those in force
         self._paused: set[str] = set()
         self._open = contextlib.AsyncExitStack()
@@ -66,12 +72,13 @@ class RuleBook:
 
     @property
     def paused(self) -> frozenset[str]:
-        """What is paused: `channel/<channel>`, `rule/<rule>`."""
+        """What is paused: `channel/<channel>`, `rule/<rule>`, `sequence/<sequence>`."""
         return frozenset(self._paused)
 
-    def held_for(self, channel: str, rule: str) -> str | None:
-        """Why a delivery of this channel and rule must wait, None if it need not."""
-        return next((held for held in (f"channel/{channel}", f"rule/{rule}") if held in self._paused), None)
+    def held_for(self, delivery: Delivery) -> str | None:
+        """Why a delivery must wait, as its channel, rule or sequence is paused; None if it need not."""
+        helds = (f"channel/{delivery.channel}", f"{delivery.kind}/{delivery.rule}")
+        return next((held for held in helds if held in self._paused), None)
 
     async def start(self) -> None:
         """Reads to the end of the topic. Raises `StreamsError`."""
@@ -97,16 +104,19 @@ class RuleBook:
         """Lets go of the connection."""
         await self._open.aclose()
 
-    async def rule(self, id: str, version: int) -> Rule | None:
-        """The rule in that version, as soon as the topic is read as far as it goes now; None if it isn't there."""
-        key = definition_key("rule", id, version)
+    async def rule(self, delivery: Delivery) -> Rule | None:
+        """What a delivery's message is made by: its rule, or its step of a sequence, in the version that it names.
+
+        As soon as the topic is read as far as it goes now; None if it isn't there.
+        """
+        key = definition_key(delivery.kind, delivery.rule, delivery.rule_version)
         if key not in self._rules:
             try:
                 async with asyncio.timeout(CATCH_UP_S_MAX):
                     await self._caught_up()
             except (TimeoutError, KafkaError):
                 logger.warning("definitions: expected to read to the end within %g s, did not", CATCH_UP_S_MAX)
-        return self._rules.get(key)
+        return self._rules.get(key, {}).get(delivery.step)
 
     async def _caught_up(self) -> None:
         assert self._consumer is not None, "start it first"
@@ -126,26 +136,53 @@ class RuleBook:
     def _tell_rules(self) -> None:
         keys, self._in_force = self._in_force, None
         if keys is not None:
-            self._on_rules([rule for key in keys if (rule := self._rules.get(key)) is not None])
+            self._on_rules([rule for key in keys for rule in self._rules.get(key, {}).values()])
 
     def _take(self, key: bytes, value: bytes | None) -> None:
         if key.startswith(PAUSE):
             held = key.removeprefix(PAUSE).decode("utf-8", "replace")
             (self._paused.discard if value is None else self._paused.add)(held)
             self._on_pause()
-        elif key.startswith(b"rule/") and value is not None:
+        elif key.startswith((b"rule/", b"sequence/")) and value is not None:
             try:
-                self._rules[key] = rule_of(msgspec.json.decode(value, type=DefinitionRecord).body)
+                self._rules[key] = _messages(msgspec.json.decode(value, type=DefinitionRecord))
             except (msgspec.DecodeError, RecursionError, RuleErrors) as error:
                 # its deliveries wait and are tried again: a newer dispatcher may know better
                 logger.error(
-                    "%s: expected a rule that this version can read: %s", key.decode("utf-8", "replace"), error
+                    "%s: expected a definition that this version can read: %s", key.decode("utf-8", "replace"), error
                 )
-                self._rules[key] = None
+                self._rules[key] = {}
+        elif key.startswith(b"policy/") and value is not None:
+            try:
+                self._policies[key] = policy_of(msgspec.json.decode(value, type=DefinitionRecord).body)
+            except (msgspec.DecodeError, RecursionError, RuleErrors) as error:
+                self._policies[key] = str(error)
         elif key.startswith(b"revision/") and value is not None:
             # one that can't be read is the workers' to refuse: what is sent doesn't hang on it
             with contextlib.suppress(msgspec.DecodeError):
                 listed = msgspec.json.decode(value, type=RevisionRecord).definitions
                 self._in_force = [
-                    definition_key("rule", each.id, each.version) for each in listed if each.kind == "rule"
+                    definition_key(each.kind, each.id, each.version)
+                    for each in listed
+                    if each.kind in ("rule", "sequence")
                 ]
+
+                keys = [definition_key("policy", each.id, each.version) for each in listed if each.kind == "policy"]
+                self.policies = tuple(self._policy(key) for key in keys)
+
+    def _policy(self, key: bytes) -> Policy:
+        found = self._policies.get(key, "there is none")
+        if isinstance(found, Policy):
+            return found
+        # not passed over, as a rule is: without it more would be sent than is allowed
+        raise DefinitionsUnreadable(
+            f"{key.decode('utf-8', 'replace')}: expected a policy that this version can read, got something else: {found}"
+        )
+
+
+def _messages(record: DefinitionRecord) -> dict[int, Rule]:
+    """The messages of a rule or a sequence, by step; raises `RuleErrors`."""
+    if record.kind == "rule":
+        return {STEP: rule_of(record.body)}
+    steps = sequence_of(record.body).steps
+    return {number: step.message for number, step in enumerate(steps) if isinstance(step, Send)}

@@ -119,7 +119,8 @@ def retry(ids: tuple[str, ...], all_failed: bool, rule: str | None) -> None:
 @deliveries.command()
 @click.option("--channel", "channels", type=click.Choice(CHANNELS), multiple=True, help="All of this channel.")
 @click.option("--rule", "rules", multiple=True, help="All of this rule.")
-def pause(channels: tuple[str, ...], rules: tuple[str, ...]) -> None:
+@click.option("--sequence", "sequences", multiple=True, help="All of this sequence.")
+def pause(channels: tuple[str, ...], rules: tuple[str, ...], sequences: tuple[str, ...]) -> None:
     """Send nothing more of a channel or a rule until `resume`: at once, and over restarts.
 
     What is on the way to its receiver at this moment still arrives. What comes meanwhile waits, and goes out afterwards.
@@ -131,7 +132,7 @@ def pause(channels: tuple[str, ...], rules: tuple[str, ...]) -> None:
     from streams.clock import SystemClock
     from streams.deliveries import pause as put_pause
 
-    given, helds = settings(), _helds(channels, rules)
+    given, helds = settings(), _helds(channels, rules, sequences)
     run(put_pause(given, helds, SystemClock().now_ms()))
     _say_paused(given)
 
@@ -139,7 +140,8 @@ def pause(channels: tuple[str, ...], rules: tuple[str, ...]) -> None:
 @deliveries.command()
 @click.option("--channel", "channels", type=click.Choice(CHANNELS), multiple=True, help="All of this channel.")
 @click.option("--rule", "rules", multiple=True, help="All of this rule.")
-def resume(channels: tuple[str, ...], rules: tuple[str, ...]) -> None:
+@click.option("--sequence", "sequences", multiple=True, help="All of this sequence.")
+def resume(channels: tuple[str, ...], rules: tuple[str, ...], sequences: tuple[str, ...]) -> None:
     """Send again what was paused, and what has been waiting since.
 
     \b
@@ -149,7 +151,7 @@ def resume(channels: tuple[str, ...], rules: tuple[str, ...]) -> None:
     from streams.deliveries import paused
     from streams.deliveries import resume as end_pause
 
-    given, helds = settings(), _helds(channels, rules)
+    given, helds = settings(), _helds(channels, rules, sequences)
     before = run(paused(given))
     for held in helds:
         say(f"{held} goes on" if held in before else f"{held} was not paused")
@@ -157,10 +159,11 @@ def resume(channels: tuple[str, ...], rules: tuple[str, ...]) -> None:
     _say_paused(given)
 
 
-def _helds(channels: tuple[str, ...], rules: tuple[str, ...]) -> list[str]:
-    if not channels and not rules:
-        raise click.UsageError("expected --channel or --rule")
-    return [f"channel/{channel}" for channel in channels] + [f"rule/{rule}" for rule in rules]
+def _helds(channels: tuple[str, ...], rules: tuple[str, ...], sequences: tuple[str, ...]) -> list[str]:
+    named = {"channel": channels, "rule": rules, "sequence": sequences}
+    if not any(named.values()):
+        raise click.UsageError("expected --channel, --rule or --sequence")
+    return [f"{kind}/{name}" for kind, names in named.items() for name in names]
 
 
 def _row(standing: Standing) -> list[Any]:

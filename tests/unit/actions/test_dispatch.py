@@ -45,11 +45,12 @@ class World:
     def now_ms(self) -> int:
         return self._clock.now_ms()
 
-    async def rule(self, id: str, version: int) -> Rule | None:
-        return self.rules.get(id)
+    async def rule(self, delivery: Delivery) -> Rule | None:
+        return self.rules.get(delivery.rule)
 
-    def paused(self, channel: str, rule: str) -> str | None:
-        return next((held for held in (f"channel/{channel}", f"rule/{rule}") if held in self.pauses), None)
+    def paused(self, delivery: Delivery) -> str | None:
+        helds = (f"channel/{delivery.channel}", f"{delivery.kind}/{delivery.rule}")
+        return next((held for held in helds if held in self.pauses), None)
 
     def is_paused(self, held: str) -> bool:
         return held in self.pauses
