@@ -99,9 +99,11 @@ class Run:
         """Plays every instant after the clock up to `last`, inclusive, at which an answer could change."""
         if contact.clock is None:
             return
-        tried = moments(self.plan, contact, contact.clock, last)
+        tried, known = moments(self.plan, contact, contact.clock, last), len(contact.events)
         while contact.clock < last:
             clock = contact.clock
+            if len(contact.events) > known:  # what an instant led to may be an event, too
+                tried, known = moments(self.plan, contact, clock, last), len(contact.events)
             due = min([d for d in (*tried, *self.promised(contact)) if clock < d <= last], default=last + 1)
             due = self.crossing(contact, clock, due) or due
             if due > last:
@@ -272,6 +274,12 @@ def simulate(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The transitions of section 11, as emitted, and `LINE: reason` of each rejected line."""
     run = Run(definitions, grace_ms)
+    rejected = take_all(run, lines, until_ms)
+    return run.emitted, rejected
+
+
+def take_all(run: Run, lines: Iterable[bytes | str | dict[str, Any]], until_ms: int | None = None) -> list[str]:
+    """Has the run take all lines and play the time that is left; `LINE: reason` of each rejected line."""
     rejected: list[str] = []
     arrivals: list[int] = []
     for number, line in enumerate(lines, 1):
@@ -283,10 +291,10 @@ def simulate(
             arrivals.append(read.received)
         except (Rejected, Unsupported) as why:
             rejected.append(f"{number}: {why}")
-    ends = [max(arrivals) - grace_ms] if arrivals else []
+    ends = [max(arrivals) - run.grace_ms] if arrivals else []
     for contact in run.contacts():
         run.play(contact, max(ends + ([] if until_ms is None else [until_ms])))
-    return run.emitted, rejected
+    return rejected
 
 
 def main() -> None:
