@@ -11,6 +11,8 @@ This package knows nothing of Kafka or Faust: records come in and go out as valu
 """
 
 from actions.errors import RuleErrors, SequenceErrors
+from actions.policies import Policy
+from actions.policy_reading import load_policies
 from actions.reading import check_segments, load_rules, rule_of
 from actions.rules import Rule, Rules, Template, compile_rules, too_large
 from actions.sequence_checks import check_loops, check_named, in_sequence, lifted_bodies, warn_of_sequences
@@ -19,6 +21,7 @@ from actions.sequences import Asking, Sequence
 
 __all__ = [
     "Asking",
+    "Policy",
     "Rule",
     "RuleErrors",
     "Rules",
@@ -31,6 +34,7 @@ __all__ = [
     "compile_rules",
     "in_sequence",
     "lifted_bodies",
+    "load_policies",
     "load_rules",
     "load_sequences",
     "rule_of",

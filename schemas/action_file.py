@@ -1,4 +1,4 @@
-"""JSON Schemas of what acts on transitions: rules and sequences."""
+"""JSON Schemas of what acts on transitions, rules and sequences, and of the policies that hold for all of it."""
 
 from typing import Any, Final
 
@@ -103,3 +103,23 @@ def sequence() -> Schema:
         "steps": _STEPS,
     }
     return mapping(properties, "id", "on", "steps")
+
+
+def policy() -> Schema:
+    """A policy."""
+    clock = {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$"}
+    channel, then = {"enum": list(CHANNELS)}, {"enum": ["drop", "later"]}
+    above = {"type": "integer", "minimum": 1}
+    cap = {"channel": channel, "group": _GROUP, "at_most": above, "within": DURATION, "then": then}
+    quiet = {"from": clock, "to": clock, "tz": TZ, "then": then, "channels": list_of(channel)}
+    rate = {"channel": channel, "host": TEXT, "per_second": {"type": "number", "exclusiveMinimum": 0}, "burst": above}
+    properties = {
+        "id": ID,
+        **prose(),
+        "consent": {"enum": ["assumed", "explicit"]},
+        "caps": list_of(mapping(cap, "at_most", "within")),
+        "quiet_hours": mapping(quiet, "from", "to"),
+        "rates": list_of(mapping(rate, "channel", "per_second")),
+        "tz": TZ,
+    }
+    return mapping(properties, "id")

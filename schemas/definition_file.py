@@ -1,4 +1,4 @@
-"""JSON Schema of a file of segments, scores, rules and sequences, for editors: the language as far as a schema can say it.
+"""JSON Schema of a file of definitions, for editors: the language as far as a schema can say it.
 
 Whatever `segments.load` takes, this takes; not the other way round (references, ranges, swapped ends and the like are
 checked by `tidegate check` alone).
@@ -6,7 +6,7 @@ checked by `tidegate check` alone).
 
 from typing import Final
 
-from schemas.action_file import rule, sequence, step
+from schemas.action_file import policy, rule, sequence, step
 from schemas.schema_parts import CONDITION, DURATION, ID, TEXT, TZ, Schema, list_of, mapping, prose
 
 _INSTANT: Final[Schema] = {"$ref": "#/$defs/instant"}
@@ -183,16 +183,17 @@ def definition_file() -> Schema:
     """The schema."""
     number = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"}]}
     return {
-        "title": "Segments, scores, rules and sequences",
+        "title": "Segments, scores, rules, sequences and policies",
         "type": "object",
         "properties": {
             "segments": {"type": "array", "items": {"$ref": "#/$defs/segment"}},
             "scores": {"type": "array", "items": {"$ref": "#/$defs/score"}},
             "rules": {"type": "array", "items": {"$ref": "#/$defs/rule"}},
             "sequences": {"type": "array", "items": {"$ref": "#/$defs/sequence"}},
+            "policies": {"type": "array", "items": {"$ref": "#/$defs/policy"}},
         },
         "additionalProperties": False,
-        "anyOf": [{"required": [kind]} for kind in ("segments", "scores", "rules", "sequences")],
+        "anyOf": [{"required": [kind]} for kind in ("segments", "scores", "rules", "sequences", "policies")],
         "$defs": {
             "id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"},
             "duration": {"type": "string", "pattern": r"^(?=.)(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"},
@@ -209,5 +210,6 @@ def definition_file() -> Schema:
             "rule": rule(),
             "step": step(),
             "sequence": sequence(),
+            "policy": policy(),
         },
     }

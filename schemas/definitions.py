@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-Kind = Literal["segment", "score", "rule", "sequence", "revision"]
+Kind = Literal["segment", "score", "rule", "sequence", "policy", "revision"]
 
 
 class DefinitionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a segment, a score, a rule or a sequence, as it was written (`body` is the definition as data)."""
+    """One version of a segment, a score, a rule, a sequence or a policy, as it was written (`body` is it as data)."""
 
-    kind: Literal["segment", "score", "rule", "sequence"]
+    kind: Literal["segment", "score", "rule", "sequence", "policy"]
     id: str
     version: Annotated[int, msgspec.Meta(ge=1)]
     body: dict[str, Any]
@@ -27,7 +27,7 @@ class InForce(msgspec.Struct, frozen=True):
     Of a rule or a sequence, when it began to listen as it does now: a change of what it sends leaves that as it is.
     """
 
-    kind: Literal["segment", "score", "rule", "sequence"]
+    kind: Literal["segment", "score", "rule", "sequence", "policy"]
     id: str
     version: int
     since_ms: int

@@ -16,9 +16,9 @@ from segments.read import check_data, read_text
 from segments.report import Report, TooManyErrors
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_FILE_KEYS = ("segments", "scores", "rules", "sequences")
+_FILE_KEYS = ("segments", "scores", "rules", "sequences", "policies")
 # what a file may hold that other code reads
-_OTHERS = ("rules", "sequences")
+_OTHERS = ("rules", "sequences", "policies")
 Check = Callable[[str, dict[str, Any]], Any]
 _SEGMENT_KEYS = ("id", *PROSE_KEYS, "tz", "when", "hold", "per", "carry", "backfill")
 
@@ -31,7 +31,7 @@ def load(text: str, name: str = "segments", limits: Limits | None = None) -> Def
 def load_data(
     data: Any, name: str = "segments", limits: Limits | None = None, *, lifted: Iterable[dict[str, Any]] = ()
 ) -> Definitions:
-    """The definitions in a file's data; `rules` and `sequences`, which other code reads, are left aside.
+    """The definitions in a file's data; `rules`, `sequences` and `policies`, which other code reads, are left aside.
 
     Where there are such, be it an empty list, no segments and scores at all are fine. Of `limits`, `depth` and
     `conditions` are looked at. `lifted`: bodies of segments that stand for conditions of sequences, whose ids begin with

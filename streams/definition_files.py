@@ -1,4 +1,4 @@
-"""Files of segments, scores, rules and sequences, read together and checked against what is in force.
+"""Files of segments, scores, rules, sequences and policies, read together and checked against what is in force.
 
 What a segment, a rule or a sequence names may stand in another file or be in force; so what is checked is what would be
 in force. All errors of all files are found at once, and nothing of them is taken where there is one.
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from actions import (
     Asking,
+    Policy,
     Rule,
     RuleErrors,
     Sequence,
@@ -22,6 +23,7 @@ from actions import (
     check_segments,
     in_sequence,
     lifted_bodies,
+    load_policies,
     load_rules,
     load_sequences,
     rule_of,
@@ -36,11 +38,11 @@ from streams.revisions import InForce, Kind, Name
 # no character takes more than four bytes; a device would otherwise fill memory before its text is measured
 FILE_BYTES_MAX = 4 * BYTES_MAX
 _KINDS: tuple[tuple[str, Kind], ...] = (("segments", "segment"), ("scores", "score"))
-_ACTIONS = ("rules", "sequences")
-T = TypeVar("T", Rule, Sequence)
+_ACTIONS = ("rules", "sequences", "policies")
+T = TypeVar("T", Rule, Sequence, Policy)
 # an error about what has no id of its own is placed in the list of all files together, which no author has ever seen
 _LISTED = re.compile(r"[^:]+: (.*) - at \$\.(segments|scores)\[(\d+)\](.*)", re.DOTALL)
-_SUBJECT = re.compile(r"(segment|score|rule|sequence) '([a-z0-9._-]+)': ")
+_SUBJECT = re.compile(r"(segment|score|rule|sequence|policy) '([a-z0-9._-]+)': ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,7 @@ def check_files(files: List[File], in_force: InForce, templates: Path, limits: L
     named |= {("score", score.id): score.body for score in definitions.scores if score.id in bodies["scores"]}
     named |= {("rule", id): rule.body for id, rule in draft.rules.items()}
     named |= {("sequence", id): sequence.body for id, sequence in draft.sequences.items()}
+    named |= {("policy", id): policy.body for id, policy in draft.policies.items()}
     return Checked(named, definitions, sequences)
 
 
@@ -160,6 +163,7 @@ class _Draft:
         self.errors: list[str] = []
         self.rules: dict[str, Rule] = {}
         self.sequences: dict[str, Sequence] = {}
+        self.policies: dict[str, Policy] = {}
         self.asking: list[Asking] = []
         self._several = len(files) > 1
         self._origin: dict[tuple[str, str], str] = {}
@@ -176,6 +180,7 @@ class _Draft:
             else:
                 self._take(file, "rule", self.rules, load_rules, templates)
                 self._take(file, "sequence", self.sequences, load_sequences, templates)
+                self._take(file, "policy", self.policies, _policies, templates)
 
     def _take(
         self,
@@ -242,6 +247,10 @@ class _Draft:
         other = self._origin.setdefault((kind, id), file)
         if other != file:
             self.errors.append(f"{kind} {id!r}: expected an id of its own, got it in {other} as well - at $.id")
+
+
+def _policies(text: str, name: str, _: Path) -> tuple[Policy, ...]:
+    return load_policies(text, name)
 
 
 def _well_formed(data: Any) -> bool:

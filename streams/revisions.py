@@ -21,13 +21,13 @@ from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
 from segments.check_references import scores_read
 from streams.errors import StreamsError
 
-Kind = Literal["segment", "score", "rule", "sequence"]
+Kind = Literal["segment", "score", "rule", "sequence", "policy"]
 Name = tuple[Kind, str]
 What = Literal["new", "changed", "updated", "unchanged", "removed"]
 
 # a segment is another one when one of these differs as data (language page, section 9)
 SEGMENT_MEANING = ("when", "per", "tz", "hold")
-# a rule or a sequence is another one when anything but these differs
+# a rule, a sequence or a policy is another one when anything but these differs
 PROSE = ("name", "description", "tags", "owner")
 
 
@@ -52,11 +52,12 @@ class InForce:
     versions: dict[tuple[str, str], int] = dataclasses.field(default_factory=dict)
     sequences: list[DefinitionRecord] = dataclasses.field(default_factory=list)
     kept: list[DefinitionRecord] = dataclasses.field(default_factory=list)
+    policies: list[DefinitionRecord] = dataclasses.field(default_factory=list)
 
     @functools.cached_property
     def records(self) -> dict[Name, DefinitionRecord]:
         """All records, by kind and id."""
-        listed = (*self.segments, *self.scores, *self.rules, *self.sequences)
+        listed = (*self.segments, *self.scores, *self.rules, *self.sequences, *self.policies)
         return {(record.kind, record.id): record for record in listed}
 
 
@@ -154,6 +155,7 @@ class Revisions:
             scores=by_kind["score"],
             rules=by_kind["rule"],
             sequences=by_kind["sequence"],
+            policies=by_kind["policy"],
             kept=[record for sequence in by_kind["sequence"] for record in self._before(sequence)],
             since_ms={(listed.kind, listed.id): listed.since_ms for listed in revision.definitions},
             versions=versions,

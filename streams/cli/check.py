@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 where there is a warning.")
 def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, strict: bool) -> None:
-    """Check FILE... of segments, scores, rules and sequences (YAML or JSON, `-` is standard input), together and on their own.
+    """Check FILE... of segments, scores, rules, sequences and policies (YAML or JSON, `-` is standard input), together.
 
     Each error goes to standard error on a line: what was expected, what came, and where. Exit status 2 where there is
     one. No broker is asked; `tidegate segments apply` checks again, with what is in force.
@@ -49,7 +49,12 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
     if warned and strict:
         raise click.exceptions.Exit(1)
     counts = {kind: sum(name[0] == kind for name in checked.bodies) for kind in get_args(Kind)}
-    click.echo(", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count) + ": sound")
+    click.echo(", ".join(_counted(kind, count) for kind, count in counts.items() if count) + ": sound")
+
+
+def _counted(kind: str, count: int) -> str:
+    many = "policies" if kind == "policy" else f"{kind}s"
+    return f"{count} {kind if count == 1 else many}"
 
 
 def _warnings(checked: "Checked", events: str | None, retention_ms: int | None) -> list[str]:

@@ -12,7 +12,7 @@ NAMED_MAX = 10
 
 @click.group()
 def segments() -> None:
-    """Apply, list, show and remove segments, scores, rules and sequences, each under its own key in a file."""
+    """Apply, list, show and remove segments, scores, rules, sequences and policies, each under its own key in a file."""
 
 
 @segments.command()
@@ -22,8 +22,8 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
     """Put the definitions of FILE... in force, all of them or, where one has an error, none.
 
     Definitions in force that the files don't name stay as they are. A segment gets a new version when its `when`,
-    `per`, `tz` or `hold` differs, or a score that it reads; a score when anything does; a rule or a sequence when anything
-    but name, description, tags or owner does. Any other difference is taken over under the version in force, and emits nothing.
+    `per`, `tz` or `hold` differs, or a score that it reads; a score when anything does; all else when anything but
+    name, description, tags or owner does. Any other difference is taken over under the version in force, and emits nothing.
 
     \b
     Example:
@@ -65,7 +65,7 @@ def remove(ids: tuple[str, ...]) -> None:
     """Take definitions out of force: members of a segment leave it, a rule sends nothing more, a sequence ends.
 
     Refused where another segment, a rule or a sequence refers to one of them, unless that is removed with it. ID may be
-    `segment/ID`, `score/ID`, `rule/ID` or `sequence/ID` where several have the same id.
+    `segment/ID`, `score/ID`, `rule/ID`, `sequence/ID` or `policy/ID` where several have the same id.
 
     \b
     Example:

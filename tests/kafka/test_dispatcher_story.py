@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from schemas.instants import format_instant
 pytestmark = pytest.mark.kafka
 
 TIMEOUT_S = 60
+UNSUBSCRIBE = "whsec_" + base64.b64encode(b"u" * 32).decode()
 SECONDS = 2
 DEFINITIONS = """
 segments:
@@ -50,7 +52,11 @@ async def setup(broker: str, redis_url: str, prefix: str, tmp_path: Path) -> Asy
 def process(setup: Setup, name: str, directory: Path) -> Child:
     """A process of ours."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
-    own = setup.environment | {"TIDEGATE_DATA_DIR": str(directory / name)}
+    own = setup.environment | {
+        "TIDEGATE_DATA_DIR": str(directory / name),
+        "TIDEGATE_PUBLIC_URL": "https://shop.example",
+        "TIDEGATE_SECRET_UNSUBSCRIBE": UNSUBSCRIBE,
+    }
     argv = [sys.executable, "-c", "from streams.cli import main; main()", name]
     return Child(name, argv, directory / f"{name}.log", env=clean | own, cwd=ROOT)
 
@@ -104,3 +110,68 @@ async def test_an_abandoned_cart_is_told_by_mail_and_webhook_and_who_buys_is_tol
 
 async def _statuses(setup: Setup, expected: dict[str, int]) -> bool:
     return dict(await setup.statuses()) == expected
+
+
+POLICIES = """
+segments:
+  - {{id: asked, when: {{event: Asked, within: 365d}}, per: n}}
+rules:
+  - id: promo
+    on: {{segment: asked}}
+    channel: email
+    group: promo
+    target: {{trait: email}}
+    template: {{subject: "For {{{{ contact }}}}", text: "{{{{ transition.key }}}}"}}
+policies:
+  - id: mails
+    caps: [{{channel: email, group: promo, at_most: 2, within: 7d, then: drop}}]
+  - id: nights
+    quiet_hours: {{from: "{quiet_from}", to: "{quiet_to}"}}
+"""
+HOUR_S = 3600
+
+
+def clock(offset_s: int) -> str:
+    """The time of day of UTC, so much from now."""
+    return time.strftime("%H:%M", time.gmtime(time.time() + offset_s))
+
+
+async def test_consent_caps_and_quiet_hours_are_asked_at_the_instant_of_sending(
+    setup: Setup, tmp_path: Path, wait_for: Callable[..., Awaitable[Any]]
+) -> None:
+    """Ada gets two of three; Bob has unsubscribed; Cyd sleeps, as where he lives it is twelve hours later."""
+    definitions = tmp_path / "definitions.yaml"
+    quiet = {"quiet_from": clock(11 * HOUR_S), "quiet_to": clock(13 * HOUR_S)}
+    definitions.write_text(POLICIES.format(**quiet))
+    status, shown, said = await asyncio.to_thread(command, setup, "segments", "apply", str(definitions))
+    assert status == 0, said
+    assert "policy" in shown
+    children = [process(setup, name, tmp_path) for name in ("worker", "projector", "dispatcher")]
+    people = {"ada": "UTC", "bob": "UTC", "cyd": "Etc/GMT-12"}
+    traits = {who: {"email": f"{who}@home.example", "timezone": tz} for who, tz in people.items()}
+    try:
+        await publish(
+            setup,
+            tmp_path,
+            *({"type": "identify", "userId": who, "traits": known} for who, known in traits.items()),
+            {"type": "track", "userId": "bob", "event": "Unsubscribed", "properties": {"group": "promo"}},
+            *({"type": "track", "userId": "ada", "event": "Asked", "properties": {"n": n}} for n in "123"),
+            *({"type": "track", "userId": who, "event": "Asked", "properties": {"n": "1"}} for who in ("bob", "cyd")),
+        )
+        await wait_for(
+            lambda: _statuses(setup, {"sent": 2, "skipped": 2, "waiting": 1}), TIMEOUT_S, "a decision on each of five"
+        )
+    finally:
+        for child in children:
+            child.stop()
+
+    assert {mail.to for mail in setup.mails.received} == {"ada@home.example"}
+    status, shown, _ = await asyncio.to_thread(command, setup, "deliveries", "list", "--json")
+    reasons = {
+        (each["contact"], each["reason"].partition(" until")[0]) for each in orjson.loads(shown) if each["reason"]
+    }
+    assert reasons == {
+        ("ada", "expected less than 2 messages by email of group 'promo' in 7d, got that many"),
+        ("bob", "expected consent to messages of group 'promo', it was taken back"),
+        ("cyd", "expected waking hours in Etc/GMT-12, got quiet ones"),
+    }

@@ -307,3 +307,33 @@ def test_one_id_of_a_sequence_in_two_files_is_refused() -> None:
     again = File("again.yaml", WELCOME.text)
 
     assert any("sequence 'welcome': expected an id of its own" in line for line in _refused(WELCOME, again, SIGNED_UP))
+
+
+POLICY = File("policy.yaml", "policies: [{id: default, caps: [{channel: email, at_most: 3, within: 7d}]}]")
+
+
+def test_a_policy_is_applied_and_taken_out_like_a_rule() -> None:
+    """It names nothing and nothing names it; a change of it is another version, of its prose it isn't."""
+    in_force = _applied(BASE, RULE, POLICY)
+    assert [record.body["caps"][0]["at_most"] for record in in_force.policies] == [3]
+    changed = _check(File("p.yaml", POLICY.text.replace("at_most: 3", "at_most: 4")), in_force=in_force)
+    revised = revise(in_force, changed.bodies, (), 2)
+    named = _check(File("p.yaml", POLICY.text.replace("id: default", "id: default, name: Mail")), in_force=in_force)
+    renamed = revise(in_force, named.bodies, (), 2)
+
+    assert revised is not None and [(each.what, each.version) for each in revised.changes] == [("changed", 2)]
+    assert renamed is not None and [(each.what, each.version) for each in renamed.changes] == [("updated", 1)]
+    assert find(in_force, ["default"]) == [("policy", "default")]
+    check_removal(in_force, [("policy", "default")])
+
+
+def test_an_error_of_policies_is_told_with_those_of_rules_and_its_id_is_its_own() -> None:
+    bad = File("bad.yaml", "rules: [5]\npolicies: [{id: p, caps: [{at_most: 0, within: 31d}]}]")
+
+    assert [line.rpartition(" - at ")[2] for line in _refused(bad)] == [
+        "$.rules[0]",
+        "$.caps[0].at_most",
+        "$.caps[0].within",
+    ]
+    again = File("again.yaml", POLICY.text)
+    assert any("policy 'default': expected an id of its own" in line for line in _refused(POLICY, again))
