@@ -352,4 +352,5 @@ def outcome_of(
         transactional=delivery.transactional,
         kind=delivery.kind,
         step=delivery.step,
+        entry=delivery.transition.id if delivery.kind == "sequence" else None,
     )

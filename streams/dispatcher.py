@@ -25,12 +25,13 @@ from actions.inapp import Inbox
 from actions.ledger import LEASE_MS, Batch, Ledger
 from actions.limits import Limits
 from actions.metrics import DispatcherMetrics
+from actions.own_events import step_sent
 from actions.policies import Policies
 from actions.read_model import ReadModel
 from actions.registry import open_senders
 from actions.rules import Rule
 from schemas.deliveries import Delivery, Outcome
-from schemas.topics import DELIVERIES, EVENTS_EMAIL, OUTCOMES, REJECTED, partition_of
+from schemas.topics import DELIVERIES, EVENTS_EMAIL, EVENTS_OWN, OUTCOMES, REJECTED, partition_of
 from streams.broker import partitions_of
 from streams.clock import SystemClock
 from streams.dispatcher_setup import (
@@ -116,8 +117,8 @@ async def opened(settings: Settings, secrets: Secrets) -> "AsyncIterator[Dispatc
     """The process with all its connections; closed all at once, whatever happens."""
     mail_server, sms_url, links = check_mail(settings), read_sms_url(settings), read_links(settings, secrets)
     deliveries, outcomes_topic, rejected = (settings.topic(topic.name) for topic in (DELIVERIES, OUTCOMES, REJECTED))
-    events = [settings.topic(EVENTS_EMAIL.name)] if links is not None else []
-    counts = await partitions_of(settings, [deliveries, outcomes_topic, rejected, *events])
+    own, events = settings.topic(EVENTS_OWN.name), [settings.topic(EVENTS_EMAIL.name)] if links is not None else []
+    counts = await partitions_of(settings, [deliveries, outcomes_topic, rejected, own, *events])
     clock = SystemClock()
     closers: list[Callable[[], Awaitable[Any]]] = []
     try:
@@ -153,7 +154,7 @@ async def opened(settings: Settings, secrets: Secrets) -> "AsyncIterator[Dispatc
             routes += UnsubscribePages(links, write, clock.now_ms).routes()
         if secrets.inapp is not None:
             routes += InAppPages(Inbox(client, settings.prefix), secrets.inapp).routes()
-        environs = KafkaEnvirons(clock, book, writer, outcomes)
+        environs = KafkaEnvirons(clock, book, writer, outcomes, _event_writer(writer, own, counts[own]))
         ledger, metrics = Ledger(client, settings.prefix, lease_ms=LEASE_MS), DispatcherMetrics()
         policies = functools.partial(_policies, book, settings.consent == "explicit")
         gate = Gate(ledger, Limits(client, ledger), ReadModel(client, settings.prefix), policies, metrics)
@@ -184,8 +185,11 @@ async def _start(
 class KafkaEnvirons:
     """What the engine asks of the world, answered by Kafka (see `actions.dispatch.Environs`)."""
 
-    def __init__(self, clock: SystemClock, book: RuleBook, writer: OutcomeWriter, outcomes: OutcomeReader) -> None:
+    def __init__(
+        self, clock: SystemClock, book: RuleBook, writer: OutcomeWriter, outcomes: OutcomeReader, write_own: WriteEvent
+    ) -> None:
         self._clock, self._book, self._writer, self._outcomes = clock, book, writer, outcomes
+        self._write_own = write_own
 
     def now_ms(self) -> int:
         """The wall clock, epoch ms."""
@@ -204,7 +208,10 @@ class KafkaEnvirons:
         return held in self._book.paused
 
     async def write(self, outcome: Outcome) -> None:
-        """Writes to the outcomes topic."""
+        """Writes to the outcomes topic; before it the event, which so is there whenever the outcome is."""
+        event = step_sent(outcome, self._book.step_name(outcome))
+        if event is not None:
+            await self._write_own(outcome.contact.encode(), event)
         await self._writer.write(outcome)
 
     def read_outcomes(self, positions: dict[str, int]) -> AsyncIterator[Batch]:

@@ -19,7 +19,7 @@ from actions.policy_reading import policy_of
 from actions.rules import STEP
 from actions.sequences import Send
 from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
-from schemas.deliveries import Delivery
+from schemas.deliveries import Delivery, Outcome
 from schemas.topics import DEFINITIONS
 from streams.broker import reader
 from streams.revisions import DefinitionsUnreadable
@@ -63,6 +63,7 @@ class RuleBook:
         self._in_force: list[bytes] | None = None  # None: told already
         self._partition = TopicPartition(settings.topic(DEFINITIONS.name), 0)
         self._rules: dict[bytes, dict[int, Rule]] = {}  # by step
+        self._names: dict[bytes, dict[int, str]] = {}
         self._policies: dict[bytes, Policy | str] = {}  # a text: why it can't be read
         self.policies: tuple[Policy, ...] = ()  # those in force
         self._paused: set[str] = set()
@@ -118,6 +119,11 @@ class RuleBook:
                 logger.warning("definitions: expected to read to the end within %g s, did not", CATCH_UP_S_MAX)
         return self._rules.get(key, {}).get(delivery.step)
 
+    def step_name(self, outcome: Outcome) -> str:
+        """What the sequence calls the step of an outcome; its number where the sequence isn't there."""
+        key = definition_key(outcome.kind, outcome.rule, outcome.rule_version)
+        return self._names.get(key, {}).get(outcome.step, str(outcome.step))
+
     async def _caught_up(self) -> None:
         assert self._consumer is not None, "start it first"
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
@@ -145,7 +151,7 @@ class RuleBook:
             self._on_pause()
         elif key.startswith((b"rule/", b"sequence/")) and value is not None:
             try:
-                self._rules[key] = _messages(msgspec.json.decode(value, type=DefinitionRecord))
+                self._rules[key], self._names[key] = _messages(msgspec.json.decode(value, type=DefinitionRecord))
             except (msgspec.DecodeError, RecursionError, RuleErrors) as error:
                 # its deliveries wait and are tried again: a newer dispatcher may know better
                 logger.error(
@@ -180,9 +186,9 @@ class RuleBook:
         )
 
 
-def _messages(record: DefinitionRecord) -> dict[int, Rule]:
-    """The messages of a rule or a sequence, by step; raises `RuleErrors`."""
+def _messages(record: DefinitionRecord) -> tuple[dict[int, Rule], dict[int, str]]:
+    """The messages of a rule or a sequence, by step, and the names of a sequence's; raises `RuleErrors`."""
     if record.kind == "rule":
-        return {STEP: rule_of(record.body)}
-    steps = sequence_of(record.body).steps
-    return {number: step.message for number, step in enumerate(steps) if isinstance(step, Send)}
+        return {STEP: rule_of(record.body)}, {}
+    sends = {number: step for number, step in enumerate(sequence_of(record.body).steps) if isinstance(step, Send)}
+    return {number: step.message for number, step in sends.items()}, {n: step.name for n, step in sends.items()}
