@@ -24,7 +24,7 @@ SHOPPER = "ada"
 
 
 class Story:
-    """The act: one worker and one dispatcher under a prefix of its own, and a shop that publishes as it goes."""
+    """The act: one worker, one dispatcher and one projector under a prefix of its own, and a shop that publishes as it goes."""
 
     def __init__(self, stage: Stage, console: Console) -> None:
         self.stage, self.console = stage, console
@@ -40,7 +40,9 @@ class Story:
         tidegate(self.settings, "segments", "apply", str(SEGMENTS), str(path))
         children = [
             self.stage.process("story-worker", self.settings, "worker"),
+            self.stage.process("story-projector", self.settings, "projector"),
             self.stage.process("story-dispatcher", self.settings, "dispatcher"),
+            self.stage.process("story-projector", self.settings, "projector"),
         ]
         for child in children:
             self.stage.ready(child)
