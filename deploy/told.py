@@ -5,15 +5,20 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 import orjson
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from actions import Sequence
+from actions.own_events import TAKEN
+from actions.sequences import LIFTED
+from actions.simulated import simulate_all
 from schemas.topics import SOURCES, partition_of
 from schemas.transitions import Transition
-from segments import Definitions, Limits, simulate
+from segments import Definitions, Limits, RejectedLine
 from streams.checkpoint import META_KEY
 from streams.settings import Settings
 
@@ -79,18 +84,56 @@ def _as_committed(message: Any) -> Committed:
 
 
 Told = dict[str, list[tuple[Any, ...]]]
+# of what sequences say: how often, by contact, kind, id and what
+Led = collections.Counter[tuple[str, str, str, str]]
 
 
 def expected(
     definitions: Definitions, lines: Iterable[bytes], until_ms: int | None = None, limits: Limits | None = None
 ) -> Told:
     """What `simulate` says of these lines, by contact."""
+    return expected_all(definitions, (), lines, until_ms, limits)[0]
+
+
+def expected_all(
+    definitions: Definitions,
+    sequences: Iterable[Sequence],
+    lines: Iterable[bytes],
+    until_ms: int | None = None,
+    limits: Limits | None = None,
+) -> tuple[Told, Led]:
+    """The same, and what sequences say."""
     told: Told = collections.defaultdict(list)
-    for each in simulate(definitions, lines, until_ms, limits=limits, keep_past=False):
-        assert isinstance(each, Transition), each
-        shown = each.simulated()
-        told[each.contact].append(_row(shown))
-    return {contact: _settled(rows) for contact, rows in told.items()}
+    led: Led = collections.Counter()
+    for each in simulate_all(definitions, sequences, lines, until_ms, limits, keep_past=False):
+        assert not isinstance(each, RejectedLine), each
+        if isinstance(each, Transition):
+            told[each.contact].append(_row(each.simulated()))
+        else:
+            led[_led(each.contact, msgspec.to_builtins(each.body))] += 1
+    return {contact: _settled(rows) for contact, rows in told.items()}, led
+
+
+def led(settings: Settings) -> tuple[Led, Mapping[tuple[str, str, str, str], str]]:
+    """What sequences said, nothing deduplicated; and when each arrived, as it says itself."""
+    found: Led = collections.Counter()
+    at: dict[tuple[str, str, str, str], str] = {}
+    for topic in ("deliveries", "outcomes", "events.own"):
+        for record in committed(settings, topic):
+            fields = record.json()
+            if fields.get("kind") == "sequence" or (fields.get("context") or {}).get(TAKEN):
+                named = _led((record.key or b"").decode(), fields)
+                found[named] += 1
+                at[named] = fields.get("created_at") or fields.get("receivedAt") or fields["at"]
+    return found, at
+
+
+def _led(contact: str, fields: dict[str, Any]) -> tuple[str, str, str, str]:
+    if "messageId" in fields:
+        return contact, "event", fields["messageId"], fields.get("event") or fields["type"]
+    if "delivery" in fields:
+        return contact, "outcome", fields["delivery"], fields["code"]
+    return contact, "delivery", fields["id"], str(fields["step"])
 
 
 def transitions(settings: Settings) -> Told:
@@ -136,7 +179,7 @@ def members(settings: Settings) -> set[tuple[str, str, int]]:
     last: dict[bytes | None, Any] = {}
     for record in committed(settings, "memberships"):
         last[record.key] = {"member": False} if record.value is None else record.json()
-    inside = [each for each in last.values() if each["member"]]
+    inside = [each for each in last.values() if each["member"] and not each["segment"].startswith(LIFTED)]
     return {(each["contact"], _named(each["segment"], each.get("key")), each["seq"]) for each in inside}
 
 

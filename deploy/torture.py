@@ -67,6 +67,7 @@ def _tell(summary: Summary) -> None:
     causes = ", ".join(f"{count:,} by {cause}" for cause, count in sorted(tally.by_cause.items()))
     print(f"{tally.events:>8,}  source records, {tally.rejected:,} of them bad and rejected, each once")
     print(f"{tally.transitions:>8,}  transitions: {causes}")
+    print(f"{tally.messages:>8,}  deliveries of sequences")
     print(
         f"{tally.contacts:>8,}  contacts, {tally.aside:,} of them aside, as a foreign transaction held their events back"
     )

@@ -13,12 +13,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from told import Committed, Told, committed, ends, expected, members, members_of, positions_of, transitions_in
+from told import (
+    Committed,
+    Led,
+    Told,
+    committed,
+    ends,
+    expected_all,
+    led,
+    members,
+    members_of,
+    positions_of,
+    transitions_in,
+)
 from torture_load import TOPICS, Load, Sent
 
+from actions.sequences import LIFTED
 from schemas.instants import format_instant, parse_instant
+from schemas.topics import EVENTS_OWN
 from segments import Definitions, compile_program
 from streams.checkpoint import META_KEY, read_meta
+from streams.definition_files import Checked
 from streams.settings import Settings
 
 # contacts of which nothing is compared but what is said of them here: in foreign transactions, or with a spoilt state
@@ -44,7 +59,10 @@ class Hold:
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
-    """What was compared: counts. `aside`: contacts whose events were held back for longer than the grace allows."""
+    """What was compared: counts. `aside`: contacts whose events were held back for longer than the grace allows.
+
+    `messages`: deliveries of sequences.
+    """
 
     events: int
     transitions: int
@@ -52,6 +70,7 @@ class Tally:
     contacts: int
     aside: int
     rejected: int
+    messages: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +82,16 @@ class Arrived:
     record: Committed
 
 
-def check(settings: Settings, definitions: Definitions, load: Load, holds: Sequence[Hold], until_ms: int) -> Tally:
+def check(settings: Settings, checked: Checked, load: Load, holds: Sequence[Hold], until_ms: int) -> Tally:
     """Compares everything, transitions up to `until_ms`; raises `Unequal`. All workers must have ended in good order."""
-    source = _source(settings)
+    definitions, source = checked.definitions, _source(settings)
     check_log(load.sent, source)
     _check_rejected(settings, load.bad)
     state = committed(settings, "state")
     _check_metas(state)
-    if (found := positions_of(state)) != (wanted := ends(settings)):
+    # of events of our own the last may stand behind what was taken: they end with the workers
+    found, wanted = positions_of(state), ends(settings)
+    if any(found[topic] != wanted[topic] for topic in TOPICS) or found[EVENTS_OWN.name] > wanted[EVENTS_OWN.name]:
         raise Unequal(f"expected positions {wanted}, the ends of the sources, got {found}")
     written = committed(settings, "transitions")
     told = transitions_in(written, settings)
@@ -80,11 +101,14 @@ def check(settings: Settings, definitions: Definitions, load: Load, holds: Seque
     if settings.clock == "wall":
         check_not_early(written, good, settings.grace_ms)
     aside = _aside(good, holds, settings) if settings.clock == "wall" else set()
-    wanted_rows = expected(definitions, _lines(good), until_ms, settings.limits())
+    wanted_rows, wanted_led = expected_all(definitions, checked.sequences, _lines(good), until_ms, settings.limits())
     check_as_simulated(wanted_rows, told, aside, until_ms, source)
+    messages = check_led(settings, wanted_led, aside, until_ms)
     rows = [row for contact in told for row in told[contact]]
     causes = collections.Counter(row[5] for row in rows)
-    return Tally(len(source), len(rows), dict(causes), len(told.keys() | wanted_rows.keys()), len(aside), len(load.bad))
+    return Tally(
+        len(source), len(rows), dict(causes), len(told.keys() | wanted_rows.keys()), len(aside), len(load.bad), messages
+    )
 
 
 def _source(settings: Settings) -> list[Arrived]:
@@ -181,6 +205,8 @@ def _check_members(settings: Settings, definitions: Definitions, told: Told, sta
         contact = (key or b"").decode()
         if value is not None and not contact.startswith(SPOILT):
             for segment, per, seq, _ in program.decode(contact, value).memberships():
+                if segment.startswith(LIFTED):
+                    continue
                 in_state.add((contact, segment if per is None else f"{segment} {per}", seq))
     by_topic, by_told = members(settings), members_of(told)
     if not by_topic == by_told == in_state:
@@ -237,6 +263,21 @@ def check_as_simulated(wanted: Told, told: Told, aside: set[str], until_ms: int,
         rows = [row for row in told.get(contact, []) if row[4] <= until]
         if rows != wanted.get(contact, []):
             raise Unequal(_difference(contact, wanted.get(contact, []), rows, source))
+
+
+def check_led(settings: Settings, wanted: Led, aside: set[str], until_ms: int) -> int:
+    """What sequences said of contacts but those `aside`: all that is wanted, each once; beyond it what came later alone."""
+    found, at = led(settings)
+    until = format_instant(until_ms)
+    missing = [named for named in wanted if named not in found and named[0] not in aside]
+    repeated = [named for named, times in found.items() if times > 1]
+    more = [named for named in found if named not in wanted and named[0] not in aside and at[named] <= until]
+    if missing or repeated or more:
+        raise Unequal(
+            f"sequences: {len(missing)} missing, such as {missing[:2]}; {len(repeated)} more than once, such as "
+            f"{repeated[:2]}; {len(more)} that nobody expected, such as {[(each, at[each]) for each in more[:2]]}"
+        )
+    return sum(named[1] == "delivery" for named in found)
 
 
 def _difference(contact: str, wanted: Sequence[Any], rows: Sequence[Any], source: Sequence[Arrived]) -> str:

@@ -103,7 +103,7 @@ class Torture:
             done[each.what] += 1
         until_ms = self._end_load()
         self._settle(until_ms)
-        tally = check(self._stage.settings, self._stage.definitions, self._load, self._strangers.holds, until_ms)
+        tally = check(self._stage.settings, self._stage.checked, self._load, self._strangers.holds, until_ms)
         workers, seconds = self._workers, time.monotonic() - self._started_s
         return Summary(done, workers.ended, max(workers.stops_s), tally, seconds)
 

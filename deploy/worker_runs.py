@@ -21,7 +21,8 @@ from told import Committed, Told, committed, ends, expected, members, members_of
 from tools import ROOT
 
 from schemas.topics import SOURCES, source_of
-from segments import load
+from streams.definition_files import check_files, open_files
+from streams.revisions import InForce
 from streams.settings import Settings, load_settings
 
 __all__ = [
@@ -228,7 +229,8 @@ class Stage:
         self.workers: dict[str, WorkerProcess] = {}
         self.positions: tuple[dict[str, int], dict[str, int]] = ({}, {})
         run_command(self.environment, "topics", "create")
-        self.definitions = load(segments.read_text(), str(segments))
+        self.checked = check_files(open_files([str(segments)]), InForce(), directory)
+        self.definitions = self.checked.definitions
         if self.definitions.segments:
             run_command(self.environment, "segments", "apply", str(segments))
 
