@@ -40,7 +40,6 @@ class Story:
         tidegate(self.settings, "segments", "apply", str(SEGMENTS), str(path))
         children = [
             self.stage.process("story-worker", self.settings, "worker"),
-            self.stage.process("story-projector", self.settings, "projector"),
             self.stage.process("story-dispatcher", self.settings, "dispatcher"),
             self.stage.process("story-projector", self.settings, "projector"),
         ]
