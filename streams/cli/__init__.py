@@ -27,6 +27,7 @@ COMMANDS = {
     "projector": ("streams.cli.projector", "Run a projector: contacts and memberships into Redis"),
     "tail": ("streams.cli.tail", "Print committed records as JSON lines"),
     "deliveries": ("streams.cli.deliveries", "List, show, retry, pause and resume deliveries"),
+    "sequences": ("streams.cli.sequences", "What sequences were worth, stage by stage and against the holdout"),
     "rejected": ("streams.cli.rejected", "What could not be taken, by reason"),
     "status": ("streams.cli.status", "How the workers stand, and what is wrong"),
     "metrics": ("streams.cli.metrics", "List a worker's metrics, and what to do when each moves"),
