@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import urllib.error
 import urllib.request
@@ -12,21 +13,28 @@ from typing import Any
 
 import pytest
 import redis.asyncio as redis
+from aiohttp import web
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from dispatcher_runs import PARTITIONS, Dispatching, Setup
 
+from actions import load_rules
 from actions.inapp import Inbox
 from actions.kafka import KafkaSender
+from actions.lanes import LANE_ATTEMPTS_MAX
 from actions.unsubscribe import UnsubscribeLinks
+from schemas.deliveries import Channel
 from schemas.topics import EVENTS_EMAIL, partition_of
+from streams.definitions import commit, read_in_force
+from streams.revisions import revise
 from streams.topic_writer import TopicWriter
-from tests.channel_stages import KafkaStage
+from tests.channel_stages import LOGIN, RULES, SLACK_PATH, HttpStage, KafkaStage, Stage
 
 pytestmark = pytest.mark.kafka
 
 WaitFor = Callable[..., Awaitable[Any]]
 TIMEOUT_S = 60
+COUNT = 60
 KEY, TOKEN = "a key of ours that nobody guesses", "a token that only the product knows"
 PUBLIC_URL = "https://shop.example/mail"
 
@@ -180,3 +188,102 @@ async def test_one_click_is_an_event_in_kafka_and_in_app_messages_are_read_with_
     finally:
         if dispatcher.running:
             dispatcher.kill()
+
+
+class Services:
+    """Slack and the SMS API on one port: what arrived, by what tells messages apart; an answer takes a moment."""
+
+    def __init__(self) -> None:
+        self.arrived: collections.Counter[str] = collections.Counter()
+        self.on_arrival: Callable[[], None] = lambda: None
+        self.url = ""
+
+    async def start(self) -> None:
+        """Listens."""
+        application = web.Application()
+        application.router.add_post("/{path:.*}", self._take)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Stops listening."""
+        await self._runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        is_slack = request.path == SLACK_PATH
+        text = (await request.json())["text"] if is_slack else (await request.post())["Body"]
+        self.arrived[str(text)] += 1
+        self.on_arrival()
+        await asyncio.sleep(0.05)
+        return web.Response(text="ok") if is_slack else web.json_response({"sid": "SM1"}, status=201)
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[Services]:
+    made = Services()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.mark.parametrize("channel", ["slack", "sms", "inapp", "kafka"])
+async def test_killed_on_the_way_nothing_is_lost_and_what_arrives_twice_was_in_doubt(
+    setup: Setup, services: Services, broker: str, redis_url: str, prefix: str, topic: str, tmp_path: Path,
+    wait_for: WaitFor, channel: Channel,
+) -> None:  # fmt: skip
+    """kill -9 in the middle. The in-app channel adds nothing twice; of the others the metric says how many may have come."""
+    bodies = {("rule", rule.id): rule.body for rule in load_rules(RULES.replace("crm.messages", topic))}
+    revised = revise(await read_in_force(setup.settings), bodies, (), 1_772_000_001_000)  # type: ignore[arg-type]
+    assert revised is not None
+    await commit(setup.settings, revised)
+    stage = Stage() if channel in ("inapp", "kafka") else HttpStage(channel)
+    stage.channel = channel
+    stage.target = {"slack": "SALES", "sms": "+4930901820", "inapp": "inapp", "kafka": topic}[channel]
+    sent = [stage.delivery(f"{n:032}", f"N{n}", f"c-{n}") for n in range(COUNT)]
+    own = {"SMS_URL": services.url, "SECRET_TWILIO": LOGIN, "SECRET_SALES": services.url + SLACK_PATH}
+    environment = setup.environment | {f"TIDEGATE_{name}": value for name, value in own.items()}
+    dispatcher = Dispatching("dispatcher", environment, tmp_path / "dispatcher.log")
+    services.on_arrival = lambda: dispatcher.kill() if services.arrived.total() == COUNT // 2 else None
+    try:
+        await setup.projected()
+        await setup.publish(sent)
+        if channel in ("inapp", "kafka"):
+            await wait_for(lambda: dispatcher.metric("tidegate_outcomes_total") > 0, TIMEOUT_S, "some outcomes")
+            dispatcher.kill()
+        await wait_for(lambda: not dispatcher.running, TIMEOUT_S, "the dispatcher to be killed")
+        dispatcher.start()
+
+        async def all_sent() -> bool:
+            return (await setup.statuses()) == {"sent": COUNT}
+
+        await wait_for(all_sent, TIMEOUT_S, f"{COUNT} deliveries sent")
+        in_doubt = dispatcher.metric("tidegate_deliveries_in_doubt_total")
+        arrived = await _arrived(channel, services, broker, redis_url, prefix, topic, wait_for)
+
+        assert len(arrived) == COUNT
+        doubled = {id for id, count in arrived.items() if count > 1}
+        assert set(arrived.values()) <= {1, 2}
+        assert len(doubled) <= (0 if channel == "inapp" else in_doubt) <= LANE_ATTEMPTS_MAX
+        if channel in ("slack", "sms"):
+            assert doubled, "expected the kill to come while a message was on the way"
+    finally:
+        if dispatcher.running:
+            dispatcher.kill()
+
+
+async def _arrived(
+    channel: str, services: Services, broker: str, redis_url: str, prefix: str, topic: str, wait_for: WaitFor
+) -> collections.Counter[str]:
+    """How often each message arrived, by what tells it apart."""
+    if channel == "kafka":
+        records = await read(broker, topic, COUNT, wait_for)
+        return collections.Counter(dict(record.headers)["delivery_id"].decode() for record in records)
+    if channel != "inapp":
+        return services.arrived
+    client = redis.Redis.from_url(redis_url)
+    inbox = Inbox(client, prefix)
+    ids = [message["id"] for n in range(COUNT) for message in await inbox.read(f"c-{n}")]
+    await client.aclose()
+    return collections.Counter(ids)
