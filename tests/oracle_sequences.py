@@ -170,8 +170,8 @@ class SequencesRun(StepsRun):
 class AtOnceRun(SequencesRun):
     """The same by another reading of what the page leaves open, which is that of `machine.py`.
 
-    What begins goes on at once as far as it can, before anything else begins, and what is brought by an event of our own
-    is looked at there and then.
+    What begins, and what waited for a transition, goes on at once as far as it can, before anything else is looked at; so
+    is what an event of our own brings.
     """
 
     def follow(self, contact: Contact, led: Led) -> None:
@@ -180,6 +180,7 @@ class AtOnceRun(SequencesRun):
             for entry in list(led.under_way):
                 self.judge(contact, entry, transition)
                 self.follow_events(contact, led)
+                self.go_on(contact, led, [entry] if entry.released else [])
         for transition in transitions:
             for one in self.in_force:
                 before = len(led.under_way)
