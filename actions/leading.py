@@ -71,10 +71,10 @@ class Lead:
                         self._begin_by(item, transition)
 
     def go_on(self) -> None:
-        """Goes on with what is due by now, the earliest first; and with waits for a date that has moved."""
+        """Goes on with what is due by now, the earliest first; and with waits for what has moved."""
         for each in list(self.progress.under_way):
             if self._is_under_way(each):
-                self._look_at_date(each)
+                self._look_again(each)
         while (each_due := self._first_due()) is not None:
             step = self._sequence(each_due).steps[each_due.at]
             each_due.due_ms = None
@@ -110,12 +110,16 @@ class Lead:
             self._go(each)
         return None
 
-    def _look_at_date(self, each: UnderWay) -> None:
-        step = self._sequence(each).steps[each.at]
+    def _look_again(self, each: UnderWay) -> None:
+        """What is waited for may have moved with the traits: a date, or the contact's zone."""
+        sequence = self._sequence(each)
+        step = sequence.steps[each.at]
         if isinstance(step, WaitDate):
-            each.due_ms = date_ms(step, self._state)
+            each.due_ms = date_ms(step, sequence.zone, self._state)
             if each.due_ms is None:
                 self._go(each)
+        elif isinstance(step, WaitTime) and each.due_ms is not None and each.due_ms > self._now_ms:
+            each.due_ms = time_ms(step, sequence.zone, self._state, self._now_ms)
 
     def end(self, each: UnderWay, reason: str, name: str = "Sequence Exited") -> None:
         """Ends one, and says why."""
@@ -193,11 +197,11 @@ class Lead:
                 if self._sets >= SETS_MAX:
                     return self.end(each, "loop")
                 self._set(each, step)
-            elif not self._wait(each, step):
+            elif not self._wait(each, sequence.zone, step):
                 return None
         return None
 
-    def _wait(self, each: UnderWay, step: Wait | WaitTime | WaitDate | WaitFor) -> bool:
+    def _wait(self, each: UnderWay, zone: str, step: Wait | WaitTime | WaitDate | WaitFor) -> bool:
         """Whether it goes on at once, as there is nothing to wait for."""
         if isinstance(step, WaitFor):
             if self._holds(step.on):
@@ -205,12 +209,13 @@ class Lead:
                 return True
             each.due_ms = None if step.timeout_ms is None else self._now_ms + step.timeout_ms
             return False
+        due_ms: int | None
         if isinstance(step, Wait):
-            due_ms: int | None = self._now_ms + step.for_ms
+            due_ms = self._now_ms + step.for_ms
+        elif isinstance(step, WaitTime):
+            due_ms = time_ms(step, zone, self._state, self._now_ms)
         else:
-            due_ms = (
-                time_ms(step, self._state, self._now_ms) if isinstance(step, WaitTime) else date_ms(step, self._state)
-            )
+            due_ms = date_ms(step, zone, self._state)
         if due_ms is None:
             assert isinstance(step, WaitDate)
             if step.otherwise is None:

@@ -10,7 +10,7 @@ from typing import Any
 from actions.leading import Lead
 from actions.progress import RESTING, WAITING_UNTIL, Progress, UnderWay, joined, progress_of
 from actions.rules import left_out
-from actions.sequences import UNDER_WAY_MAX, Sequence, WaitDate, WaitFor
+from actions.sequences import CONTACT, UNDER_WAY_MAX, Sequence, Step, WaitDate, WaitFor, WaitTime
 from schemas.deliveries import Code
 from schemas.transitions import Direction, Transition
 from segments.following import WAITING
@@ -54,7 +54,7 @@ class Machine:
         for item in self.in_force.values():
             self._begins.setdefault((item.sequence.on.segment, item.sequence.on.transition), []).append(item)
         self._heard = {(on.segment, on.transition) for sequence in self.kept.values() for on in _heard(sequence)}
-        self._dated = any(isinstance(step, WaitDate) for sequence in self.kept.values() for step in sequence.steps)
+        self._moving = any(_moves(step) for sequence in self.kept.values() for step in sequence.steps)
         # of earlier revisions, the sequences that were in force and took members in
         self._existing_at: dict[int, frozenset[str]] = {}
 
@@ -134,7 +134,7 @@ class Machine:
             due_ms = state.due_of(WAITING)
             if kept[0] == WAITING_UNTIL and (due_ms is None or due_ms <= now_ms):
                 return True
-            if self._dated and state.contact_changed:
+            if self._moving and state.contact_changed:
                 return True
             heard = self._heard
             if any((one.segment, one.transition) in heard for one in out[begun:]):
@@ -150,6 +150,11 @@ class Machine:
             if begun is None or (key is not None and key not in begun.keys):
                 version = program.by_id[segment].version
                 lead.begin(item, Transition(segment, version, state.contact, seq, since_ms, "edit", key=key))
+
+
+def _moves(step: Step) -> bool:
+    """Whether what a step waits for may move with the contact's traits."""
+    return isinstance(step, WaitDate) or (isinstance(step, WaitTime) and step.tz == CONTACT)
 
 
 def _heard(sequence: Sequence) -> list[Any]:

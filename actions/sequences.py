@@ -12,6 +12,9 @@ from typing import Any, Final, Literal, Protocol
 from actions.rules import Rule
 from schemas.transitions import Cause, Direction
 
+UTC: Final = "UTC"
+# as a `tz`: the contact's own zone
+CONTACT: Final = "contact"
 # where a step leads that is the last one
 END: Final = -1
 # what the ids of lifted segments begin with: no segment that anybody wrote has such an id
@@ -190,3 +193,9 @@ class Sequence:
     places: dict[str, str]
     event_asked: bool
     body: dict[str, Any]
+
+    @property
+    def zone(self) -> str:
+        """Name of the zone that stands in where a contact has none of its own."""
+        named = self.body.get("tz", UTC)
+        return UTC if named == CONTACT else str(named)

@@ -3,25 +3,24 @@
 import hashlib
 from typing import Any
 
-from actions.sequences import Path, Split, WaitDate, WaitTime
+from actions.sequences import CONTACT, Path, Split, WaitDate, WaitTime
 from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from segments.calendar import Zone, weekday
 from segments.conditions import Tz
 from segments.contact import find_trait, trait_ways, zone_of
 from segments.values import instant
 
-CONTACT = "contact"
 _DAYS_LOOKED_AT = 9
 
 
-def zone_named(tz: str, state: Any) -> Zone:
-    """The zone that `tz` means for a contact now."""
-    return zone_of(Tz("UTC", True) if tz == CONTACT else Tz(tz, False), state)
+def zone_named(tz: str, otherwise: str, state: Any) -> Zone:
+    """The zone that `tz` means for a contact now; `otherwise` for one that has none of its own."""
+    return zone_of(Tz(otherwise, True) if tz == CONTACT else Tz(tz, False), state)
 
 
-def time_ms(step: WaitTime, state: Any, now_ms: int) -> int:
+def time_ms(step: WaitTime, otherwise: str, state: Any, now_ms: int) -> int:
     """When the clock next shows the time of `step`, at `now_ms` or later."""
-    zone = zone_named(step.tz, state)
+    zone = zone_named(step.tz, otherwise, state)
     today = zone.day(now_ms)
     for day in range(today - 1, today + _DAYS_LOOKED_AT):
         if weekday(day) in step.weekdays and (at_ms := zone.instant_ms(day, step.clock_ms)) >= now_ms:
@@ -29,10 +28,10 @@ def time_ms(step: WaitTime, state: Any, now_ms: int) -> int:
     raise AssertionError(f"expected a day of {sorted(step.weekdays)} within a week")
 
 
-def date_ms(step: WaitDate, state: Any) -> int | None:
+def date_ms(step: WaitDate, otherwise: str, state: Any) -> int | None:
     """The instant that the trait of `step` says, with its offset; None where there is none."""
     found = find_trait(state.traits, trait_ways(step.trait))
-    at_ms = None if found is None else instant(found, zone_named(step.tz, state))
+    at_ms = None if found is None else instant(found, zone_named(step.tz, otherwise, state))
     if at_ms is None or not INSTANT_MS_MIN <= at_ms + step.offset_ms <= INSTANT_MS_MAX:
         return None
     return at_ms + step.offset_ms
