@@ -115,8 +115,8 @@ def _no_answer(error: Exception, hidden: bool) -> Result:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, NotAllowed):
         return Result("refused", shorten(str(cause)))
-    # a URL that can't be called: the error quotes all of it
-    if isinstance(error, ValueError):
+    # a URL that can't be called: the error quotes all of it. A certificate that doesn't hold is a ValueError, too
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
         return Result("refused", "expected a URL that can be called" + ("" if hidden else shorten(f", got {error}")))
     said = "" if hidden and not isinstance(error, aiohttp.ClientConnectorError) else f": {error}"
     return Result("retry", shorten(f"expected an answer, got {type(error).__name__}{said}"), again=True)

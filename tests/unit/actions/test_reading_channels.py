@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import orjson
 import pytest
 
 from actions import Rule, RuleErrors, Template, load_rules, rule_of
 from actions.registry import SPECS
 from actions.rules import compile_rules
+from schemas.definition_file import definition_file
 from schemas.transitions import Transition
 
 COMMON = {"id": "r", "on": {"segment": "s"}}
@@ -115,3 +117,11 @@ def test_a_channel_whose_messages_have_one_place_to_go_is_shown_by_its_name() ->
 def test_no_channel_lets_a_contact_choose_what_is_called_or_written_to() -> None:
     """Only what can do no more than reach the wrong person may come out of a trait."""
     assert {name for name, spec in SPECS.items() if spec.target and spec.target.by_trait} == {"email", "sms"}
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_an_editor_takes_a_rule_of_each_channel(name: str) -> None:
+    schema = jsonschema.Draft202012Validator(definition_file())
+
+    schema.validate({"rules": [ALL[name] | {"group": "promo"}]})
+    assert not schema.is_valid({"rules": [ALL[name] | {"chanel": name}]})
