@@ -26,7 +26,7 @@ def _message() -> Schema:
         "target": {"anyOf": [TEXT, mapping({"trait": TEXT}, "trait")]},
         "secret": {
             "type": "string",
-            "description": "webhook, slack, sms: NAME of TIDEGATE_SECRETID in the environment",
+            "description": "webhook, slack, sms: NAME of TIDEGATE_SECRET_NAME in the environment",
         },
         "from": {"type": "string", "description": "sms: a number, a sender's name, or the sid of a messaging service"},
         "group": _GROUP,
