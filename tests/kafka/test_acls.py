@@ -24,7 +24,7 @@ WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 
 PREFIX = "tidegate."
 PASSWORD = "open-sesame"
-USERS = ("admin", "tidegate-worker", "tidegate-dispatcher", "tidegate-operator", "shop", "crm")
+USERS = ("admin", "tidegate-worker", "tidegate-dispatcher", "tidegate-projector", "tidegate-operator", "shop", "crm")
 DEFINITIONS = """
 segments: [{id: buyers, when: {event: Order Completed}}]
 rules:
@@ -141,6 +141,8 @@ def test_each_process_can_do_its_work_with_the_acls_that_are_listed_for_it(
     sends = {"TIDEGATE_SECRET_SHOP": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "TIDEGATE_REDIS": redis.url}
     dispatcher = WorkerProcess("dispatcher", environment(kafka, "tidegate-dispatcher") | sends, tmp_path)
     dispatcher.start(("tidegate", "dispatcher"))
+    projector = WorkerProcess("projector", environment(kafka, "tidegate-projector") | sends, tmp_path)
+    projector.start(("tidegate", "projector"))
     try:
         wait_until(lambda: worker.ready() or not worker.running(), 60, "the worker to be ready")
         assert publish(kafka, "shop", "events.billing") is None
@@ -154,12 +156,15 @@ def test_each_process_can_do_its_work_with_the_acls_that_are_listed_for_it(
             ["topics", "gaps"],
         ):
             run_command(operator, *command)
-        assert "doesn't allow" not in worker.text() + dispatcher.text()
-        assert "Authorization" not in worker.text() + dispatcher.text()
+        wait_until(lambda: "the read model is whole" in projector.text(), 60, "the projector to have read everything")
+        said = worker.text() + dispatcher.text() + projector.text()
+        assert "doesn't allow" not in said
+        assert "Authorization" not in said
         assert worker.stop() == 0, worker.text()
         assert dispatcher.stop() == 0, dispatcher.text()
+        assert projector.stop() == 0, projector.text()
     finally:
-        for process in (worker, dispatcher):
+        for process in (worker, dispatcher, projector):
             if process.running():
                 process.kill()
 

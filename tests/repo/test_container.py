@@ -31,6 +31,7 @@ from streams.app import STOP_TIMEOUT_S
 from streams.cli import COMMANDS, main
 from streams.dispatcher import STOP_S_MAX
 from streams.dispatcher_setup import REDIS_CONFIGURATION
+from streams.dispatching import CLOSE_S_MAX
 from streams.memory import TAKE_OVER_SHARE
 from streams.settings import SETTINGS, Settings, load_settings
 
@@ -76,7 +77,7 @@ def compose() -> dict[str, Any]:
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The services that run our image."""
     found = {name: each for name, each in compose["services"].items() if each["image"].startswith("tidegate:")}
-    assert set(found) == {"topics", "worker-1", "worker-2", "dispatcher"}
+    assert set(found) == {"topics", "worker-1", "worker-2", "dispatcher", "projector"}
     return found
 
 
@@ -268,7 +269,13 @@ def test_redis_keeps_what_the_ledger_relies_on(compose: dict[str, Any]) -> None:
 
 
 def test_supervisors_wait_longer_than_a_process_takes_to_stop(ours: dict[str, dict[str, Any]]) -> None:
-    for name, needed_s in (("worker-1", STOP_TIMEOUT_S), ("worker-2", STOP_TIMEOUT_S), ("dispatcher", STOP_S_MAX)):
+    needed = {
+        "worker-1": STOP_TIMEOUT_S,
+        "worker-2": STOP_TIMEOUT_S,
+        "dispatcher": STOP_S_MAX,
+        "projector": 3 * CLOSE_S_MAX,
+    }
+    for name, needed_s in needed.items():
         assert needed_s + 2 < int(ours[name]["stop_grace_period"].removesuffix("s")), name
         assert ours[name]["restart"] == "unless-stopped"
         assert ours[name]["init"]
