@@ -34,10 +34,10 @@ sequences:
             - {name: held-out, percent: 50, holdout: true}
 """
 # by the hash of `s654:<contact>` m1, m3 and m4 are mailed, m2 and m6 held out
-ORDERS = {"m1": ("2026-01-02", 10), "m4": ("2026-01-04", 20), "m2": ("2026-01-05", 6)}
+ORDERS = {"m1": ("2036-01-02", 10), "m4": ("2036-01-04", 20), "m2": ("2036-01-05", 6)}
 
 
-def _event(contact: str, at: str, **fields: Any) -> str:
+def event_line(contact: str, at: str, **fields: Any) -> str:
     instant = f"{at}T00:00:00Z"
     return json.dumps({"userId": contact, "timestamp": instant, "receivedAt": instant, **fields})
 
@@ -47,11 +47,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with `w.yaml` and `e.jsonl`, which is the current one."""
     (tmp_path / "w.yaml").write_text(SEGMENTS)
     lines = [
-        _event(contact, "2026-01-01", type="identify", traits={"plan": "trial", "email": "a@b.example"})
+        event_line(contact, "2036-01-01", type="identify", traits={"plan": "trial", "email": "a@b.example"})
         for contact in ("m1", "m2", "m3", "m4", "m6")
     ]
     lines += [
-        _event(
+        event_line(
             contact, at, type="track", event="Order Completed", messageId=f"{contact}/{at}", properties={"total": total}
         )
         for contact, (at, total) in ORDERS.items()
@@ -63,7 +63,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_run_over_a_file_says_what_a_sequence_was_worth(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """m1 buys after the first message, m4 after the second, m2 though held out; the orders of mailed ones are 30 in all."""
-    arguments = ["--from-simulate", "w.yaml", "e.jsonl", "--until", "2026-03-01", "--value", "Order Completed"]
+    arguments = ["--from-simulate", "w.yaml", "e.jsonl", "--until", "2036-03-01", "--value", "Order Completed"]
     assert cli.run(["sequences", "report", "welcome", *arguments, "--json"]) == 0
     (version,) = json.loads(capsys.readouterr().out)["versions"]
 
@@ -86,7 +86,7 @@ def test_a_run_over_a_file_says_what_a_sequence_was_worth(files: Path, capsys: p
 
 def test_the_table_names_the_methods_and_says_who_is_left_out(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ten days after the entries their 30 days are not over; with a window of 7 days they are."""
-    simulated = ["--from-simulate", "w.yaml", "e.jsonl", "--until", "2026-01-11"]
+    simulated = ["--from-simulate", "w.yaml", "e.jsonl", "--until", "2036-01-11"]
     assert cli.run(["sequences", "report", "welcome", *simulated]) == 0
     out = capsys.readouterr().out
     assert "5 contacts are left out: their 30d are not over yet" in out
@@ -108,7 +108,7 @@ def test_a_sequence_that_is_not_there_is_named_with_those_that_are(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--property", "total"], ["--until", "2026-01-01"], ["--from-simulate", "w.yaml", "-"]],
+    [["--property", "total"], ["--until", "2036-01-01"], ["--from-simulate", "w.yaml", "-"]],
 )
 def test_options_that_need_another_say_so(
     files: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
