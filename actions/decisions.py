@@ -10,6 +10,7 @@ from typing import Final
 
 from actions.facts import Facts
 from actions.policies import CONTACT, SPEAKING, Policies, QuietHours, zone_of
+from actions.sequences import LIFTED
 from schemas.deliveries import Code, Delivery
 from schemas.instants import format_instant
 from segments.calendar import Zone
@@ -88,8 +89,14 @@ def _behind(delivery: Delivery, facts: Facts) -> str | None:
         membership is None or (not membership.member and membership.revision < delivery.revision)
     ):
         # it was in there when the delivery was written
-        return f"expected its membership of {delivery.while_segment!r} in redis, got an older one"
+        return f"expected its membership of {_named(delivery)} in redis, got an older one"
     return None
+
+
+def _named(delivery: Delivery) -> str:
+    """The segment of `while`, for people: one that was written in place has no name."""
+    id = delivery.while_segment or ""
+    return "what `while` asks for" if id.startswith(LIFTED) else f"segment {id!r}"
 
 
 def _gone(delivery: Delivery, facts: Facts, policies: Policies) -> Verdict:
@@ -102,9 +109,7 @@ def _while(delivery: Delivery, facts: Facts) -> Verdict:
     membership = facts.membership
     if delivery.while_segment is None or membership is None or membership.member:
         return GO
-    return Verdict(
-        "while", f"expected the contact in {delivery.while_segment!r}, which it has left at {membership.since}"
-    )
+    return Verdict("while", f"expected the contact in {_named(delivery)}, which it has left at {membership.since}")
 
 
 def _consent(delivery: Delivery, facts: Facts, policies: Policies) -> Verdict:

@@ -35,6 +35,7 @@ BATCH_RECORDS: Final = 250
 BATCH_BYTES: Final = 1 << 20
 REDIS_WAIT_S_MIN, REDIS_WAIT_S_MAX = 0.05, 2.0
 LOOK_EVERY_S: Final = 1.0
+SAY_EVERY_S: Final = 5.0
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class Projection:
         self._placed = False
         self._generation = 0
         self._records, self._said_s, self._said_records = 0, _now_s(), 0
+        self._looked_s = self._said_s
         self.filling = len(self._names)
         self.problem: str | None = None
         self.turned_s = _now_s()
@@ -80,8 +82,11 @@ class Projection:
                     self._placed = False
                     break
             await self._look_at_ends()
-            if _now_s() - self._said_s >= LOOK_EVERY_S:
+            if _now_s() - self._looked_s >= LOOK_EVERY_S:
                 await self._look_at_redis()
+                self._looked_s = _now_s()
+                self._measure()
+            if _now_s() - self._said_s >= SAY_EVERY_S:
                 self._say()
 
     # ---- positions --------------------------------------------------------------------------------------------------
@@ -212,13 +217,15 @@ class Projection:
 
     # ---- what is said -----------------------------------------------------------------------------------------------
 
-    def _say(self) -> None:
+    def _measure(self) -> None:
         lag = dict.fromkeys((topic.name for topic in TOPICS), 0)
         for partition, position in self._positions.items():
             lag[partition.topic.removeprefix(self._prefix)] += self._lag(partition, position)
         for name, records in lag.items():
             self._metrics.lag.labels(name).set(records)
         self._metrics.filling.set(self.filling)
+
+    def _say(self) -> None:
         past_s = _now_s() - self._said_s
         if self.filling:
             rate = (self._records - self._said_records) / past_s

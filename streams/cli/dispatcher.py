@@ -14,7 +14,8 @@ def dispatcher(new_secret: bool) -> None:
     """Send deliveries: webhooks, e-mail, Slack, SMS, in-app, Kafka; each once.
 
     Reads the `deliveries` topic and writes what became of each to `outcomes`. Any number of dispatchers share the work.
-    Needs Kafka and Redis; while Redis is away it waits. SIGTERM finishes what is under way, then ends it.
+    Needs Kafka and Redis; while Redis is away it waits. Messages that ask for the contact (consent, `while`, quiet hours)
+    need a projector, too. SIGTERM finishes what is under way, then ends it.
 
     \b
     Settings that matter here (`tidegate settings` has all):

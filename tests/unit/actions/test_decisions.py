@@ -148,3 +148,10 @@ def test_quiet_hours_are_those_of_the_clock_on_the_wall(
 
     assert verdict.until_ms == (None if end is None else at(end))
     assert verdict.code == (None if end is None else "quiet")
+
+
+def test_a_condition_in_place_has_no_name_that_people_know(make_delivery: Make) -> None:
+    delivery = make_delivery(channel="email", while_segment="~0123456789abcdef")
+    verdict = decide(delivery, there(membership=member(False, 4)), Policies(), at(NOW), 0)
+
+    assert verdict.reason == f"expected the contact in what `while` asks for, which it has left at {NOW}"
