@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from children import Child
@@ -175,3 +176,53 @@ async def test_consent_caps_and_quiet_hours_are_asked_at_the_instant_of_sending(
         ("bob", "expected consent to messages of group 'promo', it was taken back"),
         ("cyd", "expected waking hours in Etc/GMT-12, got quiet ones"),
     }
+
+
+LEAVING = """
+segments:
+  - {id: asked, when: {event: Asked, within: 365d}, per: n}
+rules:
+  - id: promo
+    on: {segment: asked}
+    channel: email
+    group: promo
+    target: {trait: email}
+    template: {subject: "For you", text: "Leave: {{ unsubscribe_url }}"}
+"""
+
+
+async def test_who_clicks_once_in_a_mail_gets_no_more_of_its_group(
+    setup: Setup, tmp_path: Path, wait_for: Callable[..., Awaitable[Any]]
+) -> None:
+    """The link of the mail's header, as a mailbox provider calls it, to the next message that is not sent."""
+    definitions = tmp_path / "definitions.yaml"
+    definitions.write_text(LEAVING)
+    status, _, said = await asyncio.to_thread(command, setup, "segments", "apply", str(definitions))
+    assert status == 0, said
+    children = {name: process(setup, name, tmp_path) for name in ("worker", "projector", "dispatcher")}
+    try:
+        await publish(
+            setup,
+            tmp_path,
+            {"type": "identify", "userId": "ada", "traits": {"email": "ada@home.example"}},
+            {"type": "track", "userId": "ada", "event": "Asked", "properties": {"n": "1"}},
+        )
+        await wait_for(lambda: len(setup.mails.received) == 1, TIMEOUT_S, "the first mail")
+        (mail,) = setup.mails.received
+        link = mail.headers["list-unsubscribe"].strip("<>")
+        assert link in mail.body
+        port = children["dispatcher"].output().split("http://127.0.0.1:")[1].split("/")[0]
+        here = link.replace("https://shop.example", f"http://127.0.0.1:{port}")
+        async with aiohttp.ClientSession() as session:
+            answer = await session.post(here, data={"List-Unsubscribe": "One-Click"})
+            assert answer.status == 200
+        await publish(setup, tmp_path, {"type": "track", "userId": "ada", "event": "Asked", "properties": {"n": "2"}})
+        await wait_for(lambda: _statuses(setup, {"sent": 1, "skipped": 1}), TIMEOUT_S, "a decision on the second")
+    finally:
+        for child in children.values():
+            child.stop()
+
+    status, shown, _ = await asyncio.to_thread(command, setup, "deliveries", "list", "--status", "skipped", "--json")
+    (skipped,) = orjson.loads(shown)
+    assert (skipped["contact"], len(setup.mails.received)) == ("ada", 1)
+    assert skipped["reason"] == "expected consent to messages of group 'promo', it was taken back"
