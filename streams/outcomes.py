@@ -108,7 +108,7 @@ class OutcomeReader:
                     outcome
                     for records in fetched.values()
                     for record in records
-                    if (outcome := _of_ledger(record.value)) is not None
+                    if (outcome := of_ledger(record.value)) is not None
                 ]
                 at = {each: await self._consumer.position(each) for each in todo}
                 todo = {each: end for each, end in todo.items() if at[each] < end}
@@ -134,7 +134,8 @@ class OutcomeReader:
         return todo
 
 
-def _of_ledger(value: bytes | None) -> Outcome | None:
+def of_ledger(value: bytes | None) -> Outcome | None:
+    """The outcome in a record, if it is one of a delivery that a dispatcher has had in hand; else None."""
     if value is None:
         return None
     try:
