@@ -101,6 +101,8 @@ def written(draw: st.DrawFn, world: World, id: str, segments: list[str]) -> Line
         body["exit"] = draw(st.lists(exits, min_size=1, max_size=2))
     if draw(st.integers(0, 3)) == 0:
         body["while"] = draw(condition(plain))
+    if draw(st.integers(0, 3)) == 0:
+        body["tz"] = draw(st.sampled_from([*world.zones, "contact"]))
     body["steps"] = numbered(draw(steps(world, plain, depth=2)))
     return body
 
@@ -230,7 +232,7 @@ def split(draw: st.DrawFn, world: World, segments: list[str], depth: int) -> Lin
 
 
 def set_(world: World, segments: list[str], depth: int) -> st.SearchStrategy[Line]:
-    traits = st.sampled_from([("x", 1), ("x", 2), ("y", "p"), ("y", None)])
+    traits = st.sampled_from([("x", 1), ("x", 2), ("y", "p"), ("y", None), ("timezone", "Asia/Kathmandu")])
     actions = st.sampled_from(["added", "removed"])
     return st.one_of(
         traits.map(lambda pair: {"set": {"traits": dict([pair])}}),
@@ -259,10 +261,6 @@ def histories(draw: st.DrawFn, world: World) -> list[Line]:
     """Events in order of arrival: late, tied, duplicate ones, and jumps to the edges of days."""
     lines: list[Line] = []
     received = world.start_ms
-    for contact in ("ann", "bob"):
-        if draw(st.integers(0, 2)) == 0:  # what a wait under way does with another zone, the page leaves open
-            traits = {"timezone": draw(st.sampled_from([*world.zones, "Nowhere"]))}
-            lines.append({"type": "identify", "userId": contact, "traits": traits, "timestamp": received - 1})
     for number in range(4 * draw(st.integers(1, 5))):
         received += draw(st.sampled_from(GAPS)) * world.unit_ms
         if world.days and draw(st.integers(0, 4)) == 0:
@@ -277,12 +275,17 @@ def histories(draw: st.DrawFn, world: World) -> list[Line]:
 
 @st.composite
 def contents(draw: st.DrawFn, world: World) -> Line:
-    kind = draw(st.sampled_from(["track"] * 4 + ["keyed", *["identify"] * 4, "date", "date", "list"]))
+    kind = draw(st.sampled_from(["track"] * 4 + ["keyed", *["identify"] * 4, "date", "date", "zone", "list"]))
+    kind = "delete" if draw(st.integers(0, 29)) == 29 else kind
+    if kind == "delete":
+        return {"type": "delete"}
     if kind == "list":
         return {"type": "list", "list": "vip", "action": draw(st.sampled_from(["added", "removed"]))}
     if kind == "identify":
         name = draw(st.sampled_from("xxxyy") if draw(st.integers(0, 3)) else st.just("mail"))
         return {"type": "identify", "traits": {name: draw(st.sampled_from(TRAITS[name]))}}
+    if kind == "zone":
+        return {"type": "identify", "traits": {"timezone": draw(st.sampled_from([*world.zones, "Nowhere", None]))}}
     if kind == "date":
         at = draw(st.sampled_from(world.instants_ms))
         return {
