@@ -7,7 +7,7 @@ at once, with what follows from them, before anything else happens.
 from typing import TYPE_CHECKING, Any
 
 from actions.own_events import Moment, lifecycle, set_event
-from actions.progress import Progress, UnderWay
+from actions.progress import Progress, UnderWay, digest_of
 from actions.rules import carried, target_of, too_old
 from actions.sequences import (
     BEGUN_MAX,
@@ -147,7 +147,7 @@ class Lead:
         if self.progress.is_under_way(sequence.id, transition.key):
             return "running", "the contact is in the sequence already"
         begun = self.progress.begun.get(sequence.id)
-        if begun is not None and not sequence.again.allows(begun.at_ms, begun.keys, transition.key, self._now_ms):
+        if begun is not None and not sequence.again.allows(begun.at_ms, begun.has(transition.key), self._now_ms):
             return "again", f"`again: {sequence.again.kind}` does not allow it: it began {format_instant(begun.at_ms)}"
         if self._begun >= BEGUN_MAX or len(self.progress.under_way) >= self._machine.under_way_max:
             return (
@@ -165,7 +165,9 @@ class Lead:
             transition.event if sequence.event_asked else None,
         )  # fmt: skip
         self._begun += 1
-        self.progress.note_begun(sequence.id, transition.key, self._now_ms)
+        remembered = sequence.existing or sequence.again.kind == "per_key"
+        key = digest_of(transition.key) if remembered and transition.key is not None else None
+        self.progress.note_begun(sequence.id, key, self._now_ms)
         self.progress.under_way.append(each)
         self._tell(each, "Sequence Entered")
         if self._is_under_way(each):

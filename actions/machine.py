@@ -147,7 +147,7 @@ class Machine:
             if id != segment or lead.progress.is_under_way(item.sequence.id, key):
                 continue
             begun = lead.progress.begun.get(item.sequence.id)
-            if begun is None or (key is not None and key not in begun.keys):
+            if begun is None or (key is not None and not begun.has(key)):
                 version = program.by_id[segment].version
                 lead.begin(item, Transition(segment, version, state.contact, seq, since_ms, "edit", key=key))
 

@@ -5,6 +5,7 @@ Invariants:
   * `begun` outlives what is under way: it is what `again` is decided by.
 """
 
+import hashlib
 from typing import Final
 
 import msgspec
@@ -20,10 +21,14 @@ FORMAT: Final = 1
 
 
 class Begun(msgspec.Struct, array_like=True):
-    """When a contact last began a sequence (epoch ms), and of `per` each value, the latest last."""
+    """When a contact last began a sequence (epoch ms), and for which values of `per`, by their digests, the latest last."""
 
     at_ms: int
-    keys: dict[str, int]
+    keys: dict[bytes, int]
+
+    def has(self, key: str | None) -> bool:
+        """Whether it was begun for this value, of those that are remembered."""
+        return key is not None and digest_of(key) in self.keys
 
 
 class UnderWay(msgspec.Struct, array_like=True):
@@ -66,8 +71,8 @@ class Progress(msgspec.Struct, array_like=True):
     begun: dict[str, Begun] = msgspec.field(default_factory=dict)
     under_way: list[UnderWay] = msgspec.field(default_factory=list)
 
-    def note_begun(self, sequence: str, key: str | None, at_ms: int) -> None:
-        """Takes in that the contact began a sequence."""
+    def note_begun(self, sequence: str, key: bytes | None, at_ms: int) -> None:
+        """Takes in that the contact began a sequence; `key`: for the value with this digest, where it is to be remembered."""
         begun = self.begun.setdefault(sequence, Begun(at_ms, {}))
         begun.at_ms = max(begun.at_ms, at_ms)
         if key is not None:
@@ -95,6 +100,11 @@ class Progress(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Progress).decode
+
+
+def digest_of(key: str) -> bytes:
+    """What a value of `per` is remembered by: of a thousand, two are taken for one with a chance below 10^-16."""
+    return hashlib.blake2b(key.encode(), digest_size=9).digest()
 
 
 def progress_of(kept: bytes) -> Progress:

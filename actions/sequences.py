@@ -5,20 +5,18 @@ sequence asks of a contact is the id of a segment: conditions that are written i
 their own.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 from actions.rules import Rule
 from schemas.transitions import Cause, Direction
+from segments.conditions import LIFTED as LIFTED  # part of the model as well: taken from here
 
 UTC: Final = "UTC"
 # as a `tz`: the contact's own zone
 CONTACT: Final = "contact"
 # where a step leads that is the last one
 END: Final = -1
-# what the ids of lifted segments begin with: no segment that anybody wrote has such an id
-LIFTED: Final = "~"
 UNDER_WAY_MAX: Final = 32
 # at one instant of one contact
 BEGUN_MAX: Final = 64
@@ -36,10 +34,10 @@ class Again:
     kind: AgainKind = "once"
     cooldown_ms: int = 0
 
-    def allows(self, begun_ms: int, keys: Mapping[str, int], key: str | None, now_ms: int) -> bool:
-        """Whether a contact that last began it at `begun_ms`, and for each of `keys`, may begin it for `key` at `now_ms`."""
+    def allows(self, begun_ms: int, has_key: bool, now_ms: int) -> bool:
+        """Whether a contact that last began it at `begun_ms` may again at `now_ms`; `has_key`: for this value before."""
         if self.kind == "per_key":
-            return key not in keys
+            return not has_key
         return self.kind == "every_time" or (self.kind == "cooldown" and now_ms - begun_ms >= self.cooldown_ms)
 
 

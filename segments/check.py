@@ -9,7 +9,7 @@ from segments.check_references import Reference, check_references
 from segments.check_scores import PROSE_KEYS, check_prose, check_score
 from segments.check_times import check_tz
 from segments.check_values import check_duration, check_path
-from segments.conditions import UTC, Definitions, Score, Segment
+from segments.conditions import LIFTED, UTC, Definitions, Score, Segment
 from segments.errors import DefinitionErrors
 from segments.limits import Limits
 from segments.read import check_data, read_text
@@ -86,7 +86,7 @@ class _FileChecker:
 
     def _lifted(self, body: dict[str, Any]) -> Segment | None:
         id = body["id"]
-        assert id.startswith("~"), "a segment that anybody may name is one of the file"
+        assert id.startswith(LIFTED), "a segment that anybody may name is one of the file"
         with self.report.about(f"segment {id!r}"):
             return self._segment(id, body)
 

@@ -6,7 +6,7 @@ the vocabulary that the compiler reads; how it was spelled in the file is forgot
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,9 @@ class Tz:
 
 
 UTC = Tz()
+
+# what the ids of segments begin with that stand for conditions of sequences: no segment that anybody wrote has such an id
+LIFTED: Final = "~"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from schemas.transitions import Transition
 from segments.changes import errors_against
 from segments.check import load_data
 from segments.compile import compile_program
-from segments.conditions import Definitions
+from segments.conditions import LIFTED, Definitions
 from segments.errors import DefinitionErrors
 from segments.following import Follower
 from segments.limits import Limits
@@ -205,7 +205,10 @@ def _load(data: dict[str, Any], in_force: Definitions, limits: Limits) -> Defini
     try:
         # beside rules, no segments at all are fine
         definitions = load_data(
-            {"segments": data["segments"], "scores": data.get("scores", []), "rules": []}, "definitions", limits
+            {"segments": data["segments"], "scores": data.get("scores", []), "rules": []},
+            "definitions",
+            limits,
+            lifted=[segment.body for segment in in_force.segments if segment.id.startswith(LIFTED)],
         )
     except DefinitionErrors as errors:
         raise Rejection(Reason.WRONG_TYPE, "; ".join(errors.errors)) from None

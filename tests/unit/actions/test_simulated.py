@@ -1,0 +1,43 @@
+"""What a run with sequences has beyond that of segments."""
+
+from __future__ import annotations
+
+import orjson
+
+from actions import lifted_bodies, load_sequences
+from actions.simulated import Told, simulate_all
+from segments import RejectedLine, load_data
+
+SEGMENTS = [{"id": "trial", "when": {"trait": "plan", "eq": "trial"}}]
+SEQUENCE = """
+sequences:
+  - id: welcome
+    on: {segment: trial}
+    steps:
+      - wait: 1d
+      - branch: {if: {event: Called, within: 7d}, then: [end]}
+      - set: {traits: {reminded: true}}
+"""
+
+
+def at(day: int) -> str:
+    return f"2026-03-{day:02d}T09:00:00Z"
+
+
+def test_a_line_of_definitions_leaves_what_sequences_ask_in_place() -> None:
+    sequences = load_sequences(SEQUENCE, "test", None)
+    definitions = load_data({"segments": SEGMENTS}, lifted=lifted_bodies(sequences))
+    lines = [
+        {"type": "identify", "userId": "c", "traits": {"plan": "trial"}, "timestamp": at(1), "receivedAt": at(1)},
+        {"type": "track", "event": "Called", "userId": "c", "timestamp": at(1), "receivedAt": at(1)},
+        {
+            "type": "definitions",
+            "receivedAt": at(1),
+            "segments": [*SEGMENTS, {"id": "all", "when": {"everyone": True}}],
+        },
+        {"type": "track", "event": "Seen", "userId": "c", "timestamp": at(3), "receivedAt": at(3)},
+    ]
+    found = list(simulate_all(definitions, sequences, map(orjson.dumps, lines)))
+    assert not [one for one in found if isinstance(one, RejectedLine)]
+    events = [one.body.get("event") or one.body["type"] for one in found if isinstance(one, Told)]
+    assert events == ["Sequence Entered", "Sequence Completed"]
