@@ -10,7 +10,7 @@ from actions.channels import SENT, NotTaken, Publish, Resources, Result, Sender,
 from actions.message import payload
 from actions.rules import Rule
 from schemas.deliveries import Delivery
-from schemas.topics import TOPICS
+from schemas.topics import is_ours
 
 
 def open_sender(resources: Resources) -> Sender:
@@ -23,7 +23,6 @@ class KafkaSender:
 
     def __init__(self, publish: Publish, prefix: str) -> None:
         self._publish, self._prefix = publish, prefix
-        self._ours = {prefix + topic.name for topic in TOPICS}
 
     def lane(self, delivery: Delivery) -> str:
         """The topic: one whose partitions have no leader holds up no other."""
@@ -32,7 +31,7 @@ class KafkaSender:
     async def send(self, delivery: Delivery, rule: Rule) -> Result:
         """One record. What the topic will never take is final; no answer is for later."""
         topic = delivery.target
-        if topic in self._ours or (self._prefix and topic.startswith(self._prefix)):
+        if is_ours(topic, self._prefix):
             return Result("refused", f"expected a topic of yours, got {topic!r}, which is one of ours by its prefix")
         value = msgspec.json.encode(payload(delivery))
         headers = [("delivery_id", delivery.id.encode()), ("content-type", b"application/json")]

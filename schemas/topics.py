@@ -81,6 +81,11 @@ def source_of(event_name: str | None) -> Topic:
     return EVENTS_BILLING if event_name.startswith(_BILLING) else EVENTS_PRODUCT
 
 
+def is_ours(topic: str, prefix: str) -> bool:
+    """Whether the topic of that full name is one of ours, or could become one: its name begins with our prefix."""
+    return topic.startswith(prefix) if prefix else topic in {each.name for each in TOPICS}
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of `key`, as the Java client and aiokafka have it: murmur2, sign bit off, modulo `partitions`."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -6,7 +6,7 @@ in force. All errors of all files are found at once, and nothing of them is take
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as List
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from actions import (
     sequence_of,
 )
 from schemas.definitions import DefinitionRecord
+from schemas.topics import is_ours
 from segments import DefinitionErrors, Definitions, Limits, load_data
 from segments.read import BYTES_MAX, read_text
 from streams.errors import DefinitionsRefused, InputError
@@ -114,6 +115,31 @@ def check_files(files: List[File], in_force: InForce, templates: Path, limits: L
     named |= {("sequence", id): sequence.body for id, sequence in draft.sequences.items()}
     named |= {("policy", id): policy.body for id, policy in draft.policies.items()}
     return Checked(named, definitions, sequences)
+
+
+def check_topics(bodies: Mapping[Name, dict[str, Any]], prefix: str) -> None:
+    """Raises `DefinitionsRefused` where a message would be written to a topic of ours, whose names begin with `prefix`."""
+    errors = [
+        f"{kind} {id!r}: expected a topic of yours, got {topic!r}, which is one of ours by its prefix {prefix!r}"
+        for (kind, id), body in bodies.items()
+        if kind in ("rule", "sequence")
+        for topic in _topics(body)
+        if is_ours(topic, prefix)
+    ]
+    if errors:
+        raise DefinitionsRefused(*errors)
+
+
+def _topics(body: Any) -> Iterator[str]:
+    """The topics that messages in a rule or a sequence go to, of whatever step."""
+    if isinstance(body, list):
+        for each in body:
+            yield from _topics(each)
+    elif isinstance(body, dict):
+        if body.get("channel") == "kafka":
+            yield body["target"]
+        # what a step sets may look like anything
+        yield from _topics([each for key, each in body.items() if key != "set"])
 
 
 def find(in_force: InForce, ids: Iterable[str]) -> list[Name]:

@@ -30,7 +30,7 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
       tidegate segments apply segments.yaml rules.yaml
     """
     from streams.clock import SystemClock
-    from streams.definition_files import check_files, open_files
+    from streams.definition_files import check_files, check_topics, open_files
     from streams.definitions import commit, events_taken, read_in_force
     from streams.revisions import Change, revise
 
@@ -38,6 +38,7 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
     opened = open_files(files)
     in_force = run(read_in_force(given))
     bodies = check_files(opened, in_force, Path(given.templates), given.limits()).bodies
+    check_topics(bodies, given.prefix)
     revised = revise(in_force, bodies, (), SystemClock().now_ms())
     changes = revised.changes if revised else [
         Change(kind, id, in_force.records[kind, id].version, "unchanged") for kind, id in bodies

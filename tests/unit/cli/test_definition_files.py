@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.definition_files import Checked, File, check_files, check_removal, find, open_files
+from streams.definition_files import Checked, File, check_files, check_removal, check_topics, find, open_files
 from streams.errors import DefinitionsRefused, InputError
 from streams.revisions import InForce, Revisions, messages, revise
 
@@ -337,3 +337,35 @@ def test_an_error_of_policies_is_told_with_those_of_rules_and_its_id_is_its_own(
     ]
     again = File("again.yaml", POLICY.text)
     assert any("policy 'default': expected an id of its own" in line for line in _refused(POLICY, again))
+
+
+TOPIC = """
+rules:
+  - {id: hook, on: {segment: big}, channel: kafka, target: shop.events.product}
+sequences:
+  - id: led
+    on: {segment: big}
+    steps:
+      - set: {traits: {channel: kafka, target: shop.state}}
+      - branch: {if: {segment: big}, then: [{send: {channel: kafka, target: shop.transitions}}]}
+"""
+
+
+def test_a_message_to_a_topic_of_ours_is_refused_where_the_prefix_is_known() -> None:
+    """An event that a rule writes by itself could bring the rule about again, for ever."""
+    bodies = _check(BASE, File("topics.yaml", TOPIC)).bodies
+    check_topics(bodies, "tidegate.")
+    with pytest.raises(DefinitionsRefused) as refused:
+        check_topics(bodies, "shop.")
+
+    assert [line.partition(", which")[0] for line in refused.value.lines] == [
+        "rule 'hook': expected a topic of yours, got 'shop.events.product'",
+        "sequence 'led': expected a topic of yours, got 'shop.transitions'",
+    ]
+
+
+def test_without_a_prefix_our_topics_are_known_by_their_names() -> None:
+    bodies = _check(BASE, File("topics.yaml", TOPIC.replace("shop.", ""))).bodies
+    with pytest.raises(DefinitionsRefused, match=r"got 'events\.product'"):
+        check_topics(bodies, "")
+    check_topics(_check(BASE, File("topics.yaml", TOPIC)).bodies, "")
