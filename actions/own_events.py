@@ -13,7 +13,9 @@ from schemas.instants import format_instant
 
 # in `context`: the contact has taken it in the step that it comes from, and whoever reads the topic passes it over
 TAKEN = "taken"
-STEP_SENT = "Sequence Step Sent"
+# what the names of events begin with that sequences say of themselves
+SAID = "Sequence "
+STEP_SENT = f"{SAID}Step Sent"
 _LIBRARY = {"name": "tidegate"}
 
 

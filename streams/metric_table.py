@@ -1,7 +1,7 @@
 """Every metric of the worker, declared once: what it says, and what to do when it moves.
 
 `tidegate metrics` prints it; `deploy/README.md` has the table that is made from it. Labels are bounded sets: topics,
-partitions, reasons, segments up to TIDEGATE_METRICS_SEGMENTS (the rest is `other`), never a contact.
+partitions, reasons, segments and sequences up to TIDEGATE_METRICS_SEGMENTS each (the rest is `other`), never a contact.
 """
 
 from schemas.rejected import Reason
@@ -47,6 +47,12 @@ OUTPUT = (
            "`tidegate deliveries list` says what became of them"),
     Metric("deliveries_skipped", "counter", "deliveries", "deliveries that rules left out",
            "`tidegate tail outcomes` says why"),
+    Metric("sequence_events", "counter", "entries", "entries of sequences, by what they said: entered, converted, exited, "
+           "completed", "none entered for long: are contacts still entering the sequence's segment?", ("sequence", "event")),
+    Metric("sequence_exits", "counter", "entries", "entries that ended early, by reason",
+           "`loop`, `version`, `no_date`: the sequence ends for contacts that it was meant to lead on", ("sequence", "reason")),
+    Metric("sequence_skipped", "counter", "messages", "messages that sequences left out, and transitions that began nothing, by "
+           "code", "`tidegate sequences report` says at which step; `tidegate tail outcomes` says why", ("sequence", "code")),
     Metric("timers_played", "counter", "contacts", "contacts whose due instant came without an event of theirs",
            "a peak at midnight is usual where definitions have calendar days"),
 )  # fmt: skip

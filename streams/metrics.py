@@ -36,6 +36,7 @@ class Metrics:
         assert len(self._families) == len(METRICS), "each that is declared is counted"
         # looking a child up by its labels costs as much as a leaf
         self._transitions: dict[tuple[str, str, str], Counter] = {}
+        self._sequences: set[str] = set()
 
     def name_segments(self, ids: Iterable[str]) -> None:
         """The segments in force: the first of them by id are labels, with those of before, which may still be left."""
@@ -60,6 +61,13 @@ class Metrics:
             self.deliveries_emitted.inc(len(emitted.deliveries))
         if emitted.outcomes:
             self.deliveries_skipped.inc(len(emitted.outcomes))
+        for sequence, event, reason in emitted.sequence_events:
+            label = self._label_of_sequence(sequence)
+            self.sequence_events.labels(label, event).inc()
+            if reason is not None:
+                self.sequence_exits.labels(label, reason).inc()
+        for sequence, code in emitted.sequence_skipped:
+            self.sequence_skipped.labels(self._label_of_sequence(sequence), code).inc()
 
     def taken(self, by_topic: Mapping[str, int]) -> None:
         """Counts what was taken in, by topic."""
@@ -86,6 +94,12 @@ class Metrics:
     def _counter_of(self, segment: str, transition: str, cause: str) -> Counter:
         label = segment if segment in self.named or segment in self._before else OTHER
         return self.transitions_emitted.labels(label, transition, cause)
+
+    def _label_of_sequence(self, id: str) -> str:
+        """The sequence's id: of as many as come first, the rest is `other`."""
+        if id not in self._sequences and len(self._sequences) < self._segments_max:
+            self._sequences.add(id)
+        return id if id in self._sequences else OTHER
 
     def _family(self, name: str, make: type[C]) -> Family[C]:
         family = Family(_BY_NAME[name], make)
@@ -116,6 +130,9 @@ class Metrics:
         self.segment_members_uncounted = self._gauge("segment_members_uncounted")
         self.deliveries_emitted = self._counter("deliveries_emitted")
         self.deliveries_skipped = self._counter("deliveries_skipped")
+        self.sequence_events = self._family("sequence_events", Counter)
+        self.sequence_exits = self._family("sequence_exits", Counter)
+        self.sequence_skipped = self._family("sequence_skipped", Counter)
         self.timers_played = self._counter("timers_played")
 
     def _measure_work(self) -> None:

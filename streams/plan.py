@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from actions import Rules, too_large
-from actions.own_events import OwnEvent
+from actions.own_events import SAID, OwnEvent
 from actions.sequences import LIFTED
 from schemas.deliveries import Delivery, Outcome
 from schemas.events import Event
@@ -150,7 +150,10 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Emitted:
-    """Records of one step, in order; `told` are the transitions in them."""
+    """Records of one step, in order; `told` are the transitions in them.
+
+    For metrics: sequence, what it said (`entered` …) and the reason of an exit; sequence and code of what was left out.
+    """
 
     told: list[Transition] = dataclasses.field(default_factory=list)
     transitions: list[Outgoing] = dataclasses.field(default_factory=list)
@@ -158,19 +161,28 @@ class Emitted:
     deliveries: list[Outgoing] = dataclasses.field(default_factory=list)
     outcomes: list[Outgoing] = dataclasses.field(default_factory=list)
     events: list[Outgoing] = dataclasses.field(default_factory=list)
+    sequence_events: list[tuple[str, str, str | None]] = dataclasses.field(default_factory=list)
+    sequence_skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def say(self, key: bytes, what: Delivery | Outcome | OwnEvent) -> None:
         """Takes in what rules and sequences say; a delivery that no record can hold is an outcome."""
         if isinstance(what, OwnEvent):
             self.events.append(Outgoing(key, what.value))
+            if what.event.name is not None and what.event.name.startswith(SAID):
+                said = what.event.properties
+                event = what.event.name.removeprefix(SAID).lower()
+                self.sequence_events.append((said["sequence"], event, said.get("reason")))
             return
         value = _encode(what)
         if isinstance(what, Delivery) and len(value) <= VALUE_BYTES_MAX:
             self.deliveries.append(Outgoing(key, value))
-        elif isinstance(what, Delivery):
-            self.outcomes.append(Outgoing(key, _encode(too_large(what, len(value), VALUE_BYTES_MAX))))
-        else:
-            self.outcomes.append(Outgoing(key, value))
+            return
+        if isinstance(what, Delivery):
+            what = too_large(what, len(value), VALUE_BYTES_MAX)
+            value = _encode(what)
+        self.outcomes.append(Outgoing(key, value))
+        if what.kind == "sequence" and what.code is not None:
+            self.sequence_skipped.append((what.rule, what.code))
 
     def by_topic(self) -> tuple[tuple[str, list[Outgoing]], ...]:
         """Those of topics that keep every record; memberships keep the last of each key."""

@@ -17,9 +17,22 @@ from worker_runs import Sources, Stage
 pytestmark = pytest.mark.kafka
 WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 DEPLOY = runs.ROOT / "deploy"
-LATELY = "segments: [{id: lately, when: {event: A, within: 1s}}]"
-# of a dispatcher, which does not run here
-WITHOUT_DATA = {"Outcomes", "Waiting"}
+# nobody has an address, and half are held out
+LATELY = """
+segments: [{id: lately, when: {event: A, within: 1s}}]
+sequences:
+  - id: hello
+    on: {segment: lately}
+    again: every_time
+    steps:
+      - send: {channel: email, target: {trait: email}, template: {subject: Hi, text: Hello}}
+      - split:
+          paths:
+            - {name: on, percent: 50, steps: [{wait: 1s}]}
+            - {name: held-out, percent: 50, holdout: true}
+"""
+# of a dispatcher, which does not run here, in whole or in part
+WITHOUT_DATA = {"Outcomes", "Waiting", "Left out, by code"}
 
 
 @pytest.fixture

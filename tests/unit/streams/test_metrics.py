@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import orjson
 import pytest
 from memory_log import FencedError, LogError
 from prometheus_client.parser import text_string_to_metric_families
 from test_worker import GRACE_MS, SLACK_MS, Bench, plan_of
 
+from actions.own_events import OwnEvent
+from schemas.deliveries import Outcome
+from schemas.events import parse_event
 from streams.instruments import Counter, Family, Gauge, Histogram, Metric, text_of
 from streams.metric_table import METRICS
 from streams.metrics import Metrics
+from streams.plan import Emitted
 from streams.showing import show
 from streams.skew import WINDOW_MS, Skew
 
@@ -186,3 +191,53 @@ def test_clock_skew_is_the_least_age_of_fresh_records_of_the_last_minute() -> No
     skew.take(60, WINDOW_MS + 3_000.0)
     assert skew.seconds(WINDOW_MS + 3_000.0) == 0.04
     assert math.isnan(skew.seconds(3 * WINDOW_MS))
+
+
+def _said(sequence: str, name: str, **more: str) -> OwnEvent:
+    value = orjson.dumps(
+        {"type": "track", "userId": "c", "event": name, "properties": {"sequence": sequence, "version": 1, **more}}
+    )
+    return OwnEvent("c", 0, parse_event(value), value)
+
+
+def _left_out(sequence: str, code: Any, kind: Any = "sequence") -> Outcome:
+    return Outcome("d", "skipped", sequence, 1, "email", "c", "s", "2026-03-01T00:00:00Z", code=code, kind=kind)
+
+
+def test_what_sequences_say_is_counted_by_sequence_and_by_reason() -> None:
+    """What a `set` step has the contact take is nothing that a sequence says; what rules leave out is not counted here."""
+    emitted, metrics = Emitted(), Metrics()
+    for what in (
+        _said("welcome", "Sequence Entered"),
+        _said("welcome", "Sequence Entered"),
+        _said("welcome", "Sequence Exited", reason="loop"),
+        _said("welcome", "Order Completed"),
+        _left_out("welcome", "no_target"),
+        _left_out("a-rule", "no_target", kind="rule"),
+    ):
+        emitted.say(b"c", what)
+    metrics.emitted(emitted)
+
+    families = text_string_to_metric_families(metrics.text().decode())
+    found = {
+        _named(sample): sample.value
+        for family in families
+        for sample in family.samples
+        if family.name.startswith("tidegate_sequence")
+    }
+    assert {
+        "tidegate_sequence_events_total{event=entered,sequence=welcome}": 2,
+        "tidegate_sequence_events_total{event=exited,sequence=welcome}": 1,
+        "tidegate_sequence_exits_total{reason=loop,sequence=welcome}": 1,
+        "tidegate_sequence_skipped_total{code=no_target,sequence=welcome}": 1,
+    } == found
+
+
+def test_of_very_many_sequences_the_first_are_labels_and_the_rest_is_other() -> None:
+    emitted, metrics = Emitted(), Metrics(segments_max=2)
+    for sequence in ("one", "two", "three", "four", "one"):
+        emitted.say(b"c", _said(sequence, "Sequence Entered"))
+    metrics.emitted(emitted)
+
+    counted = {labels: counter.value for labels, counter in metrics.sequence_events.items()}
+    assert {("one", "entered"): 2, ("two", "entered"): 1, ("other", "entered"): 2} == counted
