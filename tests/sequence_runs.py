@@ -1,12 +1,14 @@
 """Sequences through the oracle and through the core, and what they said in one form."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import segments
 from actions import machine, simulated
 from actions.sequence_reading import sequence_of
 from schemas.deliveries import Delivery, Outcome
+from segments.simulate import Run
 from tests import oracle_sequences
 from tests.oracle_sequences import InForce, SequencesRun
 
@@ -64,21 +66,29 @@ def by_oracle(
 
 
 def by_core(
-    defined: dict[str, Any], sequences: list[InForce], lines: Iterable[bytes], until_ms: int, grace_ms: int = 2000
+    defined: dict[str, Any],
+    sequences: list[InForce],
+    lines: Iterable[bytes],
+    until_ms: int,
+    grace_ms: int = 2000,
+    written: Sequence[bool] = (False,),
 ) -> tuple[list[Said], list[dict[str, Any]]]:
-    """The same, by the core."""
+    """The same, by the core; `written`, over and over: whether all states are written and read before the next line."""
     lifted = {id: body for one in sequences for id, body in one.sequence.lifted.items()}
     definitions = segments.load_data(defined, lifted=list(lifted.values()))
-    steps = {one.sequence.id: one.sequence.steps for one in sequences}
     follower = machine.Machine([machine.InForce(*one) for one in sequences], {}, prompt_ms=grace_ms)
-    said, transitions = [], []
-    for one in segments.simulate(definitions, lines, until_ms, grace_ms, follower=follower):
-        if isinstance(one, segments.Transition):
-            transitions.append(one.simulated())
-        elif not isinstance(one, segments.RejectedLine):
-            told = simulated.told_of(one)
-            said.append(said_of(told, steps))
-    return said, transitions
+    run = Run(definitions, segments.Limits(grace_ms=grace_ms), follower=follower)
+    out: list[Any] = []
+    for line, again in zip(lines, cycle(written), strict=False):
+        if again:
+            states = run.states.items()
+            run.states = {contact: run.program.decode(contact, run.program.encode(state)) for contact, state in states}
+        out += run.take(line)
+    out += run.end(until_ms)
+    steps = {one.sequence.id: one.sequence.steps for one in sequences}
+    transitions = [one.simulated() for one in out if isinstance(one, segments.Transition)]
+    told = [simulated.told_of(one) for one in out if not isinstance(one, segments.Transition)]
+    return [said_of(one, steps) for one in told], transitions
 
 
 def said_of(told: simulated.Told, steps: dict[str, Any]) -> Said:

@@ -29,3 +29,11 @@ def test_a_contact_is_led_as_the_page_says(case: Case, grace_ms: int) -> None:
     got, got_transitions = by_core(case.definitions, sequences, case.raw(), case.until_ms, grace_ms)
     assert by_sequence(got) == by_sequence(said)
     assert by_pair(got_transitions) == by_pair(transitions)
+
+
+@given(cases(), st.lists(st.booleans(), min_size=1, max_size=4))
+def test_a_contact_is_led_on_from_what_was_written_of_it(case: Case, written: list[bool]) -> None:
+    """A worker that takes a partition over has nothing but the bytes of the last checkpoint."""
+    sequences = [in_force(one) for one in case.sequences]
+    at_once = by_core(case.definitions, sequences, case.raw(), case.until_ms)
+    assert by_core(case.definitions, sequences, case.raw(), case.until_ms, written=written) == at_once
