@@ -415,3 +415,18 @@ async def test_a_retry_is_decided_anew_and_counts_no_second_time(
 
     assert world.statuses() == [("waiting", 1, "retry"), ("waiting", 2, "retry"), ("skipped", 2, "consent")]
     assert len(channel.sent) == 2
+
+
+async def test_a_delivery_that_failed_and_is_read_again_takes_nobodys_place(
+    make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make
+) -> None:
+    world.policies = Policies(False, (Policy("p", {}, caps=(Cap(1, 60_000),)),))
+
+    async def refuse(delivery: Delivery) -> Result:
+        return SENT if delivery.id == "e" * 32 else Result("refused", "expected 2xx, got 404")
+
+    engine = make_engine(Channel(refuse))
+    for id in ("d", "d", "e"):
+        await engine.deliver(make_delivery(id=id * 32))
+
+    assert world.statuses() == [("failed", 1, "refused")] * 2 + [("sent", 1, None)]

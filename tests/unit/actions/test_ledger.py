@@ -321,3 +321,14 @@ async def test_a_redis_emptied_under_a_rebuild_is_not_taken_for_rebuilt(
         await ledger.rebuild(NOW_MS, read)
     assert not await ledger.in_sync()
     await client.aclose()
+
+
+async def test_what_was_left_out_is_over_whatever_comes_late(ledger: Ledger, make_delivery: Make) -> None:
+    """Its putting off may be written down after it, by a dispatcher that was slow."""
+    delivery = make_delivery()
+    await ledger.park(delivery, NOW_MS, "")
+    await ledger.record(outcome_of(delivery, "skipped", 0, NOW_MS, "consent"))
+    await ledger.record(outcome_of(delivery, "waiting", 0, NOW_MS, "quiet", due_ms=NOW_MS))
+
+    assert (await ledger.take(delivery, NOW_MS)).state == "skipped"
+    assert await ledger.claim(NOW_MS, 10) == []
