@@ -11,7 +11,7 @@ import msgspec
 import redis.asyncio as redis
 
 from actions.channels import SENT, Resources, Result, Sender, shorten
-from actions.message import payload, values_of
+from actions.message import encodable, payload, text_of, values_of
 from actions.rules import Rule
 from actions.templates import TemplateError, render
 from actions.unsubscribe import UnsubscribeLinks
@@ -22,6 +22,7 @@ MESSAGES_MAX: Final = 500
 IDS_MAX: Final = 5_000
 KEPT_MS: Final = 30 * 86_400_000
 TEXT_CHARACTERS_MAX: Final = 10_000
+TITLE_CHARACTERS_MAX: Final = 1_000
 READ_MAX: Final = 100
 _CURSOR: Final = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?", re.ASCII)
 
@@ -91,16 +92,14 @@ class InAppSender:
     async def send(self, delivery: Delivery, rule: Rule) -> Result:
         """One script in Redis; no answer is for later."""
         assert rule.template is not None
-        values = values_of(delivery, self._links)
+        text = text_of(delivery, rule, self._links, TEXT_CHARACTERS_MAX)
+        if isinstance(text, Result):
+            return text
         try:
-            text = render(rule.template.text, values).strip()
-            title = " ".join(render(rule.template.subject, values).split())
+            title = " ".join(encodable(render(rule.template.subject, values_of(delivery, self._links))).split())
         except TemplateError as error:
             return Result("template", shorten(f"rule {rule.id!r}: {error}"))
-        if len(text) + len(title) > TEXT_CHARACTERS_MAX:
-            sentence = f"expected at most {TEXT_CHARACTERS_MAX} characters of text, got {len(text) + len(title)}"
-            return Result("template", sentence)
-        message = {"id": delivery.id, "title": _encodable(title), "text": _encodable(text), **payload(delivery)}
+        message = {"id": delivery.id, "title": title[:TITLE_CHARACTERS_MAX], "text": text, **payload(delivery)}
         try:
             await self._inbox.add(delivery.contact, delivery.id, message)
         except (redis.RedisError, OSError) as error:
@@ -110,7 +109,3 @@ class InAppSender:
 
     async def close(self) -> None:
         """The connection is the ledger's."""
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from actions.channels import SENT, Resources, Result, Sender, shorten
-from actions.message import values_of
+from actions.message import NO_LINKS, encodable, values_of
 from actions.rules import Rule, Template
 from actions.targets import is_address
 from actions.templates import TemplateError, render
@@ -86,10 +86,7 @@ class MailSender:
             sentence = "expected the sender in TIDEGATE_MAIL_FROM, got none: set it, start again"
             return Result("not_set_up", sentence, again=True)
         if delivery.group is not None and self._links is None:
-            sentence = (
-                "expected TIDEGATE_PUBLIC_URL and TIDEGATE_SECRET_UNSUBSCRIBE for a message with a group, got none"
-            )
-            return Result("not_set_up", f"{sentence}: set them, start again", again=True)
+            return NO_LINKS
         assert rule.template is not None
         try:
             message = message_of(delivery, rule.template, self._sender, self._now_ms(), self._links)
@@ -140,9 +137,9 @@ def message_of(
             raise TemplateError(f"{sentence}: the contact's id or the group's name is too long for a mail header")
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(_encodable(render(template.text, values)))
+    message.set_content(encodable(render(template.text, values)))
     if template.html is not None:
-        message.add_alternative(_encodable(render(template.html, values, escape="html")), subtype="html")
+        message.add_alternative(encodable(render(template.html, values, escape="html")), subtype="html")
     return message
 
 
@@ -175,12 +172,8 @@ def read_sender(text: str) -> Address:
 
 def _line(text: str) -> str:
     """`text` as one line of a header, whatever it holds: a line break there is where injection starts."""
-    line = " ".join(_encodable(text).split())
+    line = " ".join(encodable(text).split())
     return "".join(letter for letter in line if unicodedata.category(letter) != "Cc")[:SUBJECT_CHARACTERS_MAX]
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 _ABOUT_THE_MESSAGE = (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)

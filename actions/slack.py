@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from actions.channels import SENT, Resources, Result, Sender, no_secret, shorten
+from actions.channels import SENT, Resources, Result, Sender, no_secret
 from actions.credentials import hook_problem
-from actions.message import values_of
+from actions.message import text_of
 from actions.posting import Answer, Poster, result_of
 from actions.reach import Reach
 from actions.rules import Rule
-from actions.templates import TemplateError, render
 from actions.unsubscribe import UnsubscribeLinks
 from schemas.deliveries import Delivery
 
@@ -51,14 +50,10 @@ class SlackSender:
         url = self._secrets.get(rule.secret or "", "")
         if hook_problem(url) is not None:
             return no_secret(rule)
-        assert rule.template is not None
-        try:
-            text = render(rule.template.text, values_of(delivery, self._links), escape="mrkdwn").strip()
-        except TemplateError as error:
-            return Result("template", shorten(f"rule {rule.id!r}: {error}"))
-        if not 0 < len(text) <= TEXT_CHARACTERS_MAX:
-            return Result("template", f"expected 1 to {TEXT_CHARACTERS_MAX} characters of text, got {len(text)}")
-        body = msgspec.json.encode({"text": text.encode("utf-8", "replace").decode()})
+        text = text_of(delivery, rule, self._links, TEXT_CHARACTERS_MAX, "mrkdwn")
+        if isinstance(text, Result):
+            return text
+        body = msgspec.json.encode({"text": text})
         headers = {"content-type": "application/json; charset=utf-8", "x-delivery-id": delivery.id}
         answer = await self._poster.post(url, body, headers, hidden=True)
         if isinstance(answer, Result):

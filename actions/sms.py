@@ -12,13 +12,12 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from actions.channels import SENT, Resources, Result, Sender, no_secret, shorten
+from actions.channels import SENT, Resources, Result, Sender, no_secret
 from actions.credentials import login_problem
-from actions.message import values_of
+from actions.message import text_of
 from actions.posting import Answer, Poster, result_of
 from actions.reach import Reach
 from actions.rules import Rule
-from actions.templates import TemplateError, render
 from actions.unsubscribe import UnsubscribeLinks
 from schemas.deliveries import Delivery
 
@@ -65,18 +64,15 @@ class SmsSender:
         login = self._secrets.get(rule.secret or "", "")
         if login_problem(login) is not None:
             return no_secret(rule)
-        assert rule.template is not None and rule.sender is not None
-        try:
-            text = render(rule.template.text, values_of(delivery, self._links)).strip()
-        except TemplateError as error:
-            return Result("template", shorten(f"rule {rule.id!r}: {error}"))
-        if not 0 < len(text) <= BODY_CHARACTERS_MAX:
-            return Result("template", f"expected 1 to {BODY_CHARACTERS_MAX} characters of text, got {len(text)}")
+        assert rule.sender is not None
+        text = text_of(delivery, rule, self._links, BODY_CHARACTERS_MAX)
+        if isinstance(text, Result):
+            return text
         sid, _, token = login.partition(":")
         form = {"To": delivery.target, _sender_key(rule.sender): rule.sender, "Body": text}
         answer = await self._poster.post(
             f"{self._url}/2010-04-01/Accounts/{sid}/Messages.json",
-            urlencode(form, errors="replace").encode(),
+            urlencode(form).encode(),
             _headers(login),
             hidden=True,
             whole=True,

@@ -1,12 +1,15 @@
 """What every channel does, whatever it sends through: one suite over all of them."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from actions import Template
 from actions.channels import ATTEMPT_MS_MAX, Resources
 from actions.mail import read_server
 from actions.reach import Reach
@@ -137,6 +140,31 @@ async def test_no_value_of_a_trait_breaks_a_message(stage: Stage, name: str) -> 
 
     assert result.code is None
     assert len(await arrived(stage)) == 1
+
+
+@of(*WITH_TEMPLATES)
+async def test_half_of_a_character_pair_in_a_template_ends_no_dispatcher(stage: Stage) -> None:
+    """No JSON can bring one, but a template can write it; what a sender raises is a bug, and ends the process."""
+    half = '{{ "\\ud800" }}'
+    rule = dataclasses.replace(stage.rule, template=Template(half, f"Hi {half}", half))
+    result = await stage.sender.send(stage.delivery(), rule)
+
+    assert result.code is None
+    assert len(await arrived(stage)) == 1
+
+
+@of(*WITH_TEMPLATES)
+async def test_a_link_to_leave_waits_for_what_makes_links(stage: Stage) -> None:
+    """No message goes out that should have one and has none; it may be put right."""
+    assert stage.rule.template is not None
+    template = dataclasses.replace(stage.rule.template, text="{{ unsubscribe_url }}")
+    rule = dataclasses.replace(stage.rule, template=template, group="promo")
+    delivery = msgspec.structs.replace(stage.delivery(), group="promo")
+    stage.sender._links = None  # type: ignore[attr-defined]
+    result = await stage.sender.send(delivery, rule)
+
+    assert (result.code, result.again, await arrived(stage)) == ("not_set_up", True, [])
+    assert "TIDEGATE_PUBLIC_URL" in str(result.reason)
 
 
 @each
