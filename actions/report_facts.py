@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from actions.own_events import STEP_SENT
 from actions.paths import value_at
 from actions.sequences import LIFTED, On, Sequence
@@ -85,11 +87,13 @@ class Facts:
         said = event.properties
         if said.get("sequence") != self.sequence or not isinstance(entry := said.get("entry"), str):
             return
+        if not isinstance(said.get("version"), int):
+            return  # none of ours: whoever may write to the topic may write anything
         if event.name == STEP_SENT:
             if isinstance(id := said.get("delivery_id"), str):
                 self._happened(id, "sent", at_ms)
         elif event.name == "Sequence Entered" and entry not in self.entries:
-            began = Entry(entry, event.contact, int(said.get("version", 0)), at_ms, said.get("key"))
+            began = Entry(entry, event.contact, said["version"], at_ms, said.get("key"))
             self.entries[entry] = began
             self.by_contact.setdefault(event.contact, []).append(began)
             if entry in self._ends:
@@ -113,7 +117,8 @@ class Facts:
             return
         message = self.messages.setdefault(outcome.delivery, Message())
         if message.outcome is None or outcome.rank > message.outcome.rank:
-            message.outcome = outcome
+            # without what is large and not asked for
+            message.outcome = msgspec.structs.replace(outcome, again=None, reason=None)
         if outcome.status == "sent":
             self._happened(outcome.delivery, "sent", at_ms)
 
@@ -155,7 +160,8 @@ class Facts:
         instants[stage] = min(at_ms, instants.get(stage, at_ms))
 
     def _end(self, entry: Entry, name: str, said: Mapping[str, Any]) -> None:
-        entry.splits |= said.get("split") or {}
+        split = said.get("split")
+        entry.splits |= split if isinstance(split, dict) else {}
         if name != "Sequence Converted":
             entry.ended = "completed" if name == "Sequence Completed" else str(said.get("reason"))
             entry.step = said.get("step")

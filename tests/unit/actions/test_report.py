@@ -431,3 +431,16 @@ def test_step_sent_is_a_function_of_the_outcome() -> None:
         "sequence": "welcome", "version": 1, "entry": "of m1", "step": "first", "channel": "email", "delivery_id": "d" * 32
     } == event.properties  # fmt: skip
     assert step_sent(outcome("d" * 32, "m1", FIRST, "failed"), "first") is None
+
+
+def test_what_others_write_to_the_topic_is_passed_over(facts: Facts) -> None:
+    """Whoever may write to `events.own` may write anything."""
+    own(facts, "m1", "Entered", 0, version="1")
+    own(facts, "m3", "Entered", 0, version=None)
+    own(facts, "m4", "Entered", 0)
+    own(facts, "m4", "Completed", DAY_MS, split=["offer"])
+
+    assert (1, 1) == (
+        only(report_of(facts, DAY_MS)).funnel.entered,
+        only(report_of(facts, DAY_MS)).funnel.completed,
+    )
