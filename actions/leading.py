@@ -60,15 +60,16 @@ class Lead:
         while self._at < len(self._out):
             new = self._out[self._at :]
             self._at = len(self._out)
-            for transition in new:
-                if transition.contact == self._state.contact:  # not that of one who has become this one
+            # not those of one who has become this contact
+            own = [transition for transition in new if transition.contact == self._state.contact]
+            for hear in (self._hear_end, self._hear_wait):
+                for transition in own:
                     for each in list(self.progress.under_way):
                         if self._is_under_way(each):
-                            self._hear(each, transition)
-            for transition in new:
-                if transition.contact == self._state.contact:
-                    for item in self._machine.begun_by(transition):
-                        self._begin_by(item, transition)
+                            hear(each, transition)
+            for transition in own:
+                for item in self._machine.begun_by(transition):
+                    self._begin_by(item, transition)
 
     def go_on(self) -> None:
         """Goes on with what is due by now, the earliest first; and with waits for what has moved."""
@@ -93,22 +94,25 @@ class Lead:
         due = [each for each in self.progress.under_way if each.due_ms is not None and each.due_ms <= self._now_ms]
         return min(due, key=lambda each: each.due_ms or 0, default=None)
 
-    def _hear(self, each: UnderWay, transition: Transition) -> None:
+    def _hear_end(self, each: UnderWay, transition: Transition) -> None:
         sequence = self._sequence(each)
         if sequence.goal is not None and not each.converted and _meant(sequence.goal, transition, sequence, each):
             each.converted = True
             self._tell(each, "Sequence Converted")
             if not self._is_under_way(each):
-                return None
+                return
             if sequence.goal_ends:
-                return self.end(each, "goal")
+                self.end(each, "goal")
+                return
         if any(_meant(on, transition, sequence, each) for on in sequence.exits):
-            return self.end(each, "exit")
-        step = sequence.steps[each.at]
+            self.end(each, "exit")
+
+    def _hear_wait(self, each: UnderWay, transition: Transition) -> None:
+        sequence = self._sequence(each)
+        step = sequence.steps[each.at] if each.at != END else None
         if isinstance(step, WaitFor) and _meant(step.on, transition, sequence, each):
             each.due_ms, each.at = None, step.then
             self._go(each)
-        return None
 
     def _look_again(self, each: UnderWay) -> None:
         """What is waited for may have moved with the traits: a date, or the contact's zone."""
