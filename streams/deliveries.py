@@ -121,7 +121,7 @@ def _not_retried(id: str, standing: Standing | None) -> str | None:
     outcome = standing.outcome
     expected = f"delivery {id}: expected one that failed, got one that "
     if standing.status == "skipped" and outcome is not None:
-        return f"{expected}its rule left out: {outcome.reason}"
+        return f"{expected}was left out: {outcome.reason}"
     if standing.status != "failed" or outcome is None:
         return f"{expected}is {standing.status}" + (f" (since {standing.at})" if standing.at else "")
     if standing.delivery is None:
