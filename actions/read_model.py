@@ -170,6 +170,11 @@ class ReadModel:
             suppressed=suppressed.decode() if suppressed and address else None,
         )
 
+    async def traits(self, contact: str) -> dict[str, Any] | None:
+        """The contact's traits; None where it isn't known."""
+        found = await self._client.hget(self._contact(contact), "traits")
+        return None if found is None else msgspec.json.decode(found, type=dict[str, Any])
+
     def _contact(self, contact: str) -> str:
         return f"{self._stem}contact:{contact}"
 

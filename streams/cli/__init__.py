@@ -19,6 +19,7 @@ COMMANDS = {
     "check": ("streams.cli.check", "Check files of segments, scores, rules and sequences"),
     "simulate": ("streams.cli.simulate", "Run segments over a file of events, with no broker"),
     "explain": ("streams.cli.explain", "Explain why a contact is in a segment, or isn't"),
+    "render": ("streams.cli.render", "Show what messages would say to a contact, with nothing sent"),
     "topics": ("streams.cli.topics", "Make the Kafka topics, and compare those that are there"),
     "segments": ("streams.cli.segments", "Apply, list, show and remove segments, scores, rules and sequences"),
     "publish": ("streams.cli.publish", "Put a file of events into the source topics"),

@@ -65,6 +65,8 @@ async def test_what_was_written_is_what_is_told(model: ReadModel, mail: Delivery
     assert await model.facts(mail, with_zone=True) == expected
     assert (await model.facts(mail, with_zone=False)).zone is None
     assert await model.begin(PARTITIONS) == {"contacts/0": 3, "memberships/0": 7}
+    assert await model.traits("c-17") == {"timezone": "UTC"}
+    assert await model.traits("c-18") is None
 
 
 async def test_a_batch_is_taken_where_it_begins_and_nowhere_else(model: ReadModel, mail: Delivery) -> None:
