@@ -112,7 +112,7 @@ def too_old(at_ms: int, max_age_ms: int, arrived_ms: int) -> tuple[Code, str] | 
     if arrived_ms - at_ms <= max_age_ms:
         return None
     age, age_max = format_duration(arrived_ms - at_ms), format_duration(max_age_ms)
-    return "too_old", f"expected what happened no longer than {age_max} ago, got {age}"
+    return "too_old", f"expected an instant no more than {age_max} ago, got one of {age} ago"
 
 
 def target_of(rule: Rule, traits: Mapping[str, Any]) -> tuple[str, tuple[Code, str] | None]:

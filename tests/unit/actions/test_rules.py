@@ -102,7 +102,7 @@ def test_max_age_is_measured_from_arrival_and_is_itself_young_enough(rules: Rule
     beyond, (outcome,) = rules.act(transition(seq=2), TRAITS, 1, AT_MS + 2 * 3_600_000 + 1)
 
     assert (len(at_the_edge), beyond, outcome.code) == (1, [], "too_old")
-    assert outcome.reason == "expected a transition no older than 2h, got one of 2h1ms ago"
+    assert outcome.reason == "expected an instant no more than 2h ago, got one of 2h1ms ago"
 
 
 def test_a_rule_acts_on_nothing_before_itself(rules: Rules) -> None:
