@@ -29,7 +29,7 @@ EXAMPLES = runs.ROOT / "actions" / "examples"
 UNTIL_MS = 1_777_593_600_000  # 2026-05-01
 GRACE_MS = 2_000
 COPIES = 25
-NOTHING = "segments: []\nrules: []\n"
+NOBODY = "segments: [{id: nobody, when: {not: {everyone: true}}}]\n"
 
 
 def events() -> Iterator[dict[str, Any]]:
@@ -51,9 +51,9 @@ def checked(directory: Path) -> Checked:
 @pytest.fixture
 def stage(broker: str, prefix: str, tmp_path: Path) -> Iterator[Stage]:
     """With all examples in force since long ago: else nothing that happened before this test would begin any."""
-    nothing = tmp_path / "nothing.yaml"
-    nothing.write_text(NOTHING)
-    made = Stage(broker, prefix, tmp_path, nothing)
+    nobody = tmp_path / "nobody.yaml"
+    nobody.write_text(NOBODY)
+    made = Stage(broker, prefix, tmp_path, nobody)
 
     async def apply() -> None:
         revised = revise(await definitions.read_in_force(made.settings), checked(tmp_path).bodies, (), 0)
