@@ -30,6 +30,9 @@ BIN = Path(sys.executable).parent
 NO_TESTS = 5  # pytest's exit status where nothing was selected
 # of tests on Kafka and Redis at a time
 LANES = 2
+# what tests have that take a broker or a Redis
+MARK = "pytest.mark.kafka"
+SIMULATION = "tests/simulation"
 # run on both builds of the core; of the simulation, what the core's answers are part of
 CORE_TESTS = [
     f"tests/{name}"
@@ -120,7 +123,7 @@ def core_is_compiled() -> bool:
 
 
 def plain_tests(arguments: Sequence[str]) -> list[Result]:
-    """The tests that need no broker; beside them, on another processor, those of the core on its sources.
+    """The tests that need no broker; beside them the simulation, and those of the core on its sources.
 
     The first run on the compiled core, where there is a C compiler.
     """
@@ -128,7 +131,10 @@ def plain_tests(arguments: Sequence[str]) -> list[Result]:
     if core_is_compiled():
         command = [*pytest, "-p", "no:cacheprovider", "--hypothesis-profile", "short", *(arguments or CORE_TESTS)]
         with Aside("tests of the core in pure Python", command, {**os.environ, PURE: "1"}) as pure:
-            return [run("tests", [*pytest, *arguments]), pure.result()]
+            if arguments:
+                return [run("tests", [*pytest, *arguments]), pure.result()]
+            with Aside("simulation", [*pytest, "-p", "no:cacheprovider", SIMULATION], {**os.environ}) as simulation:
+                return [run("tests", [*pytest, "--ignore", SIMULATION]), pure.result(), simulation.result()]
     plain = run("tests", [*pytest, *arguments])
     if os.environ.get(PURE) or missing():
         return [plain]
@@ -149,7 +155,8 @@ def real_tests(arguments: Sequence[str]) -> list[Result]:
     Such tests wait more than they work, so two of them are through in little more time than one.
     """
     files: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for path in sorted((ROOT / "tests/kafka").glob("test_*.py"), key=_longest_first):
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if MARK in path.read_text()]
+    for path in sorted(marked, key=_longest_first):
         files.put(str(path.relative_to(ROOT)))
     with ThreadPoolExecutor(LANES) as pool:
         try:
