@@ -22,8 +22,6 @@ from streams.security import SilentError, access, forbidden, knock, reason
 from streams.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
-# what was sent has been waited for by then
-STOP_TIMEOUT_S = 3.0
 # how long one request may take before the broker counts as gone
 REQUEST_TIMEOUT_MS = 10_000
 FETCH_BYTES_MAX = 4 * 1024 * 1024
@@ -175,10 +173,9 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
             what = f"{words_of(error)}{forbidden(error)}"
             raise BrokerError(f"Kafka at {settings.broker} failed under way: {what}") from error
     finally:
-        # a broker that went away would otherwise hold the command for as long as requests may take; and a producer that is
-        # stopped in the moment in which it is given its id waits for ever, as Python 3.11 loses a cancellation then
+        # a broker that went away would otherwise hold the command for as long as requests may take
         with contextlib.suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await stop()
 
 
