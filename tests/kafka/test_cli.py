@@ -426,8 +426,9 @@ def test_lines_out_of_order_are_counted(topics: Settings, tidegate: Call, tmp_pa
 
 @pytest.fixture
 def typed(topics: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`tidegate publish -` with a pipe to write into."""
-    command = [sys.executable, "-c", "from streams.cli import main; main()", "publish", "-"]
+    """`tidegate publish -` with a pipe to write into, which hears Ctrl-C also where these tests run in the background."""
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{hears}; from streams.cli import main; main()", "publish", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}, cwd=tmp_path)
     yield process
     process.kill()
