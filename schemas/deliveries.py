@@ -105,7 +105,9 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Status
     rule: str
     rule_version: int
-    channel: Channel
+    channel: Annotated[
+        Channel | None, msgspec.Meta(description="null: of a sequence that was not begun and sends nothing")
+    ]
     contact: str
     segment: str
     at: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 
 from actions import lifted_bodies, load_sequences
 from actions.simulated import Told, simulate_all
+from schemas.deliveries import Outcome
 from segments import RejectedLine, load_data
 
 SEGMENTS = [{"id": "trial", "when": {"trait": "plan", "eq": "trial"}}]
@@ -41,3 +43,16 @@ def test_a_line_of_definitions_leaves_what_sequences_ask_in_place() -> None:
     assert not [one for one in found if isinstance(one, RejectedLine)]
     events = [one.body.get("event") or one.body["type"] for one in found if isinstance(one, Told)]
     assert events == ["Sequence Entered", "Sequence Completed"]
+
+
+def test_a_sequence_that_sends_nothing_leaves_out_a_beginning_in_an_outcome_that_can_be_read() -> None:
+    sequences = load_sequences(SEQUENCE, "test", None)
+    definitions = load_data({"segments": SEGMENTS}, lifted=lifted_bodies(sequences))
+    lines = [
+        {"type": "identify", "userId": "c", "traits": {"plan": plan}, "timestamp": at(day), "receivedAt": at(day)}
+        for day, plan in ((1, "trial"), (2, "pro"), (9, "trial"))
+    ]
+    told = [one for one in simulate_all(definitions, sequences, map(orjson.dumps, lines)) if isinstance(one, Told)]
+    (outcome,) = [one.body for one in told if one.kind == "outcome"]
+    read = msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome)
+    assert (read.code, read.channel, read.step) == ("again", None, 0)
