@@ -26,7 +26,7 @@ from actions.sequences import (
     WaitTime,
 )
 from actions.step_times import date_ms, path_of, time_ms
-from schemas.deliveries import Code, Delivery, Outcome, delivery_id, transition_of
+from schemas.deliveries import Channel, Code, Delivery, Outcome, delivery_id, transition_of
 from schemas.instants import format_instant
 from schemas.transitions import Transition
 
@@ -251,13 +251,12 @@ class Lead:
         why = too_old(self._now_ms, message.max_age_ms, self._arrived_ms) or why
         if step.while_ is not None and not self._state.is_in(step.while_):
             why = "while", "the contact is not in what `while` asks for"
-        id = delivery_id(began.id, f"sequence/{each.sequence}", each.version, each.at)
         if why is not None:
-            self._say(_outcome(id, each, message.channel, self._state.contact, each.at, self._arrived_ms, *why))
+            self._leave_out(began, each.sequence, each.version, each.at, message.channel, *why)
             return
         self._say(
             Delivery(
-                id=id,
+                id=_delivery_id(began, each.sequence, each.version, each.at),
                 rule=each.sequence,
                 rule_version=each.version,
                 step=each.at,
@@ -279,28 +278,38 @@ class Lead:
 
     def _skip(self, item: "InForce", transition: Transition, code: Code, reason: str) -> None:
         sequence = item.sequence
-        id = delivery_id(transition.id, f"sequence/{sequence.id}", item.version, 0)
-        each = UnderWay(
-            sequence.id,
-            item.version,
-            0,
-            None,
-            0,
-            False,
-            {},
-            transition.segment,
-            0,
-            transition.seq,
-            0,
-            "event",
-            None,
-            None,
-        )
         channel = next((step.message.channel for step in sequence.steps if isinstance(step, Send)), None)
-        self._say(_outcome(id, each, channel, self._state.contact, 0, self._arrived_ms, code, reason))
+        self._leave_out(transition, sequence.id, item.version, 0, channel, code, reason)
+
+    def _leave_out(
+        self,
+        began: Transition,
+        sequence: str,
+        version: int,
+        step: int,
+        channel: Channel | None,
+        code: Code,
+        reason: str,
+    ) -> None:
+        self._say(
+            Outcome(
+                delivery=_delivery_id(began, sequence, version, step),
+                status="skipped",
+                rule=sequence,
+                rule_version=version,
+                channel=channel,
+                contact=self._state.contact,
+                segment=began.segment,
+                at=format_instant(self._arrived_ms),
+                code=code,
+                reason=reason,
+                kind="sequence",
+                step=step,
+            )
+        )
 
     def _tell(self, each: UnderWay, name: str, reason: str | None = None) -> None:
-        steps = self._machine.kept[each.sequence, each.version].steps if self._machine.has(each) else ()
+        steps = self._sequence(each).steps if self._machine.has(each) else ()
         at = None if name == "Sequence Entered" or not 0 <= each.at < len(steps) else steps[each.at].name
         self._take_own(lifecycle(name, each, at, reason, self._moment))
 
@@ -321,20 +330,5 @@ def _meant(on: On, transition: Transition, sequence: Sequence, each: UnderWay) -
     return on.segment != sequence.on.segment or transition.key == each.key
 
 
-def _outcome(
-    id: str, each: UnderWay, channel: Any, contact: str, step: int, arrived_ms: int, code: Code, reason: str
-) -> Outcome:
-    return Outcome(
-        delivery=id,
-        status="skipped",
-        rule=each.sequence,
-        rule_version=each.version,
-        channel=channel,
-        contact=contact,
-        segment=each.segment,
-        at=format_instant(arrived_ms),
-        code=code,
-        reason=reason,
-        kind="sequence",
-        step=step,
-    )
+def _delivery_id(began: Transition, sequence: str, version: int, step: int) -> str:
+    return delivery_id(began.id, f"sequence/{sequence}", version, step)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast, get_args
 from actions.errors import RuleErrors
 from actions.message_reading import read_group
 from actions.policies import CAP_MS_MAX, CONTACT, WAKING, Cap, Policy, QuietHours, Rate, Then
-from actions.reader import DESCRIPTIVE, Reader, written_under
+from actions.reader import DESCRIPTIVE, Reader, read_each
 from schemas.deliveries import CHANNELS, Channel
 from segments.calendar import UTC_ZONE, zone
 
@@ -33,19 +33,10 @@ T = TypeVar("T")
 
 def load_policies(text: str, name: str = "policies") -> tuple[Policy, ...]:
     """The policies in one YAML or JSON file; its other keys are not looked at. Raises `RuleErrors` with every error."""
-    policies, errors, seen = [], [], set()
-    for at, body in enumerate(written_under("policies", text, name)):
-        reader = Reader(f"{name}: ", f"$.policies[{at}]", None)
-        policy = _policy(reader, body)
-        if policy is not None and policy.id in seen:
-            errors.append(f"policy {policy.id!r}: expected an id of its own, got it twice - at $.id")
-        elif policy is not None:
-            seen.add(policy.id)
-            policies.append(policy)
-        errors.extend(reader.errors)
+    policies, errors = read_each("policy", "policies", text, name, None, _policy)
     if errors:
         raise RuleErrors(errors)
-    return tuple(policies)
+    return policies
 
 
 def policy_of(body: Mapping[str, Any]) -> Policy:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from actions.sequences import KEYS_MAX
-from schemas.transitions import Cause, CauseEvent, Direction, Transition
+from schemas.transitions import Cause, CauseEvent, Transition
 
 # what the bytes begin with: nothing is under way · something is, with no instant to go on at · or with one
 RESTING: Final = 0
@@ -51,11 +51,6 @@ class UnderWay(msgspec.Struct, array_like=True):
     cause: Cause
     key: str | None
     event: CauseEvent | None
-
-    @property
-    def transition(self) -> Direction:
-        """Of the transition that began it."""
-        return "entered" if self.seq & 1 else "left"
 
     def begun_by(self, contact: str) -> Transition:
         """The transition that began it."""

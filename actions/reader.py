@@ -2,9 +2,9 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeGuard, cast, get_args
+from typing import Any, Protocol, TypeGuard, TypeVar, cast, get_args
 
 from actions.errors import RuleErrors
 from schemas.instants import DURATION_MS_MAX, parse_duration
@@ -16,6 +16,16 @@ ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 CAUSES_BY_DEFAULT: tuple[Cause, ...] = ("event", "timer")
 DESCRIPTIVE = ("name", "description", "tags", "owner")
 MAX_AGE = "1d"
+
+
+class Named(Protocol):
+    """What is read: it has an id."""
+
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
 
 
 def written_under(key: str, text: str, name: str) -> list[Any]:
@@ -35,6 +45,26 @@ def written_under(key: str, text: str, name: str) -> list[Any]:
     if not isinstance(written, list) or not written:
         raise RuleErrors([f"{name}: expected a list of {key}, got {short(written)} - at $.{key}"])
     return written
+
+
+def read_each(
+    kind: str, key: str, text: str, name: str, templates: Path | None, read: "Callable[[Reader, Any], T | None]"
+) -> tuple[tuple[T, ...], list[str]]:
+    """What `read` makes of each of the list under `key` of a file's text, and every error of it.
+
+    `kind` is what errors call one; `read` returns None with something in the reader's `errors`. Raises `RuleErrors`.
+    """
+    found: dict[str, T] = {}
+    errors: list[str] = []
+    for at, body in enumerate(written_under(key, text, name)):
+        reader = Reader(f"{name}: ", f"$.{key}[{at}]", templates)
+        one = read(reader, body)
+        if one is not None and one.id in found:
+            errors.append(f"{kind} {one.id!r}: expected an id of its own, got it twice - at $.id")
+        elif one is not None:
+            found[one.id] = one
+        errors.extend(reader.errors)
+    return tuple(found.values()), errors
 
 
 class Reader:

@@ -14,7 +14,7 @@ from typing import Any
 
 from actions.errors import RuleErrors
 from actions.message_reading import check_link, read_group, read_message
-from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, close, written_under
+from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, close, read_each
 from actions.rules import Rule
 
 _KEYS = ("id", "on", "max_age", "group", *DESCRIPTIVE)
@@ -25,19 +25,10 @@ def load_rules(text: str, name: str = "rules", templates: Path | None = None) ->
 
     Raises `RuleErrors` with every error of the file.
     """
-    rules, errors, seen = [], [], set()
-    for at, body in enumerate(written_under("rules", text, name)):
-        reader = Reader(f"{name}: ", f"$.rules[{at}]", templates)
-        rule = _rule(reader, body)
-        if rule is not None and rule.id in seen:
-            errors.append(f"rule {rule.id!r}: expected an id of its own, got it twice - at $.id")
-        elif rule is not None:
-            seen.add(rule.id)
-            rules.append(rule)
-        errors.extend(reader.errors)
+    rules, errors = read_each("rule", "rules", text, name, templates, _rule)
     if errors:
         raise RuleErrors(errors)
-    return tuple(rules)
+    return rules
 
 
 def rule_of(body: Mapping[str, Any]) -> Rule:

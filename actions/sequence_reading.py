@@ -6,13 +6,12 @@ from typing import Any, cast
 
 from actions.errors import RuleErrors, SequenceErrors
 from actions.message_reading import read_group
-from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, written_under
+from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, read_each
 from actions.sequence_conditions import Conditions, read_tz
 from actions.sequence_steps import Given, StepsReader
-from actions.sequences import Again, AgainKind, On, Sequence
+from actions.sequences import UTC, Again, AgainKind, On, Sequence
 from schemas.transitions import Direction
 
-UTC = "UTC"
 _KEYS = ("id", "on", "again", "existing", "while", "goal", "exit", "max_age", "group", "tz", "steps", *DESCRIPTIVE)
 _AGAIN = ("once", "every_time", "per_key")
 
@@ -23,20 +22,17 @@ def load_sequences(text: str, name: str = "sequences", templates: Path | None = 
     Raises `SequenceErrors` with every error of the file. What is asked of a contact is not checked here: the conditions
     in place are in `lifted`, for `segments.load_data`.
     """
-    sequences, errors, asking, seen = [], [], [], set()
-    for at, body in enumerate(written_under("sequences", text, name)):
-        reader = Reader(f"{name}: ", f"$.sequences[{at}]", templates)
+    asking: list[Conditions] = []
+
+    def read(reader: Reader, body: Any) -> Sequence | None:
         sequence, conditions = _sequence(reader, body)
-        asking += [conditions] if conditions is not None and conditions.id else []
-        if sequence is not None and sequence.id in seen:
-            errors.append(f"sequence {sequence.id!r}: expected an id of its own, got it twice - at $.id")
-        elif sequence is not None:
-            seen.add(sequence.id)
-            sequences.append(sequence)
-        errors.extend(reader.errors)
+        asking.extend([conditions] if conditions is not None and conditions.id else [])
+        return sequence
+
+    sequences, errors = read_each("sequence", "sequences", text, name, templates, read)
     if errors:
         raise SequenceErrors(errors, asking)
-    return tuple(sequences)
+    return sequences
 
 
 def sequence_of(body: Mapping[str, Any]) -> Sequence:

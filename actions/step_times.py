@@ -1,12 +1,12 @@
 """When a step of a sequence goes on, and by which path: functions of a contact's state and an instant."""
 
-import hashlib
 from typing import Any
 
 from actions.sequences import CONTACT, Path, Split, WaitDate, WaitTime
 from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from segments.calendar import Zone, weekday
 from segments.conditions import Tz
+from segments.consent_leaves import drawn
 from segments.contact import find_trait, trait_ways, zone_of
 from segments.values import instant
 
@@ -39,6 +39,5 @@ def date_ms(step: WaitDate, otherwise: str, state: Any) -> int | None:
 
 def path_of(step: Split, contact: str) -> Path:
     """The path of a split that is the contact's."""
-    digest = hashlib.sha256(f"{step.salt}:{contact}".encode()).digest()
-    drawn = int.from_bytes(digest[:8], "big")
-    return next(path for path in step.paths if drawn < path.below)
+    place = drawn(step.salt, contact)
+    return next(path for path in step.paths if place < path.below)

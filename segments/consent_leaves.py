@@ -51,11 +51,13 @@ class ListLeaf:
         return entry is not None and entry[1] is True, None
 
 
-class SampleLeaf:
-    """The contact's fraction of a sample is below a percentage (language page, section 4).
+def drawn(salt: str, contact: str) -> int:
+    """The contact's fraction of a sample, times 2^64: the first 64 bits, big-endian, of SHA-256 of `salt:contact` in UTF-8."""
+    return int.from_bytes(hashlib.sha256(f"{salt}:{contact}".encode()).digest()[:8], "big")
 
-    The fraction is the first 64 bits, big-endian, of SHA-256 of `salt:contact` in UTF-8, over 2^64.
-    """
+
+class SampleLeaf:
+    """The contact's fraction of a sample (`drawn`) is below a percentage (language page, section 4)."""
 
     traits: frozenset[str] = frozenset()
 
@@ -67,5 +69,4 @@ class SampleLeaf:
 
     def read(self, kept: Any, state: ContactState, now_ms: int) -> tuple[bool, int | None]:
         """The answer; it never changes but with the contact's id."""
-        digest = hashlib.sha256(f"{self.salt}:{state.contact}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") < self.below, None
+        return drawn(self.salt, state.contact) < self.below, None

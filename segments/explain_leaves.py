@@ -6,7 +6,6 @@ heard; of a sample `fraction`, in percent; of a segment `since` and `seq`; of a 
 `points` (its share as of now) and `holds`, or `events` and `failed`.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from sys import float_info
@@ -29,7 +28,7 @@ from segments.conditions import (
     TraitIs,
     TraitRef,
 )
-from segments.consent_leaves import EVERY_GROUP
+from segments.consent_leaves import EVERY_GROUP, drawn
 from segments.contact import find_trait, trait_ways, zone_of
 from segments.dates import DATE_OPERATORS
 from segments.decay import HALF_LIVES
@@ -186,8 +185,7 @@ def _said(entry: list[Any] | None) -> Evidence | None:
 
 
 def _sample(scene: Scene, condition: Sample) -> Explained:
-    digest = hashlib.sha256(f"{condition.salt}:{scene.state.contact}".encode()).digest()
-    return {"fraction": _rounded(Fraction(100 * int.from_bytes(digest[:8], "big"), 2**64))}, []
+    return {"fraction": _rounded(Fraction(100 * drawn(condition.salt, scene.state.contact), 2**64))}, []
 
 
 def _segment(scene: Scene, condition: InSegment) -> Explained:

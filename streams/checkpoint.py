@@ -160,7 +160,6 @@ class Freezing:
         self._overlay = overlay
         self._meta = meta
         self._left = deque(overlay.dirty.items())
-        self._messaged = overlay.messaged
         self._states: dict[bytes, bytes | None] = {}
         self._contacts: list[Outgoing] = []
 
@@ -182,7 +181,7 @@ class Freezing:
         self._states[key] = None if state is None else self._encode(state)
         if state is None:
             self._contacts.append(Outgoing(key, None))
-        elif state.contact_changed or key in self._messaged:
+        elif state.contact_changed or key in self._overlay.messaged:
             self._contacts.append(contact_record(state))
             state.contact_changed = False
 
