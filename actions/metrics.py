@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.deliveries import CHANNELS
+
 
 class DispatcherMetrics:
     """All metrics of one dispatcher. Labels are bounded sets: channels, statuses, codes."""
@@ -67,3 +69,9 @@ class DispatcherMetrics:
         )
         for what in ("put_off", "overtaken"):
             self.behind.labels(what)
+        for channel in CHANNELS:  # Prometheus sees no rise in what wasn't there
+            self.outcomes.labels(channel, "sent", "")
+            for code in ("refused", "gave_up", "template"):
+                self.outcomes.labels(channel, "failed", code)
+            self.attempt_seconds.labels(channel)
+            self.in_doubt.labels(channel)

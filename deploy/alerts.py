@@ -34,9 +34,9 @@ contact in it. What is counted while it is applied (duplicates, late events, lim
 again where a partition goes back to what is committed, as it does where a record raises; what is taken and rejected is counted
 when it is committed, once.
 """
-_DISPATCHER = """A dispatcher's:
+_DISPATCHER = """A dispatcher's, besides the `process_…` ones:
 """
-_PROJECTOR = """A projector's:
+_PROJECTOR = """A projector's, besides the `process_…` ones:
 """
 
 

@@ -1,4 +1,4 @@
-"""The dispatcher's /metrics, /livez and /readyz, and what else is served on its port."""
+"""A dispatcher's or projector's /metrics, /livez and /readyz, and what else is served on its port."""
 
 import errno
 import logging
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from streams.errors import StreamsError
 
@@ -31,6 +31,8 @@ class WebServer:
         routes: Iterable[web.RouteDef] = (),
     ) -> None:
         self._registry, self._live, self._ready = registry, live, ready
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
         application = web.Application(client_max_size=BODY_BYTES_MAX)
         application.add_routes(routes)
         application.router.add_get("/metrics", self._metrics)
@@ -54,7 +56,8 @@ class WebServer:
         await self._runner.cleanup()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+        text = generate_latest(self._process) + generate_latest(self._registry)
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def _livez(self, _: web.Request) -> web.Response:
         return _answer(self._live())

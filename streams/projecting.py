@@ -36,6 +36,7 @@ BATCH_BYTES: Final = 1 << 20
 REDIS_WAIT_S_MIN, REDIS_WAIT_S_MAX = 0.05, 2.0
 LOOK_EVERY_S: Final = 1.0
 SAY_EVERY_S: Final = 5.0
+AWAY: Final = "redis is away"
 
 T = TypeVar("T")
 
@@ -207,13 +208,13 @@ class Projection:
                     logger.error(
                         "redis is away, trying again until it is back (TIDEGATE_REDIS says where it is): %s", error
                     )
-                self._is("redis is away")
+                self._is(AWAY)
             await asyncio.sleep(wait_s)
             wait_s = min(REDIS_WAIT_S_MAX, wait_s * 2)
 
     def _is(self, problem: str | None) -> None:
         self.problem = problem
-        self._metrics.redis_away.set(problem is not None)
+        self._metrics.redis_away.set(problem == AWAY)
 
     # ---- what is said -----------------------------------------------------------------------------------------------
 

@@ -205,13 +205,17 @@ class Dispatching:
         assert self._child is not None
         return self._log.read_bytes()[self._child.log_start :].decode()
 
+    def address(self) -> str | None:
+        """Host and port of its web server; None while it has none."""
+        places = [line.split("http://")[1].split("/")[0] for line in self.text().splitlines() if "http://127" in line]
+        return places[-1] if places else None
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of its web server's answer; (0, "") where there is none."""
-        places = [line.split("http://")[1].split("/")[0] for line in self.text().splitlines() if "http://127" in line]
-        if not places:
+        if self.address() is None:
             return 0, ""
         try:
-            with urllib.request.urlopen(f"http://{places[-1]}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=2) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

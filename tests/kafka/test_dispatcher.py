@@ -23,13 +23,6 @@ TIMEOUT_S = 60
 
 
 @pytest.fixture
-def own_redis(services_module: ModuleType, tmp_path: Path) -> Iterator[Any]:
-    """A Redis of this test's own, to stop and to empty."""
-    with services_module.Redis(tmp_path / "redis") as service:
-        yield service
-
-
-@pytest.fixture
 async def setup(broker: str, own_redis: Any, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
     made = Setup(broker, own_redis.url, prefix, tmp_path)
     await made.start()

@@ -32,13 +32,6 @@ def kafka(services_module: ModuleType, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def own_redis(services_module: ModuleType, tmp_path: Path) -> Iterator[Any]:
-    """A Redis of this test's own, to freeze."""
-    with services_module.Redis(tmp_path / "redis") as service:
-        yield service
-
-
-@pytest.fixture
 async def setup(kafka: Any, own_redis: Any, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
     made = Setup(kafka.address, own_redis.url, prefix, tmp_path)
     await made.start()
