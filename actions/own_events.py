@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -16,6 +16,9 @@ TAKEN = "taken"
 # what the names of events begin with that sequences say of themselves
 SAID = "Sequence "
 STEP_SENT = f"{SAID}Step Sent"
+# what comes after it, in small letters, and why an entry ends early: bounded sets for metrics
+Said = Literal["entered", "converted", "exited", "completed"]
+ExitReason = Literal["goal", "exit", "held_out", "no_date", "loop", "version", "removed", "merged"]
 _LIBRARY = {"name": "tidegate"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from actions.paths import value_at
 from actions.registry import SPECS
-from schemas.deliveries import Channel, Code, Delivery, Outcome, delivery_id, transition_of
+from schemas.deliveries import Channel, Delivery, LeftOut, Outcome, delivery_id, transition_of
 from schemas.instants import format_duration, format_instant
 from schemas.transitions import Cause, Direction, Transition
 
@@ -95,7 +95,7 @@ def compile_rules(rules: Iterable[Rule], since_ms: Mapping[str, int], versions: 
 
 def left_out(
     what: str, causes: frozenset[Cause], since_ms: int, max_age_ms: int, transition: Transition, arrived_ms: int
-) -> tuple[Code, str] | None:
+) -> tuple[LeftOut, str] | None:
     """Why `transition` brings nothing of `what` (a rule or a sequence) in force since `since_ms`; None: it does."""
     if transition.silent:
         return "silent", "the segment's definition says `backfill: silent`"
@@ -107,7 +107,7 @@ def left_out(
     return too_old(transition.at_ms, max_age_ms, arrived_ms)
 
 
-def too_old(at_ms: int, max_age_ms: int, arrived_ms: int) -> tuple[Code, str] | None:
+def too_old(at_ms: int, max_age_ms: int, arrived_ms: int) -> tuple[LeftOut, str] | None:
     """Why what happened at `at_ms` is too old by `arrived_ms`; None: it isn't."""
     if arrived_ms - at_ms <= max_age_ms:
         return None
@@ -115,7 +115,7 @@ def too_old(at_ms: int, max_age_ms: int, arrived_ms: int) -> tuple[Code, str] | 
     return "too_old", f"expected an instant no more than {age_max} ago, got one of {age} ago"
 
 
-def target_of(rule: Rule, traits: Mapping[str, Any]) -> tuple[str, tuple[Code, str] | None]:
+def target_of(rule: Rule, traits: Mapping[str, Any]) -> tuple[str, tuple[LeftOut, str] | None]:
     """Whereto a message goes, or why it can't."""
     if rule.target is not None:
         return rule.target, None
@@ -173,7 +173,7 @@ def too_large(delivery: Delivery, found_bytes: int, bytes_max: int) -> Outcome:
     )
 
 
-def _skipped(item: _InForce, transition: Transition, code: Code, reason: str, arrived_ms: int) -> Outcome:
+def _skipped(item: _InForce, transition: Transition, code: LeftOut, reason: str, arrived_ms: int) -> Outcome:
     return Outcome(
         delivery=delivery_id(transition.id, item.rule.id, item.version, STEP),
         status="skipped",

@@ -21,9 +21,8 @@ Kind = Literal["rule", "sequence"]
 Status = Literal["sent", "failed", "skipped", "waiting"]
 STATUSES: tuple[Status, ...] = ("sent", "failed", "skipped", "waiting")
 
-# Why, as a bounded set for metrics and filters. Of `skipped`: the first five. Of `failed`: `refused`, `gave_up` and
-# `template`. Of `waiting`: the rest.
-Code = Literal[
+# Why, as a bounded set for metrics and filters. First what a worker leaves out in the contact's own step.
+LeftOut = Literal[
     "cause",
     "silent",
     "too_old",
@@ -34,6 +33,10 @@ Code = Literal[
     "while",
     "no_target",
     "too_large",
+]
+# What a dispatcher leaves out, puts off and gives up comes after it.
+Code = Literal[
+    LeftOut,
     "gone",
     "consent",
     "suppressed",

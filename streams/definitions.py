@@ -230,4 +230,5 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
         {record.id: in_force.since_ms["rule", record.id] for record in in_force.rules},
         {record.id: record.version for record in in_force.rules},
     )
-    return Plan(program, rules, in_force.number)
+    sequences = tuple(record.id for record in in_force.sequences)
+    return Plan(program, rules, in_force.number, sequence_ids=sequences)

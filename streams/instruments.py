@@ -8,7 +8,7 @@ turn rather than of each event in it, and has thousands of label sets where it h
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Generic, Literal, TypeVar
 
 PREFIX = "tidegate_"
@@ -104,6 +104,12 @@ class Family(Generic[C]):
             assert len(values) == len(self.metric.labels), (self.metric.name, values)
             child = self._children[values] = self._make(self.metric)
         return child
+
+    def keep(self, firsts: Container[str]) -> None:
+        """Forgets the children whose first label is none of `firsts`."""
+        for values in [values for values in self._children if values[0] not in firsts]:
+            del self._children[values]
+            self._texts.pop(values, None)
 
     def clear(self) -> None:
         """Forgets all children: what is set next is all there is."""

@@ -5,13 +5,16 @@ of every event; brought into Prometheus' form when it asks.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
+from actions.own_events import ExitReason, Said
+from schemas.deliveries import LeftOut
 from streams.instruments import C, Counter, Family, Gauge, Histogram, text_of
 from streams.log import Outgoing
 from streams.metric_table import METRICS, OTHER
-from streams.plan import Emitted
+from streams.plan import Emitted, Plan
 
 SEGMENTS_MAX = 200
 _BY_NAME = {metric.name: metric for metric in METRICS}
@@ -21,7 +24,7 @@ class Metrics:
     """The worker's metrics."""
 
     def __init__(self, segments_max: int = SEGMENTS_MAX) -> None:
-        """At most `segments_max` segments are labels of their own."""
+        """At most `segments_max` segments are labels of their own, and as many sequences."""
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         self._segments_max = segments_max
@@ -36,14 +39,22 @@ class Metrics:
         assert len(self._families) == len(METRICS), "each that is declared is counted"
         # looking a child up by its labels costs as much as a leaf
         self._transitions: dict[tuple[str, str, str], Counter] = {}
-        self._sequences: set[str] = set()
+        self._sequences: frozenset[str] = frozenset()
+        self._sequences_before: frozenset[str] = frozenset()
 
-    def name_segments(self, ids: Iterable[str]) -> None:
-        """The segments in force: the first of them by id are labels, with those of before, which may still be left."""
-        named = frozenset(sorted(ids)[: self._segments_max])
+    def name(self, plan: Plan) -> None:
+        """The segments and sequences in force: the first of each by id are labels, with those of before.
+
+        These may still be left: they are forgotten with the next change.
+        """
+        named = frozenset(sorted(plan.segment_ids)[: self._segments_max])
         if named != self.named:
             self._transitions.clear()
             self._before, self.named = self.named, named
+        sequences = frozenset(sorted(plan.sequence_ids)[: self._segments_max])
+        if sequences != self._sequences:
+            self._sequences_before, self._sequences = self._sequences, sequences
+            self._show_sequences()
 
     def label_of(self, segment: str) -> str:
         """The segment's id, or `other`."""
@@ -96,10 +107,20 @@ class Metrics:
         return self.transitions_emitted.labels(label, transition, cause)
 
     def _label_of_sequence(self, id: str) -> str:
-        """The sequence's id: of as many as come first, the rest is `other`."""
-        if id not in self._sequences and len(self._sequences) < self._segments_max:
-            self._sequences.add(id)
-        return id if id in self._sequences else OTHER
+        """The sequence's id, or `other`."""
+        return id if id in self._sequences or id in self._sequences_before else OTHER
+
+    def _show_sequences(self) -> None:
+        """Has every series of a sequence in force begin at 0, as Prometheus sees no rise in what wasn't there."""
+        for family, values in (
+            (self.sequence_events, get_args(Said)),
+            (self.sequence_exits, get_args(ExitReason)),
+            (self.sequence_skipped, get_args(LeftOut)),
+        ):
+            family.keep({*self._sequences, *self._sequences_before, OTHER})
+            for sequence in sorted(self._sequences):
+                for value in values:
+                    family.labels(sequence, value)
 
     def _family(self, name: str, make: type[C]) -> Family[C]:
         family = Family(_BY_NAME[name], make)

@@ -105,7 +105,7 @@ class Program(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Segments and rules of one revision (0: nothing was ever applied).
+    """Segments, rules and sequences of one revision (0: nothing was ever applied).
 
     `header` tells the due instant (epoch ms) and the revision of a state record without decoding it.
     """
@@ -114,6 +114,7 @@ class Plan:
     rules: Rules
     revision: int
     header: Callable[[bytes], tuple[int | None, int]] = header
+    sequence_ids: tuple[str, ...] = ()
 
     @property
     def segment_ids(self) -> list[str]:

@@ -126,7 +126,7 @@ class Worker:
         self._held.clear()
         self._astray = False
         self._offsets_ms.clear()
-        self.metrics.name_segments(self.plans.current.segment_ids)
+        self.metrics.name(self.plans.current)
 
     def _note_awake(self) -> None:
         """Notes whether this process has slept for long since it was here last."""
@@ -273,7 +273,7 @@ class Worker:
             else:
                 plan.program.follow(partition.plan.program)
                 partition.take_plan(plan, self.clock.spent_ms())
-                self.metrics.name_segments(plan.segment_ids)
+                self.metrics.name(plan)
                 logger.info("partition %d: revision %d of the definitions is in force", number, plan.revision)
                 # one at a time: it looks through all contacts of the partition, and the loop is to get its turn
                 self.wake.set()

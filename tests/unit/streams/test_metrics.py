@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -11,13 +12,13 @@ from memory_log import FencedError, LogError
 from prometheus_client.parser import text_string_to_metric_families
 from test_worker import GRACE_MS, SLACK_MS, Bench, plan_of
 
-from actions.own_events import OwnEvent
-from schemas.deliveries import Outcome
+from actions.own_events import ExitReason, OwnEvent, Said
+from schemas.deliveries import LeftOut, Outcome
 from schemas.events import parse_event
 from streams.instruments import Counter, Family, Gauge, Histogram, Metric, text_of
 from streams.metric_table import METRICS
 from streams.metrics import Metrics
-from streams.plan import Emitted
+from streams.plan import Emitted, Plan
 from streams.showing import show
 from streams.skew import WINDOW_MS, Skew
 
@@ -193,6 +194,17 @@ def test_clock_skew_is_the_least_age_of_fresh_records_of_the_last_minute() -> No
     assert math.isnan(skew.seconds(3 * WINDOW_MS))
 
 
+def _plan(*sequences: str, revision: int = 1) -> Plan:
+    return dataclasses.replace(plan_of(EDITED, revision), sequence_ids=sequences)
+
+
+def _of_sequences(metrics: Metrics) -> dict[str, float]:
+    """Every sample about sequences, by name and labels."""
+    families = text_string_to_metric_families(metrics.text().decode())
+    samples = [each for family in families for each in family.samples if family.name.startswith("tidegate_sequence")]
+    return {_named(sample): sample.value for sample in samples}
+
+
 def _said(sequence: str, name: str, **more: str) -> OwnEvent:
     value = orjson.dumps(
         {"type": "track", "userId": "c", "event": name, "properties": {"sequence": sequence, "version": 1, **more}}
@@ -207,6 +219,7 @@ def _left_out(sequence: str, code: Any, kind: Any = "sequence") -> Outcome:
 def test_what_sequences_say_is_counted_by_sequence_and_by_reason() -> None:
     """What a `set` step has the contact take is nothing that a sequence says; what rules leave out is not counted here."""
     emitted, metrics = Emitted(), Metrics()
+    metrics.name(_plan("welcome"))
     for what in (
         _said("welcome", "Sequence Entered"),
         _said("welcome", "Sequence Entered"),
@@ -218,26 +231,42 @@ def test_what_sequences_say_is_counted_by_sequence_and_by_reason() -> None:
         emitted.say(b"c", what)
     metrics.emitted(emitted)
 
-    families = text_string_to_metric_families(metrics.text().decode())
-    found = {
-        _named(sample): sample.value
-        for family in families
-        for sample in family.samples
-        if family.name.startswith("tidegate_sequence")
-    }
     assert {
         "tidegate_sequence_events_total{event=entered,sequence=welcome}": 2,
         "tidegate_sequence_events_total{event=exited,sequence=welcome}": 1,
         "tidegate_sequence_exits_total{reason=loop,sequence=welcome}": 1,
         "tidegate_sequence_skipped_total{code=no_target,sequence=welcome}": 1,
-    } == found
+    } == {name: value for name, value in _of_sequences(metrics).items() if value}
+
+
+async def test_every_series_of_a_sequence_is_there_from_when_it_comes_into_force(bench: Bench) -> None:
+    """Prometheus sees no rise in a series that begins at 1."""
+    bench.plans.current = _plan("welcome", revision=2)
+    await bench.commit()
+    found = _of_sequences(bench.worker.metrics)
+    assert set(found.values()) == {0}
+    assert len(found) == len(get_args(Said)) + len(get_args(ExitReason)) + len(get_args(LeftOut))
+
+
+def test_a_sequence_that_is_removed_is_counted_out_under_its_own_name_and_then_forgotten() -> None:
+    emitted, metrics = Emitted(), Metrics()
+    metrics.name(_plan("old"))
+    emitted.say(b"c", _said("old", "Sequence Exited", reason="removed"))
+    metrics.name(_plan("new"))
+    metrics.emitted(emitted)
+    assert metrics.sequence_exits.labels("old", "removed").value == 1
+    metrics.name(_plan("newer"))
+    assert {label.split("sequence=")[1] for label in _of_sequences(metrics)} == {"new}", "newer}"}
+    metrics.emitted(emitted)
+    assert metrics.sequence_exits.labels("other", "removed").value == 1
 
 
 def test_of_very_many_sequences_the_first_are_labels_and_the_rest_is_other() -> None:
     emitted, metrics = Emitted(), Metrics(segments_max=2)
+    metrics.name(_plan("one", "two", "three", "four"))
     for sequence in ("one", "two", "three", "four", "one"):
         emitted.say(b"c", _said(sequence, "Sequence Entered"))
     metrics.emitted(emitted)
 
-    counted = {labels: counter.value for labels, counter in metrics.sequence_events.items()}
-    assert {("one", "entered"): 2, ("two", "entered"): 1, ("other", "entered"): 2} == counted
+    counted = {labels: counter.value for labels, counter in metrics.sequence_events.items() if counter.value}
+    assert {("four", "entered"): 1, ("one", "entered"): 2, ("other", "entered"): 2} == counted
