@@ -53,7 +53,10 @@ class Lead:
         self._now_ms, self._arrived_ms = now_ms, arrived_ms
         self._moment = Moment(state.contact, now_ms, arrived_ms)
         self._begun = self._sets = 0
+        self._moved = True  # what waits for traits has to look at them
         self._traits: dict[str, Any] | None = None
+        # sequences that no transition begins yet, as members are going to be taken in
+        self.taking_in: set[str] = set()
 
     def take(self) -> None:
         """Gives new transitions to what is under way, then begins what they begin; until there are none left."""
@@ -67,16 +70,22 @@ class Lead:
                     for each in list(self.progress.under_way):
                         if self._is_under_way(each):
                             hear(each, transition)
-            for transition in own:
-                for item in self._machine.begun_by(transition):
+            begun = [(item, transition) for transition in own for item in self._machine.begun_by(transition)]
+            for item, transition in sorted(begun, key=lambda each: each[0].sequence.id):
+                if item.sequence.id not in self.taking_in:
                     self._begin_by(item, transition)
 
     def go_on(self) -> None:
         """Goes on with what is due by now, the earliest first; and with waits for what has moved."""
-        for each in list(self.progress.under_way):
-            if self._is_under_way(each):
-                self._look_again(each)
-        while (each_due := self._first_due()) is not None:
+        while True:
+            while self._moved:
+                self._moved = False
+                for each in list(self.progress.under_way):
+                    if self._is_under_way(each):
+                        self._look_again(each)
+            each_due = self._first_due()
+            if each_due is None:
+                return
             step = self._sequence(each_due).steps[each_due.at]
             each_due.due_ms = None
             each_due.at = step.otherwise if isinstance(step, WaitFor) else step.then  # type: ignore[union-attr]
@@ -153,12 +162,21 @@ class Lead:
         begun = self.progress.begun.get(sequence.id)
         if begun is not None and not sequence.again.allows(begun.at_ms, begun.has(transition.key), self._now_ms):
             return "again", f"`again: {sequence.again.kind}` does not allow it: it began {format_instant(begun.at_ms)}"
-        if self._begun >= BEGUN_MAX or len(self.progress.under_way) >= self._machine.under_way_max:
-            return (
-                "limit",
-                f"the contact is in {len(self.progress.under_way)} sequences, and began {self._begun} just now",
-            )
-        return None
+        return self._full()
+
+    def _full(self) -> tuple[Code, str] | None:
+        under_way = len(self.progress.under_way)
+        if self._begun < BEGUN_MAX and under_way < self._machine.under_way_max:
+            return None
+        return "limit", f"the contact is in {under_way} sequences, and began {self._begun} just now"
+
+    def take_in(self, item: "InForce", transition: Transition) -> None:
+        """Begins one for a member, whom `transition` has made one, as far as there is room."""
+        why = self._full()
+        if why is None:
+            self.begin(item, transition)
+        else:
+            self._skip(item, transition, *why)
 
     def begin(self, item: "InForce", transition: Transition) -> None:
         """Begins one with `transition`."""
@@ -241,6 +259,7 @@ class Lead:
         fields: dict[str, Any] = {"type": "identify", "traits": step.traits}
         if step.list is not None:
             fields = {"type": "list", "list": step.list, "action": step.action}
+        self._moved = True
         self._take_own(set_event(each, fields, step.name, self._moment))
 
     def _send(self, each: UnderWay, step: Send) -> None:

@@ -96,7 +96,10 @@ class Machine:
         if not (state.progress or new or any(map(self.begun_by, out))):
             return
         lead = Lead(self, program, state, progress_of(state.progress), out, 0, now_ms, arrived_ms)
-        for each in [each for each in lead.progress.under_way if not self.has(each)]:
+        lead.taking_in = set(new)
+        gone = [each for each in lead.progress.under_way if not self.has(each)]
+        lead.progress.under_way = [each for each in lead.progress.under_way if self.has(each)]
+        for each in gone:
             lead.end(each, "version" if each.sequence in self.in_force else "removed")
         lead.take()
         for id in sorted(new):
@@ -143,13 +146,14 @@ class Machine:
 
     def _take_in(self, program: Any, state: Any, lead: Lead, item: InForce) -> None:
         segment = item.sequence.on.segment
+        lead.taking_in.discard(item.sequence.id)
         for id, key, seq, since_ms in list(state.memberships()):
             if id != segment or lead.progress.is_under_way(item.sequence.id, key):
                 continue
             begun = lead.progress.begun.get(item.sequence.id)
             if begun is None or (key is not None and not begun.has(key)):
                 version = program.by_id[segment].version
-                lead.begin(item, Transition(segment, version, state.contact, seq, since_ms, "edit", key=key))
+                lead.take_in(item, Transition(segment, version, state.contact, seq, since_ms, "edit", key=key))
 
 
 def _moves(step: Step) -> bool:

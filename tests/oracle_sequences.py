@@ -72,8 +72,8 @@ class SequencesRun(StepsRun):
             for transition in transitions:
                 for entry in list(led.under_way):
                     self.judge(contact, entry, transition)
-            for transition in transitions:
-                for one in self.in_force:
+            for one in self.in_force:
+                for transition in transitions:
                     self.consider(contact, one, transition)
 
     def judge(self, contact: Contact, entry: Entry, transition: Transition) -> None:
@@ -181,8 +181,8 @@ class AtOnceRun(SequencesRun):
                 self.judge(contact, entry, transition)
                 self.follow_events(contact, led)
                 self.go_on(contact, led, [entry] if entry.released else [])
-        for transition in transitions:
-            for one in self.in_force:
+        for one in self.in_force:
+            for transition in transitions:
                 before = len(led.under_way)
                 self.consider(contact, one, transition)
                 self.go_on(contact, led, led.under_way[before:])
