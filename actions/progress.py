@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from actions.sequences import KEYS_MAX
+from actions.sequences import KEYS_MAX, KEYS_MAX_IN_ALL
 from schemas.transitions import Cause, CauseEvent, Transition
 
 # what the bytes begin with: nothing is under way · something is, with no instant to go on at · or with one
@@ -75,6 +75,9 @@ class Progress(msgspec.Struct, array_like=True):
             begun.keys[key] = at_ms
             if len(begun.keys) > KEYS_MAX:
                 del begun.keys[next(iter(begun.keys))]
+            if sum(len(each.keys) for each in self.begun.values()) > KEYS_MAX_IN_ALL:
+                most = max(self.begun.values(), key=lambda each: len(each.keys))
+                del most.keys[next(iter(most.keys))]
 
     def is_under_way(self, sequence: str, key: str | None) -> bool:
         """Whether the contact is in a sequence, for this value of `per`."""

@@ -22,6 +22,8 @@ UNDER_WAY_MAX: Final = 32
 BEGUN_MAX: Final = 64
 SETS_MAX: Final = 16
 KEYS_MAX: Final = 1_000
+# of all sequences together: with what is under way less than a contact's state may have (900 KiB)
+KEYS_MAX_IN_ALL: Final = 10_000
 VERSIONS_KEPT: Final = 10
 
 AgainKind = Literal["once", "every_time", "per_key", "cooldown"]

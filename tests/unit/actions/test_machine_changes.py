@@ -10,6 +10,7 @@ import orjson
 from actions import sequence_of
 from actions.compiled import compile_sequences
 from actions.machine import InForce
+from actions.progress import Progress, digest_of
 from actions.simulated import BEFORE_MS, Told, told_of
 from schemas.events import parse_event
 from schemas.transitions import Transition
@@ -162,3 +163,11 @@ def test_what_begins_at_one_instant_begins_by_the_sequences_ids() -> None:
     life.revise([A, late], sequences)
     life.identify(a=True)
     assert [one for one, what in life.said() if what == "Sequence Entered"] == ["2", "3", "4"]
+
+
+def test_of_all_sequences_together_no_more_values_are_remembered_than_a_state_can_hold() -> None:
+    progress = Progress()
+    for number in range(60_000):
+        progress.note_begun(f"s{number % 60}", digest_of(str(number)), START_MS + number)
+    assert len(progress.encoded()) < 256 * 1024
+    assert progress.begun["s59"].has("59999") and not progress.begun["s0"].has("0"), "the latest are"
