@@ -20,6 +20,8 @@ from schemas.instants import format_instant
 logger = logging.getLogger(__name__)
 
 WRITE_S_MAX = 10.0
+# a click that a mailbox provider repeats is one event; one of tomorrow, after the contact subscribed anew, is another
+SAME_MS: Final = 60_000
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -69,13 +71,14 @@ class UnsubscribePages:
 
 
 def unsubscribed(token: str, found: Unsubscribe, now_ms: int) -> bytes:
-    """The event, whose `messageId` is the token's: however often a link is used, it is one event."""
+    """The event, whose `messageId` is the token's and the minute's: a link that is used twice at once is one event."""
+    named = f"{token} {now_ms // SAME_MS}".encode()
     return orjson.dumps(
         {
             "type": "track",
             "event": "Unsubscribed",
             "userId": found.contact,
-            "messageId": f"unsubscribe-{hashlib.sha256(token.encode()).hexdigest()[:32]}",
+            "messageId": f"unsubscribe-{hashlib.sha256(named).hexdigest()[:32]}",
             "timestamp": format_instant(now_ms),
             "properties": {"group": found.group, "email_id": found.delivery},
         }

@@ -194,7 +194,16 @@ async def test_one_click_writes_the_event(pages: Pages, session: ClientSession) 
     assert parse_event(value).message_id == event["messageId"]
 
 
-async def test_a_link_used_twice_is_one_event(pages: Pages, session: ClientSession) -> None:
+def test_a_link_used_again_later_is_another_event() -> None:
+    """Else whoever subscribes anew, and then leaves by an old mail, is told that it worked and stays subscribed."""
+    found = LINKS.read(token_of())
+    assert found is not None
+    ids = [parse_event(unsubscribed(token_of(), found, NOW_MS + ms)).message_id for ms in (0, 1_000, 3_600_000)]
+
+    assert ids[0] == ids[1] != ids[2]
+
+
+async def test_a_link_used_twice_at_once_is_one_event(pages: Pages, session: ClientSession) -> None:
     for _ in range(2):
         await (await session.post(pages.url + token_of())).release()
     await (await session.post(pages.url + token_of(delivery="d2"))).release()
