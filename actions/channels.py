@@ -1,5 +1,6 @@
 """What a channel is: it makes one attempt at a delivery and says how that went."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -79,7 +80,18 @@ def no_secret(rule: Rule) -> Result:
     return Result("no_secret", sentence, again=True)
 
 
+def certificate_problem(error: BaseException | None) -> str | None:
+    """Of an error that a certificate is behind: what is wrong with that, and what to do; None of all others."""
+    # aiohttp's own is one by its class, without what it would say
+    while error is not None and not hasattr(error, "verify_message"):
+        error = error.__cause__ or error.__context__
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return None
+    sentence = f"a certificate that can't be trusted: {error.verify_message}"
+    return f"{sentence} (one of an authority of your own: SSL_CERT_FILE, start again)"
+
+
 def shorten(text: str) -> str:
-    """`text` as one line, short enough for an outcome."""
-    line = " ".join(text.split())
+    """`text` as one line, short enough for an outcome; what a terminal would take for a command is left out of it."""
+    line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return line if len(line) <= REASON_CHARACTERS_MAX else line[: REASON_CHARACTERS_MAX - 3] + "..."

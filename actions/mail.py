@@ -8,7 +8,7 @@ A message that has a group says how to leave it with one click (RFC 8058), or is
 
 import email.utils
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
@@ -19,11 +19,11 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from actions.channels import SENT, Resources, Result, Sender, shorten
+from actions.channels import SENT, Resources, Result, Sender, certificate_problem, shorten
 from actions.message import NO_LINKS, encodable, values_of
 from actions.rules import Rule, Template
 from actions.targets import is_address
-from actions.templates import TemplateError, render
+from actions.templates import Escape, TemplateError, render
 from actions.unsubscribe import UnsubscribeLinks
 from schemas.deliveries import Delivery
 from schemas.instants import EPOCH, MS
@@ -91,7 +91,7 @@ class MailSender:
         try:
             message = message_of(delivery, rule.template, self._sender, self._now_ms(), self._links)
         except TemplateError as error:
-            return Result("template", shorten(f"rule {rule.id!r}: {error}"))
+            return Result("template", shorten(f"{rule.called}, {error}"))
         try:
             await self._talk(message, delivery.target)
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -126,7 +126,7 @@ def message_of(
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender
     message["To"] = Address(addr_spec=delivery.target)
-    message["Subject"] = _line(render(template.subject, values))
+    message["Subject"] = _line(_part("subject", template.subject, values))
     message["Date"] = email.utils.format_datetime(EPOCH + now_ms // 1000 * 1000 * MS)
     message["Message-ID"] = f"<{delivery.id}@{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"
@@ -134,13 +134,21 @@ def message_of(
     if link is not None:
         if len(link) > LINK_CHARACTERS_MAX:
             sentence = f"expected an unsubscribe link of at most {LINK_CHARACTERS_MAX} characters, got {len(link)}"
-            raise TemplateError(f"{sentence}: the contact's id or the group's name is too long for a mail header")
+            raise TemplateError(f"link: {sentence}: the contact's id or the group's name is too long for a mail header")
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(encodable(render(template.text, values)))
+    message.set_content(encodable(_part("text", template.text, values)))
     if template.html is not None:
-        message.add_alternative(encodable(render(template.html, values, escape="html")), subtype="html")
+        message.add_alternative(encodable(_part("html", template.html, values, escape="html")), subtype="html")
     return message
+
+
+def _part(name: str, text: str, values: Mapping[str, Any], escape: Escape = "") -> str:
+    """The part of a mail, rendered; raises `TemplateError` naming it."""
+    try:
+        return render(text, values, escape=escape)
+    except TemplateError as error:
+        raise TemplateError(f"{name}: {error}") from None
 
 
 def read_server(url: str) -> MailServer:
@@ -172,7 +180,8 @@ def read_sender(text: str) -> Address:
 
 def _line(text: str) -> str:
     """`text` as one line of a header, whatever it holds: a line break there is where injection starts."""
-    line = " ".join(encodable(text).split())
+    # the start of an encoded word: what it stands for would be decoded into the header, line breaks and all
+    line = " ".join(encodable(text).split()).replace("=?", "= ?")
     return "".join(letter for letter in line if unicodedata.category(letter) != "Cc")[:SUBJECT_CHARACTERS_MAX]
 
 
@@ -183,6 +192,10 @@ def _result(error: Exception) -> Result:
     """For later or never, by the reply's code; what the server said, without our side of the conversation."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused) and error.recipients:
         error = error.recipients[0]
+    if (problem := certificate_problem(error)) is not None:
+        return Result("retry", shorten(f"expected the mail server, got {problem}"), again=True)
+    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code < 0:
+        return Result("retry", "expected the mail server, got an answer that is not SMTP", again=True)
     if isinstance(error, aiosmtplib.SMTPResponseException):
         reason = shorten(f"expected the mail server to take it, got {error.code} {error.message}")
         # a login or a greeting that fails is no word about the message: it may be put right

@@ -31,7 +31,7 @@ def text_of(
     try:
         rendered = encodable(render(text, values_of(delivery, links), escape=escape)).strip()
     except TemplateError as error:
-        return Result("template", shorten(f"rule {rule.id!r}: {error}"))
+        return Result("template", shorten(f"{rule.called}, text: {error}"))
     if not 0 < len(rendered) <= characters_max:
         return Result("template", f"expected 1 to {characters_max} characters of text, got {len(rendered)}")
     return rendered

@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from actions.channels import Result, shorten
+from actions.channels import Result, certificate_problem, shorten
 from actions.reach import CheckedResolver, NotAllowed, Reach
 from schemas.instants import EPOCH, MS
 
@@ -104,7 +104,8 @@ class Poster:
 def result_of(answer: Answer, expected: str = "2xx", said: str | None = None) -> Result:
     """The result of an answer that says the message was not taken; `said`: in place of its body."""
     said = shorten(answer.start.decode("utf-8", "replace")) if said is None else said
-    reason = shorten(f"expected {expected}, got {answer.status}" + (f": {said}" if said else ""))
+    what = f"{answer.status}, a redirect, which is not followed" if 300 <= answer.status < 400 else str(answer.status)
+    reason = shorten(f"expected {expected}, got {what}" + (f": {said}" if said else ""))
     if answer.again:
         return Result("retry", reason, again=True, retry_after_ms=answer.retry_after_ms)
     return Result("refused", reason)
@@ -115,6 +116,10 @@ def _no_answer(error: Exception, hidden: bool) -> Result:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, NotAllowed):
         return Result("refused", shorten(str(cause)))
+    if (problem := certificate_problem(error)) is not None:
+        return Result("retry", shorten(f"expected an answer, got {problem}"), again=True)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return Result("retry", "expected an answer, got one that is not HTTP", again=True)
     # a URL that can't be called: the error quotes all of it. A certificate that doesn't hold is a ValueError, too
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return Result("refused", "expected a URL that can be called" + ("" if hidden else shorten(f", got {error}")))

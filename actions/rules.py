@@ -33,7 +33,7 @@ class Rule:
 
     Either `target` or `target_trait` is set. `traits` are the paths of those that a delivery carries. `secret` names
     what the channel needs: environment variable `TIDEGATE_SECRET_<secret>`. `sender` is who an SMS comes from, `group`
-    the message group that consent is asked for.
+    the message group that consent is asked for. `step`: of what is the message of a sequence's step, the step's name.
     """
 
     id: str
@@ -50,6 +50,12 @@ class Rule:
     body: dict[str, Any]
     sender: str | None = None
     group: str | None = None
+    step: str | None = None
+
+    @property
+    def called(self) -> str:
+        """What sentences call it."""
+        return f"rule {self.id!r}" if self.step is None else f"sequence {self.id!r}, step {self.step!r}"
 
 
 @dataclass(frozen=True)

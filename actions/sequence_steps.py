@@ -135,6 +135,7 @@ class StepsReader:
             body=body,
             sender=message.sender,
             group=group,
+            step=name,
         )
         return Draft(number, Send(name, END, rule, given.while_, group, transactional))
 

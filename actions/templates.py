@@ -14,8 +14,12 @@ from typing import Any, Literal
 
 import jinja2
 import jinja2.runtime
+import msgspec
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from schemas.deliveries import TransitionOf
+from schemas.transitions import CauseEvent
 
 TEMPLATE_BYTES_MAX = 128 * 1024
 RENDERED_BYTES_MAX = 512 * 1024
@@ -23,6 +27,16 @@ LOOPS_DEPTH_MAX = 2
 
 # what a template may name
 NAMES = ("contact", "event", "segment", "traits", "transition", "unsubscribe_url")
+# what there is in those whose keys are always the same; in what is text, nothing
+_EVENT = tuple(field.encode_name for field in msgspec.structs.fields(CauseEvent))
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "contact": (),
+    "segment": (),
+    "unsubscribe_url": (),
+    "event": _EVENT,
+    "transition": tuple(field.encode_name for field in msgspec.structs.fields(TransitionOf)),
+    "transition.event": _EVENT,
+}
 # how values are escaped: not at all, for HTML, for Slack's mrkdwn
 Escape = Literal["", "html", "mrkdwn"]
 # none of these makes much out of little, but for `join` and `replace`, which the bound on the result catches
@@ -40,6 +54,14 @@ _ALLOWED = (
 
 class TemplateError(Exception):
     """A template that can't be taken, or can't be rendered with these values; the message says what to change."""
+
+
+class _Missing(jinja2.StrictUndefined):
+    """What isn't there, called by the name that the template has for it."""
+
+    @property
+    def _undefined_message(self) -> str:
+        return repr(self._undefined_name)
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -67,9 +89,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 def _environment(*, autoescape: bool = False, finalize: Callable[[Any], Any] | None = None) -> _Environment:
-    environment = _Environment(
-        undefined=jinja2.StrictUndefined, autoescape=autoescape, finalize=finalize, keep_trailing_newline=True
-    )
+    environment = _Environment(undefined=_Missing, autoescape=autoescape, finalize=finalize, keep_trailing_newline=True)
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
     return environment
@@ -157,6 +177,8 @@ def _check_node(node: nodes.Node, loops: int, own: frozenset[str]) -> None:
     if isinstance(node, nodes.Name) and node.ctx == "load" and node.name not in own and node.name not in NAMES:
         names = " ".join(NAMES)
         raise TemplateError(f"expected one of {names}, got {node.name!r}{_close(node.name, NAMES)}, {line}")
+    if isinstance(node, nodes.Getattr | nodes.Getitem):
+        _check_field(node, line)
     if isinstance(node, nodes.Name) and node.ctx == "store" and node.name in NAMES:
         raise TemplateError(f"expected a name of its own to set, got {node.name!r}, {line}")
     if isinstance(node, nodes.For):
@@ -167,6 +189,34 @@ def _check_node(node: nodes.Node, loops: int, own: frozenset[str]) -> None:
         _check_node(child, loops, own)
 
 
+def _check_field(node: nodes.Getattr | nodes.Getitem, line: str) -> None:
+    """Raises where what is asked for is never there: it would be missing of whomever the message is for."""
+    of, name = _path(node.node), _key(node)
+    fields = _FIELDS.get(of)
+    if fields is None or not isinstance(name, str) or name in fields:
+        return
+    if not fields:
+        raise TemplateError(f"expected `{of}` alone, which is text, got `{of}.{name}`, {line}")
+    raise TemplateError(f"expected one of {' '.join(fields)} in `{of}`, got {name!r}{_close(name, fields)}, {line}")
+
+
+def _path(node: nodes.Node) -> str:
+    """The names that lead to a value, with dots between; "" where they are not all written out."""
+    if isinstance(node, nodes.Name):
+        return node.name
+    if not isinstance(node, nodes.Getattr | nodes.Getitem):
+        return ""
+    of, name = _path(node.node), _key(node)
+    return f"{of}.{name}" if of and isinstance(name, str) else ""
+
+
+def _key(node: nodes.Getattr | nodes.Getitem) -> Any:
+    """What stands behind the dot or in the brackets; None where that is no constant."""
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    return node.arg.value if isinstance(node.arg, nodes.Const) else None
+
+
 def _traits(tree: nodes.Template) -> Iterator[str]:
     """Names after `traits.`; the whole of `traits` can't be asked for, as a delivery carries only what is named."""
     named = 0
@@ -175,12 +225,10 @@ def _traits(tree: nodes.Template) -> Iterator[str]:
         if not (isinstance(node.node, nodes.Name) and node.node.name == "traits"):
             continue
         named += 1
-        if isinstance(node, nodes.Getattr):
-            yield node.attr
-        elif isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-            yield node.arg.value
-        else:
+        name = _key(node)
+        if not isinstance(name, str):
             raise TemplateError(f"expected the name of a trait in `traits[…]`, in line {node.lineno}")
+        yield name
     if named < sum(name.name == "traits" for name in tree.find_all(nodes.Name)):
         raise TemplateError("expected `traits.name` or `traits['name']`, got `traits` alone")
 

@@ -69,6 +69,16 @@ def test_a_trait_adds_no_header(rules: dict[str, Rule], make_delivery: Make, nam
     assert str(message["subject"]) == "Hi " + " ".join(name.split())
 
 
+@pytest.mark.parametrize("hidden", ["=0D=0ABcc:_eve@evil.example", "=00=07", "=20hidden"])
+def test_a_trait_that_looks_like_an_encoded_word_is_not_decoded(make_delivery: Make, hidden: str) -> None:
+    """What it hides would be in the header: line breaks, and characters that servers refuse."""
+    delivery = make_delivery(channel="email", target="a@b.example", traits={"name": f"=?utf-8?q?{hidden}?="})
+    message = message_of(delivery, Template("Hi {{ traits.name }}", "text"), SENDER, NOW_MS)
+
+    assert hidden in str(written(message)["subject"])
+    assert str(written(message)["subject"]).isprintable()
+
+
 def test_a_long_subject_is_cut_and_folded(rules: dict[str, Rule], make_delivery: Make) -> None:
     """No line of a message may be longer than 998 characters (RFC 5322)."""
     delivery = make_delivery(channel="email", target="a@b.example", traits={"name": "ö" * 5000})
@@ -82,7 +92,7 @@ async def test_a_missing_value_sends_nothing(mails: MailSink, rules: dict[str, R
     result = await sender_to(mails.port).send(delivery, rules["mail"])
 
     assert (result.code, result.again, mails.received) == ("template", False, [])
-    assert "rule 'mail': a value is missing" in str(result.reason)
+    assert "rule 'mail', subject: a value is missing: 'name'" in str(result.reason)
 
 
 @pytest.mark.parametrize(

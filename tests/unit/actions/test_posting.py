@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actions.channels import Result
-from actions.posting import RESPONSE_BYTES_MAX, WHOLE_BYTES_MAX, Answer, Poster
+from actions.posting import RESPONSE_BYTES_MAX, WHOLE_BYTES_MAX, Answer, Poster, result_of
 from actions.reach import Reach
 
 Serve = Callable[..., Any]
@@ -58,7 +58,7 @@ async def test_a_certificate_that_nobody_trusts_is_for_later(
 
     assert isinstance(result, Result)
     assert (result.code, result.again) == ("retry", True)
-    assert "certificate" in str(result.reason).lower()
+    assert str(result.reason).startswith("expected an answer, got a certificate that can't be trusted: self-signed")
     assert SECRET not in str(result.reason)
 
 
@@ -69,6 +69,16 @@ async def test_an_answer_that_is_none_is_for_later(poster: Poster, serve: Serve,
     assert isinstance(result, Result)
     assert (result.code, result.again) == ("retry", True)
     assert SECRET not in str(result.reason)
+    assert "expected an answer, got" in str(result.reason) and ("not HTTP" in str(result.reason)) is bool(answer)
+
+
+async def test_what_a_receiver_says_can_do_nothing_to_a_terminal(poster: Poster, serve: Serve) -> None:
+    """Reasons are printed by `tidegate deliveries list`."""
+    where = await serve(b"HTTP/1.1 400 No\r\n\r\n\x1b[2Jgone\x00")
+    answer = await poster.post(f"http://{where}/", b"", {})
+
+    assert isinstance(answer, Answer)
+    assert result_of(answer).reason == "expected 2xx, got 400: [2Jgone"
 
 
 @pytest.mark.parametrize("whole", [False, True])

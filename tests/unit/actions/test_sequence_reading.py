@@ -182,7 +182,7 @@ def test_templates_are_found_by_name_and_travel_with_the_sequence(tmp_path: Path
     first, _, last = sequence.steps
 
     assert isinstance(first, Send) and isinstance(last, Send)
-    assert first.message == last.message
+    assert first.message.template == last.message.template
     assert first.message.traits == ("city",)
     assert sequence_of(sequence.body) == sequence
 

@@ -36,7 +36,7 @@ def test_html_is_escaped_and_text_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ traits.name }}", "{{ traits.a.b }}", "{{ event.nothing }}", "{{ traits.a['x'] }}"]
+    "text", ["{{ traits.name }}", "{{ traits.a.b }}", "{{ event.properties.nothing }}", "{{ traits.a['x'] }}"]
 )
 def test_an_undefined_value_is_an_error_and_default_is_the_way_out(text: str) -> None:
     with pytest.raises(TemplateError, match="a value is missing"):
@@ -84,6 +84,40 @@ def test_nothing_but_values_filters_if_and_for(text: str, expected: str | None) 
         assert expected in str(raised.value)
     with pytest.raises(TemplateError):
         render(text, values(x="some text"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ transition.kee }}", "in `transition`, got 'kee' (did you mean 'key'?), in line 1"),
+        ("{{ transition['sequence'] }}", "in `transition`, got 'sequence'"),
+        (
+            "\n{{ event.props.total }}",
+            "expected one of name messageId properties propertiesCut in `event`, got 'props'",
+        ),
+        ("{{ transition.event.message_id }}", "in `transition.event`, got 'message_id' (did you mean 'messageId'?)"),
+        ("{{ contact.email }}", "expected `contact` alone, which is text, got `contact.email`"),
+        ("{{ segment.id | default('x') }}", "expected `segment` alone"),
+    ],
+)
+def test_what_no_message_ever_has_is_refused_before_one_is_sent(text: str, expected: str) -> None:
+    with pytest.raises(TemplateError) as raised:
+        check_template(text)
+
+    assert expected in str(raised.value)
+
+
+def test_what_every_message_has_may_be_asked_for() -> None:
+    check_template(
+        "{{ transition.event.properties.a.b }} {{ transition.key }} {{ event['messageId'] }} {{ contact[:3] }}"
+    )
+
+
+def test_what_is_missing_is_called_by_its_name() -> None:
+    with pytest.raises(TemplateError) as raised:
+        render("{{ traits.first_nme }}", values())
+
+    assert str(raised.value).startswith("a value is missing: 'first_nme'; give it a `default`")
 
 
 def test_what_comes_out_has_a_bound() -> None:
