@@ -5,7 +5,7 @@ The worker has its own; this is for the command line, for definitions and for ch
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -176,7 +176,17 @@ async def _started(client: Any, stop: Any, settings: Settings) -> AsyncIterator[
         # a broker that went away would otherwise hold the command for as long as requests may take
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await stop()
+                await _stopped(stop())
+
+
+async def _stopped(stopping: Awaitable[Any]) -> None:
+    task = asyncio.current_task()
+    try:
+        await stopping
+    except asyncio.CancelledError:
+        # aiokafka passes on that of a fetch of its own, which it has cancelled while the broker was away
+        if task is None or task.cancelling():
+            raise
 
 
 def _not_served(error: TimeoutError | KafkaError, client: Any, settings: Settings) -> str:

@@ -49,7 +49,7 @@ def read_secrets(environment: Mapping[str, str]) -> Secrets:
         for variable, secret in environment.items()
         if variable.startswith(SECRET_PREFIX)
     }
-    own = {name: named.pop(name, None) for name in ("UNSUBSCRIBE", "INAPP")}
+    own = {name: named.pop(name, None) for name in ("UNSUBSCRIBE", "INAPP", "API")}
     for name, secret in own.items():
         problem = None if secret is None else key_problem(secret)
         if problem is not None:

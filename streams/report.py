@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
+import orjson
 
 from actions.report import Report, report_of
 from actions.report_facts import Facts, ValueOf
@@ -47,6 +48,15 @@ class Asked:
     value: ValueOf | None = None
 
 
+class UnknownSequence(InputError):
+    """There is no such sequence; whoever asked takes one of those that the message names."""
+
+
+def json_of(report: Report) -> bytes:
+    """The report as JSON, on one line."""
+    return orjson.dumps(msgspec.to_builtins(report))
+
+
 async def survey(settings: Settings) -> int:
     """How many offsets `read_report` goes through. Raises `StreamsError`."""
     topics = [settings.topic(name) for name in (*_FIRST, *_THEN)]
@@ -58,7 +68,10 @@ async def survey(settings: Settings) -> int:
 
 
 async def read_report(settings: Settings, asked: Asked, files: Sequence[str], now_ms: int, advance: Advance) -> Report:
-    """The report as of `now_ms`, with the events of `files` beside those of the topics. Raises `StreamsError`."""
+    """The report as of `now_ms`, with the events of `files` beside those of the topics.
+
+    Raises `UnknownSequence`, and any other `StreamsError` where the topics can't be read.
+    """
     facts = Facts(asked.sequence, await _versions(settings, asked.sequence), asked.window_ms, asked.value)
     progress = _Progress(advance)
     async for topic, record in _records(settings, _FIRST, progress):
@@ -121,7 +134,7 @@ class _Progress:
 
 
 async def _versions(settings: Settings, id: str) -> dict[int, Steps]:
-    """All versions on the definitions topic; raises `InputError` where there are none."""
+    """All versions on the definitions topic; raises `UnknownSequence` where there are none."""
     found: dict[int, Steps] = {}
     ids = set()
     async for record in stored(settings, [settings.topic(DEFINITIONS.name)]):
@@ -131,7 +144,7 @@ async def _versions(settings: Settings, id: str) -> dict[int, Steps]:
             if definition.id == id:
                 found[definition.version] = sequence_of(definition.body)
     if not found:
-        raise InputError(
+        raise UnknownSequence(
             f"expected the id of a sequence ({' '.join(sorted(ids)) or 'there are none'}), got {id!r}: "
             "`tidegate segments list` has those in force"
         )

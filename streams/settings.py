@@ -103,6 +103,10 @@ SETTINGS = (
             least=16 << 20, most=1 << 44),
     Setting("stall_exit_ms", "2m", "duration", "a worker that has not moved for so long ends, for its supervisor; 0: never",
             least=5000, most=DAY_MS, zero=True),
+    Setting("report_keep_ms", "1m", "duration", "how long `tidegate api` gives a report again to whoever asks the same",
+            most=DAY_MS, zero=True),
+    Setting("report_waiting", "8", "count", "reports that are read or waited for in `tidegate api`; one more is refused (503)",
+            most=1000),
 )  # fmt: skip
 
 # stands for the host of a worker that doesn't tell where it listens; no machine can have that name (RFC 6761)
@@ -162,6 +166,8 @@ class Settings:
     metrics_segments: int
     memory_bytes: int
     stall_exit_ms: int
+    report_keep_ms: int
+    report_waiting: int
 
     @property
     def servers(self) -> list[str]:

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from streams.cli.parameters import DurationType, InstantType
-from streams.cli.terminal import json_option, print_json, progress, run, say, settings
+from streams.cli.terminal import json_option, progress, run, say, settings
 
 if TYPE_CHECKING:
     from actions.report import Report
@@ -79,7 +78,7 @@ def report(
     """
     from actions.report_facts import ValueOf
     from streams.cli.report_tables import print_report
-    from streams.report import Asked
+    from streams.report import Asked, json_of
 
     if value_property is not None and value_event is None:
         raise click.UsageError("expected --value beside --property, got --property alone")
@@ -91,7 +90,7 @@ def report(
     asked = Asked(id, window_ms, version, since_ms, value)
     made = _read(asked, files) if simulated is None else _simulate(asked, *simulated, until_ms)
     if as_json:
-        print_json(msgspec.to_builtins(made))
+        click.echo(json_of(made).decode())
     else:
         print_report(made)
     if not made.versions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -24,11 +25,14 @@ WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 
 PREFIX = "tidegate."
 PASSWORD = "open-sesame"
-USERS = ("admin", "tidegate-worker", "tidegate-dispatcher", "tidegate-projector", "tidegate-operator", "shop", "crm")
+PROCESSES = ("tidegate-worker", "tidegate-dispatcher", "tidegate-projector", "tidegate-api")
+USERS = ("admin", *PROCESSES, "tidegate-operator", "shop", "crm")
+TOKEN = "t" * 32
 DEFINITIONS = """
 segments: [{id: buyers, when: {event: Order Completed}}]
 rules:
   - {id: greet, on: {segment: buyers, transition: entered}, channel: webhook, target: "http://127.0.0.1:9/", secret: SHOP}
+sequences: [{id: thanks, on: {segment: buyers}, steps: [{wait: 1d}]}]
 """
 EVENT = {"type": "track", "event": "Order Completed", "userId": "ada", "messageId": "order-1"}
 
@@ -106,6 +110,17 @@ def publish(kafka: SecureKafka, user: str, topic: str) -> KafkaError | None:
     return errors[0]
 
 
+def reported(api: WorkerProcess) -> bool:
+    """Whether it can read all that a report is made of."""
+    url = f"http://{api.address()}/v1/sequences/thanks/report"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 def first_transition(kafka: SecureKafka, wait_until: WaitUntil) -> dict[str, Any]:
     """As a subscriber reads it, with a group of its own."""
     options = {"group.id": "crm.segments", "auto.offset.reset": "earliest", "isolation.level": "read_committed"}
@@ -143,6 +158,8 @@ def test_each_process_can_do_its_work_with_the_acls_that_are_listed_for_it(
     dispatcher.start(("tidegate", "dispatcher"))
     projector = WorkerProcess("projector", environment(kafka, "tidegate-projector") | sends, tmp_path)
     projector.start(("tidegate", "projector"))
+    api = WorkerProcess("api", environment(kafka, "tidegate-api") | {"TIDEGATE_SECRET_API": TOKEN}, tmp_path)
+    api.start(("tidegate", "api"))
     try:
         wait_until(lambda: worker.ready() or not worker.running(), 60, "the worker to be ready")
         assert publish(kafka, "shop", "events.billing") is None
@@ -157,14 +174,16 @@ def test_each_process_can_do_its_work_with_the_acls_that_are_listed_for_it(
         ):
             run_command(operator, *command)
         wait_until(lambda: "the read model is whole" in projector.text(), 60, "the projector to have read everything")
-        said = worker.text() + dispatcher.text() + projector.text()
+        wait_until(lambda: reported(api), 60, "a report of the API")
+        said = worker.text() + dispatcher.text() + projector.text() + api.text()
         assert "doesn't allow" not in said
         assert "Authorization" not in said
         assert worker.stop() == 0, worker.text()
         assert dispatcher.stop() == 0, dispatcher.text()
         assert projector.stop() == 0, projector.text()
+        assert api.stop() == 0, api.text()
     finally:
-        for process in (worker, dispatcher, projector):
+        for process in (worker, dispatcher, projector, api):
             if process.running():
                 process.kill()
 

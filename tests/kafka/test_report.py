@@ -2,14 +2,17 @@
 
 import json
 import sys
-from collections.abc import Callable
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
-from worker_runs import Stage
+from worker_runs import Stage, WorkerProcess, run_command
 
 from actions.dispatch import outcome_of
 from schemas.deliveries import Delivery
@@ -29,6 +32,7 @@ pytestmark = pytest.mark.kafka
 # in years that have not come: what happened before a sequence was applied begins nothing
 UNTIL = "2036-03-01"
 VALUE = ("--value", "Order Completed", "--property", "total")
+TOKEN = "t" * 32
 WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 
 
@@ -89,6 +93,35 @@ async def _put(client: AIOKafkaProducer, settings: Settings, delivery: Delivery,
     await client.send_and_wait(settings.topic(OUTCOMES.name), value, key, partition_of(key, settings.partitions))
 
 
+@pytest.fixture
+def make_api(tmp_path: Path) -> Iterator[Callable[[dict[str, str]], WorkerProcess]]:
+    """A function that starts a `tidegate api` with an environment."""
+    made: list[WorkerProcess] = []
+
+    def make(environment: dict[str, str]) -> WorkerProcess:
+        made.append(WorkerProcess("api", {**environment, "TIDEGATE_SECRET_API": TOKEN}, tmp_path))
+        return made[-1].start(("tidegate", "api"))
+
+    yield make
+    for api in made:
+        print(api.text())
+        if api.running():
+            api.kill()
+
+
+def asked(api: WorkerProcess, path: str) -> tuple[int, dict[str, Any]]:
+    """Status and body; 0 where nothing listens yet."""
+    request = urllib.request.Request(f"http://{api.address()}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except OSError:
+        return 0, {}
+
+
 def test_the_topics_say_what_the_simulated_run_says(
     stage: Stage, wait_until: WaitUntil, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -124,3 +157,73 @@ def test_a_sequence_that_is_not_there_is_said_with_those_that_are(
 ) -> None:
     assert cli.run(["sequences", "report", "nope"]) == 2
     assert "expected the id of a sequence (welcome), got 'nope'" in capsys.readouterr().err
+
+
+def test_the_report_over_http_is_the_one_of_the_command(
+    stage: Stage,
+    make_api: Callable[[dict[str, str]], WorkerProcess],
+    wait_until: WaitUntil,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """But for when it was made. Of what entries in years to come are worth nothing is known yet, as their windows aren't over."""
+    assert cli.run(["publish", "e.jsonl", "--until", UNTIL]) == 0
+    stage.worker("a")
+    wait_until(stage.through, 60, "all events taken")
+    run_loop(dispatch(stage.settings))
+    api = make_api(stage.environment)
+    wait_until(lambda: asked(api, "/v1/sequences")[0] == 200, 20, "an API that has read the definitions")
+
+    status, listed = asked(api, "/v1/sequences")
+    assert (200, [("welcome", 1, [])]) == (
+        status, [(each["id"], each["version"], each["earlier"]) for each in listed["sequences"]]
+    )  # fmt: skip
+    since = "2035-12-01T00:00:00Z"
+    for parameters, options in (
+        (f"?value=Order%20Completed&property=total&since={since}", (*VALUE, "--since", since)),
+        ("?window=7d&version=1", ("--window", "7d", "--version", "1")),
+        ("?version=9", ("--version", "9")),
+    ):
+        capsys.readouterr()
+        assert cli.run(["sequences", "report", "welcome", "--json", *options]) == 0
+        expected = json.loads(capsys.readouterr().out)
+        status, found = asked(api, f"/v1/sequences/welcome/report{parameters}")
+        assert (200, {**expected, "as_of": None}) == (status, {**found, "as_of": None})
+    assert 5 == asked(api, "/v1/sequences/welcome/report?window=7d&version=1")[1]["versions"][0]["funnel"]["entered"]
+
+    status, problem = asked(api, "/v1/sequences/nope/report")
+    assert (404, True) == (status, "expected the id of a sequence (welcome), got 'nope'" in problem["detail"])
+    began_s = time.monotonic()
+    assert 0 == api.stop()
+    assert time.monotonic() - began_s < 5
+
+
+def test_an_api_begins_without_a_broker_and_goes_on_when_it_is_there(
+    make_stage: Callable[..., Stage],
+    make_api: Callable[[dict[str, str]], WorkerProcess],
+    services_module: Any,
+    tmp_path: Path,
+    wait_until: WaitUntil,
+) -> None:
+    with services_module.Kafka(tmp_path / "kafka") as kafka:
+        (tmp_path / "w.yaml").write_text(SEGMENTS)
+        stage = make_stage(tmp_path / "w.yaml", on=kafka.address)
+        kafka.kill()
+        api = make_api(stage.environment)
+        wait_until(lambda: asked(api, "/v1/sequences")[0] == 503, 20, "an API that says that there is no broker")
+        assert "was not" in asked(api, "/v1/sequences")[1]["detail"]
+        status, problem = asked(api, "/v1/sequences/welcome/report")
+        assert (503, True) == (status, "expected to be let in by a Kafka broker" in problem["detail"])
+
+        kafka.start()
+        wait_until(lambda: asked(api, "/v1/sequences")[0] == 200, 30, "the definitions are read")
+        assert (200, []) == (lambda status, body: (status, body["versions"]))(
+            *asked(api, "/v1/sequences/welcome/report")
+        )
+        (tmp_path / "w.yaml").write_text(SEGMENTS.replace("wait: 2d", "wait: 3d"))
+        run_command(stage.environment, "segments", "apply", str(tmp_path / "w.yaml"))
+        wait_until(lambda: asked(api, "/v1/sequences")[1]["sequences"][0]["version"] == 2, 10, "the new version")
+
+        kafka.kill()
+        wait_until(lambda: asked(api, "/v1/sequences")[0] == 503, 30, "it says that the broker is away")
+        assert 0 == api.stop()
+        stage.close()

@@ -1,0 +1,112 @@
+"""The process of `tidegate api`: what Tidegate knows, over HTTP.
+
+`api_web.py` has the paths, `api_answers.py` has each question read once for all who ask it, `api_reading.py` reads,
+`api_definitions.py` follows what is in force. It begins and goes on without Kafka, and says so.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import uvicorn
+
+from actions.credentials import key_problem
+from streams.api_answers import Answers
+from streams.api_definitions import DefinitionsInForce
+from streams.api_metrics import ApiMetrics
+from streams.api_reading import read_apart
+from streams.api_web import Pages, web_app
+from streams.errors import StreamsError
+from streams.report import Asked
+from streams.settings import SECRET_PREFIX, SettingError, Settings
+
+logger = logging.getLogger(__name__)
+
+TOKEN: Final = f"{SECRET_PREFIX}API"
+CONNECTIONS_MAX: Final = 1000
+# from the signal on, for answers that are on their way
+FINISH_S_MAX: Final = 2
+
+
+async def run_api(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
+    """Answers until SIGTERM or SIGINT; raises `SettingError` or `StreamsError` saying what to do."""
+    token = read_token(os.environ if environment is None else environment)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics, definitions = ApiMetrics(), DefinitionsInForce(settings)
+
+    async def read(asked: Asked) -> bytes:
+        began_s = time.perf_counter()
+        body = await read_apart(asked)
+        metrics.report_seconds.observe(time.perf_counter() - began_s)
+        return body
+
+    answers = Answers(read, settings.report_keep_ms / 1000, settings.report_waiting)
+    app = web_app(Pages(definitions, answers, metrics), token, metrics)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_graceful_shutdown=FINISH_S_MAX,
+        )
+    )
+    listening = listen(settings.web_host, settings.web_port)
+    logger.info("answering on http://%s:%d", settings.web_host, listening.getsockname()[1])
+    works = [asyncio.create_task(work) for work in (server.serve([listening]), definitions.follow(), stop.wait())]
+    try:
+        done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await answers.close()
+        server.should_exit = True
+        for task in works[1:]:
+            task.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+
+
+def read_token(environment: Mapping[str, str]) -> str:
+    """The token; raises `SettingError`, which never says what it is."""
+    token = environment.get(TOKEN, "")
+    problem = "expected a token of at least 32 characters, got none" if not token else key_problem(token)
+    if problem is not None:
+        raise SettingError(f"{TOKEN}: {problem}: `openssl rand -hex 32` makes one")
+    return token
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listens, on any free port for 0. Raises `StreamsError` naming the setting to change."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, UnicodeError):
+        raise StreamsError(
+            f"expected to listen on {host}:{port}, got no address: set TIDEGATE_WEB_HOST to an address of this machine"
+        ) from None
+    try:
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StreamsError(
+            f"expected to listen on {host}:{port}, got {why}: set TIDEGATE_WEB_PORT (0: any free one), or "
+            "TIDEGATE_WEB_HOST to an address of this machine"
+        ) from None
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves them to us: readings have to end first."""
+        yield

@@ -1,0 +1,231 @@
+"""The paths of `tidegate api`.
+
+Whoever asks shows the token of `TIDEGATE_SECRET_API`; what describes the paths, and what metrics and health say, is open.
+"""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.security import HTTPBearer
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actions.report import Report
+from schemas.instants import format_instant
+from streams.api_answers import Answers, Crowded, Ending
+from streams.api_definitions import DefinitionsInForce
+from streams.api_metrics import ApiMetrics
+from streams.api_problems import Problem, add_problems, responses, unavailable
+from streams.api_questions import PARAMETERS, question
+from streams.api_reading import Unreadable
+from streams.report import Asked, UnknownSequence
+
+T = TypeVar("T")
+# who asked has hung up, so that nobody hears it: for metrics, as nginx has it
+GONE = 499
+_REF = "#/components/schemas/{name}"
+
+
+class _Gone(Exception):
+    """Who asked has hung up."""
+
+
+class SequenceShown(msgspec.Struct, frozen=True):
+    """A sequence in force, in `version` since an instant; `earlier`: versions that contacts may still be in."""
+
+    id: str
+    version: int
+    since: str
+    earlier: list[int]
+
+
+class Sequences(msgspec.Struct, frozen=True):
+    """All sequences in force with a revision of the definitions."""
+
+    revision: int
+    sequences: list[SequenceShown]
+
+
+class Pages:
+    """The handlers."""
+
+    def __init__(self, definitions: DefinitionsInForce, answers: Answers[Asked], metrics: ApiMetrics) -> None:
+        self._definitions, self._answers, self._metrics = definitions, answers, metrics
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+
+    async def sequences(self) -> Response:
+        """The sequences in force, by id."""
+        if self._definitions.problem is not None:
+            raise unavailable(self._definitions.problem)
+        in_force = self._definitions.in_force
+        shown = [
+            SequenceShown(
+                record.id,
+                record.version,
+                format_instant(in_force.since_ms["sequence", record.id]),
+                sorted(each.version for each in in_force.kept if each.id == record.id),
+            )
+            for record in sorted(in_force.sequences, key=lambda record: record.id)
+        ]
+        return _json(msgspec.json.encode(Sequences(in_force.number, shown)), 0)
+
+    async def report(self, id: str, request: Request) -> Response:
+        """What a sequence was worth, as `tidegate sequences report ID --json` says it.
+
+        By version and path of each split: entries, messages, conversions, and what contacts were worth against those held
+        out. It is read from the topics, which takes seconds to minutes; who asks the same meanwhile, or shortly after,
+        gets the same answer (`as_of`). Who hangs up ends the reading.
+        """
+        try:
+            asked = question(id, request.query_params.multi_items())
+        except ValueError as error:
+            raise Problem(400, str(error)) from None
+        try:
+            answer = await _unless_gone(request, self._answers.of(asked))
+        except UnknownSequence as error:
+            raise Problem(404, str(error)) from None
+        except Unreadable as error:
+            raise unavailable(str(error)) from None
+        except Crowded:
+            count = self._answers.under_way
+            raise unavailable(
+                f"expected fewer reports to be waited for, got {count} already: ask again later"
+            ) from None
+        except Ending:
+            raise unavailable("this process ends: ask again") from None
+        except _Gone:
+            return Response(status_code=GONE)
+        return _json(answer.body, int(self._answers.fresh_s(answer)))
+
+    async def metrics(self) -> Response:
+        """For Prometheus."""
+        self._metrics.under_way.set(self._answers.under_way)
+        self._metrics.unread.set(self._definitions.problem is not None)
+        text = generate_latest(self._process) + generate_latest(self._metrics.registry)
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def livez(self) -> Response:
+        """That the loop answers; Kafka being away is no reason to start this again."""
+        return Response("ok\n", media_type="text/plain")
+
+    async def readyz(self) -> Response:
+        """Whether what is asked can be answered, and why not."""
+        problem = self._definitions.problem
+        return Response(f"{problem or 'ok'}\n", 503 if problem else 200, media_type="text/plain")
+
+
+def web_app(pages: Pages, token: str, metrics: ApiMetrics) -> ASGIApp:
+    """All of it, counted."""
+    app = FastAPI(title="Tidegate", description="What Tidegate knows, to be asked.", version="1", redoc_url=None)
+    add_problems(app)
+    asked = APIRouter(prefix="/v1", dependencies=[Depends(_token_check(token))])
+    asked.add_api_route(
+        "/sequences",
+        pages.sequences,
+        methods=["GET"],
+        response_class=Response,
+        responses=_described(Sequences) | responses(401, 503),
+    )
+    asked.add_api_route(
+        "/sequences/{id}/report",
+        pages.report,
+        methods=["GET"],
+        response_class=Response,
+        responses=_described(Report) | responses(400, 401, 404, 503),
+        openapi_extra={"parameters": [_parameter(name, help) for name, help in PARAMETERS.items()]},
+    )
+    app.include_router(asked)
+    for name in ("metrics", "livez", "readyz"):
+        app.add_api_route(f"/{name}", getattr(pages, name), methods=["GET"], include_in_schema=False)
+    _describe(app)
+    return Counted(app, metrics)
+
+
+class Counted:
+    """Counts requests to `app` by path and status, and how long they take."""
+
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        status, began_s = 0, time.perf_counter()
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            path = getattr(scope.get("route"), "path", "other")
+            if scope["type"] == "http" and path.startswith(("/v1/", "other")):
+                self._metrics.requests.labels(path, str(status or GONE)).inc()
+                self._metrics.seconds.labels(path).observe(time.perf_counter() - began_s)
+
+
+def _token_check(token: str) -> Callable[..., None]:
+    expected = f"Bearer {token}".encode()
+    scheme = HTTPBearer(auto_error=False, description="The token of TIDEGATE_SECRET_API")
+
+    def check(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, expected):
+            detail = "expected `Authorization: Bearer` and the token of TIDEGATE_SECRET_API"
+            raise Problem(401, detail, **{"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """What `work` returns; it is cancelled when whoever asked hangs up."""
+    working, gone = asyncio.ensure_future(work), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise _Gone
+    finally:
+        working.cancel()
+        gone.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _json(body: bytes, fresh_s: int) -> Response:
+    kept = f"private, max-age={fresh_s}" if fresh_s else "no-store"
+    return Response(body, headers={"Cache-Control": kept}, media_type="application/json")
+
+
+def _described(struct: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
+    schema = {"$ref": _REF.format(name=struct.__name__)}
+    return {200: {"description": "As asked", "content": {"application/json": {"schema": schema}}}}
+
+
+def _describe(app: FastAPI) -> None:
+    """Has the description hold the schemas that `_described` refers to."""
+    made = app.openapi
+    _, schemas = msgspec.json.schema_components((Report, Sequences), ref_template=_REF)
+
+    def openapi() -> dict[str, Any]:
+        described = made()
+        described.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _parameter(name: str, help: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": help, "schema": {"type": "string"}}

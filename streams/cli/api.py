@@ -1,0 +1,50 @@
+"""`tidegate api`: the process that answers over HTTP."""
+
+import click
+
+from streams.cli.terminal import run, settings
+
+
+@click.command()
+def api() -> None:
+    """Answer over HTTP what Tidegate knows.
+
+    \b
+      GET /v1/sequences              those in force, with their versions
+      GET /v1/sequences/ID/report    what one was worth: the options and the JSON of
+                                     `tidegate sequences report ID --json`, as parameters
+                                     window, version, since, value, property
+      GET /docs, /openapi.json       what there is, to read and try
+      GET /metrics, /livez, /readyz  as of every process
+
+    Whoever asks shows a token, `Authorization: Bearer …`; it opens everything, so it is no browser's. Errors are problem
+    details (RFC 9457), with a sentence in `detail`.
+
+    A report is read from the topics, in a process of its own: seconds to minutes. Who asks the same meanwhile gets the same
+    answer, as does who asks within TIDEGATE_REPORT_KEEP (`as_of` says when it was read); who hangs up ends the reading. Two are
+    read at a time, TIDEGATE_REPORT_WAITING may be waited for, one more gets 503 and is asked to come again.
+
+    Needs Kafka, no Redis; while Kafka is away it says so (503) and goes on when it is back. SIGTERM ends it.
+
+    \b
+    Settings that matter here (`tidegate settings` has all):
+      TIDEGATE_SECRET_API      the token, at least 32 characters; without it nothing starts
+      TIDEGATE_WEB_PORT        where it answers, as does TIDEGATE_WEB_HOST
+      TIDEGATE_REPORT_KEEP     for how long the same report is given again
+      TIDEGATE_REPORT_WAITING  how many different ones are read or waited for
+
+    \b
+    Example:
+      export TIDEGATE_SECRET_API=$(openssl rand -hex 32)
+      TIDEGATE_WEB_PORT=6069 tidegate api &
+      curl -H "Authorization: Bearer $TIDEGATE_SECRET_API" \\
+        'http://127.0.0.1:6069/v1/sequences/win-back/report?window=60d&value=Order%20Completed'
+    """
+    from logging.config import dictConfig
+
+    from streams.api import run_api
+    from streams.logs import logging_config
+
+    given = settings()
+    dictConfig(logging_config(given))
+    run(run_api(given))
