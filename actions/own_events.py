@@ -16,6 +16,7 @@ TAKEN = "taken"
 # what the names of events begin with that sequences say of themselves
 SAID = "Sequence "
 STEP_SENT = f"{SAID}Step Sent"
+UNSUBSCRIBED = "Unsubscribed"
 # what comes after it, in small letters, and why an entry ends early: bounded sets for metrics
 Said = Literal["entered", "converted", "exited", "completed"]
 ExitReason = Literal["goal", "exit", "held_out", "no_date", "loop", "version", "removed", "merged"]
@@ -72,11 +73,27 @@ def step_sent(outcome: Outcome, step: str) -> bytes | None:
         "channel": outcome.channel,
         "delivery_id": outcome.delivery,
     }
+    return _told_of(outcome, STEP_SENT, [STEP_SENT, outcome.delivery], properties)
+
+
+def opted_out(outcome: Outcome) -> bytes | None:
+    """`Unsubscribed` of the message's group, as the channel says that its receiver has opted out; None where it doesn't.
+
+    A message without a group says nothing: what was meant is one sender, and no group would mean every one.
+    """
+    if outcome.code != "opted_out" or outcome.group is None:
+        return None
+    properties = {"group": outcome.group, "channel": outcome.channel, "delivery_id": outcome.delivery}
+    return _told_of(outcome, UNSUBSCRIBED, [UNSUBSCRIBED, outcome.delivery, outcome.retry], properties)
+
+
+def _told_of(outcome: Outcome, name: str, named: list[Any], properties: dict[str, Any]) -> bytes:
+    """An event of the outcome's contact, whose `messageId` is derived from `named`."""
     return orjson.dumps(
         {
-            "messageId": hashlib.sha256(orjson.dumps([STEP_SENT, outcome.delivery])).hexdigest()[:32],
+            "messageId": hashlib.sha256(orjson.dumps(named)).hexdigest()[:32],
             "type": "track",
-            "event": STEP_SENT,
+            "event": name,
             "userId": outcome.contact,
             "timestamp": outcome.at,
             "receivedAt": outcome.at,

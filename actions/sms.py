@@ -26,6 +26,8 @@ BODY_CHARACTERS_MAX = 1600
 _AGAIN: Final = frozenset((20429, 21611))
 # a login that fails, and an account that is not active: no word about the message, and may be put right
 _NOT_SET_UP: Final = frozenset((20003, 20005))
+# the receiver has answered STOP to this sender
+_OPTED_OUT: Final = 21610
 
 
 class _Said(msgspec.Struct):
@@ -116,7 +118,7 @@ def _result(answer: Answer, hidden: tuple[str, ...]) -> Result:
         return Result("retry", result.reason, again=True, retry_after_ms=answer.retry_after_ms)
     if said.code in _NOT_SET_UP or answer.status == 401:
         return Result("not_set_up", result.reason, again=True)
-    return result
+    return Result("opted_out", result.reason) if said.code == _OPTED_OUT else result
 
 
 def _said(answer: Answer) -> _Said:

@@ -49,6 +49,7 @@ Code = Literal[
     "in_doubt",
     "retry",
     "refused",
+    "opted_out",
     "gave_up",
     "template",
     "no_rule",

@@ -25,7 +25,7 @@ from actions.inapp import Inbox
 from actions.ledger import LEASE_MS, Batch, Ledger
 from actions.limits import Limits
 from actions.metrics import DispatcherMetrics
-from actions.own_events import step_sent
+from actions.own_events import opted_out, step_sent
 from actions.policies import Policies
 from actions.read_model import ReadModel
 from actions.registry import open_senders
@@ -209,7 +209,7 @@ class KafkaEnvirons:
 
     async def write(self, outcome: Outcome) -> None:
         """Writes to the outcomes topic; before it the event, which so is there whenever the outcome is."""
-        event = step_sent(outcome, self._book.step_name(outcome))
+        event = step_sent(outcome, self._book.step_name(outcome)) or opted_out(outcome)
         if event is not None:
             await self._write_own(outcome.contact.encode(), event)
         await self._writer.write(outcome)

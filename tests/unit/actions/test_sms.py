@@ -106,7 +106,7 @@ async def test_a_value_adds_no_field_to_the_form(api: Api, sender: SmsSender) ->
     ("status", "error", "code", "again"),
     [
         (400, 21211, "refused", False),  # no valid number
-        (400, 21610, "refused", False),  # the receiver has unsubscribed from this sender
+        (400, 21610, "opted_out", False),  # the receiver has unsubscribed from this sender
         (400, 21614, "refused", False),  # no mobile number
         (400, 21606, "refused", False),  # a sender that can't send this
         (429, 20429, "retry", True),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -96,3 +97,29 @@ async def test_the_step_of_a_version_that_is_gone_has_its_number(environs: Kafka
     await environs.write(outcome(rule_version=9))
 
     assert "1" == writer.written[0][1].properties["step"]
+
+
+async def test_who_has_opted_out_is_unsubscribed_from_the_messages_group(
+    environs: KafkaEnvirons, writer: Writer
+) -> None:
+    """By whatever the provider was told: the next message would be refused, too, and counted against the sender."""
+    refused = msgspec.structs.replace(outcome("failed"), code="opted_out", group="promo", channel="sms")
+    await environs.write(refused)
+    await environs.write(refused)
+
+    (key, event), first, (_, again), _ = writer.written
+    assert (b"c-1", "c-1", "Unsubscribed", 1_772_357_400_000) == (
+        key, event.contact, event.name, event.occurred_at_ms
+    )  # fmt: skip
+    assert {"group": "promo", "channel": "sms", "delivery_id": "d" * 32} == event.properties
+    assert event.message_id is not None and event.message_id == again.message_id
+    assert refused == first
+
+
+async def test_who_has_opted_out_of_a_message_of_no_group_stays_in_all_groups(
+    environs: KafkaEnvirons, writer: Writer
+) -> None:
+    refused = msgspec.structs.replace(outcome("failed"), code="opted_out", channel="sms")
+    await environs.write(refused)
+
+    assert [refused] == writer.written
