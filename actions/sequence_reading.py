@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from actions.errors import RuleErrors, SequenceErrors
 from actions.message_reading import read_group
@@ -13,6 +13,7 @@ from actions.sequences import UTC, Again, AgainKind, On, Sequence
 from schemas.transitions import Direction
 
 _KEYS = ("id", "on", "again", "existing", "while", "goal", "exit", "max_age", "group", "tz", "steps", *DESCRIPTIVE)
+EXITS_MAX: Final = 16
 _AGAIN = ("once", "every_time", "per_key")
 
 
@@ -122,6 +123,9 @@ def _exits(reader: Reader, conditions: Conditions, body: dict[str, Any]) -> tupl
         return (_exit(reader, conditions, written, ".exit"),)
     if not isinstance(written, list) or not written:
         reader.error("{segment: …} or {when: …}, or a list of such", written, ".exit")
+        return ()
+    if len(written) > EXITS_MAX:
+        reader.say(f"expected at most {EXITS_MAX} exits, got {len(written)}", ".exit")
         return ()
     places = [(f".exit[{at}]", item) for at, item in enumerate(written)]
     return tuple(_exit(reader, conditions, item, path) for path, item in places if reader.is_mapping(item, path))

@@ -96,7 +96,7 @@ def sequence() -> Schema:
         "existing": {"type": "boolean", "description": "also for those who are members when it comes into force"},
         "while": CONDITION,
         "goal": _asked({"ends": {"type": "boolean"}}),
-        "exit": {"anyOf": [exit_, list_of(exit_)]},
+        "exit": {"anyOf": [exit_, {**list_of(exit_), "maxItems": 16}]},
         "max_age": DURATION,
         "group": _GROUP,
         "tz": TZ,

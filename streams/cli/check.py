@@ -25,7 +25,8 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
     """Check FILE... of segments, scores, rules, sequences and policies (YAML or JSON, `-` is standard input), together.
 
     Each error goes to standard error on a line: what was expected, what came, and where. Exit status 2 where there is
-    one. No broker is asked; `tidegate segments apply` checks again, with what is in force.
+    one. No broker is asked; `tidegate segments apply` checks again, with what is in force. Which topics are ours, and so
+    none that a message may go to, TIDEGATE_PREFIX says.
 
     Then come warnings, of what is legal and surely not meant: a condition that can never be true, a segment that
     everyone is in, a window longer than events are kept. With a sample of events, also of names, properties and traits
@@ -36,13 +37,14 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
       tidegate check segments.yaml rules.yaml
       tidegate check --strict --events sample.jsonl.gz segments.yaml
     """
-    from streams.definition_files import check_files, open_files
+    from streams.definition_files import check_files, check_topics, open_files
     from streams.revisions import InForce, Kind
 
     if events == "-" and "-" in files:
         raise click.UsageError("expected one of FILE and EVENTS on standard input, got both")
     given = settings()
     checked = check_files(open_files(files), InForce(), Path(given.templates), given.limits())
+    check_topics(checked.bodies, given.prefix)
     warned = _warnings(checked, events, retention_ms)
     for line in warned:
         say(f"warning: {line}")

@@ -52,6 +52,20 @@ def test_an_error_is_told_without_warnings(files: Path, capsys: pytest.CaptureFi
     assert "warning" not in capsys.readouterr().err
 
 
+def test_a_message_to_a_topic_of_ours_is_refused_by_the_prefix_that_is_set(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is when it is applied; another's topics are for them to say."""
+    rule = {"id": "r", "on": {"segment": "buyers"}, "channel": "kafka", "target": "shop.transitions"}
+    (files / "rules.yaml").write_text(json.dumps({"rules": [rule]}))
+    assert cli.run(["check", "good.yaml", "rules.yaml"]) == 0
+    monkeypatch.setenv("TIDEGATE_PREFIX", "shop.")
+    assert cli.run(["check", "good.yaml", "rules.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "rule 'r': expected a topic of yours, got 'shop.transitions', which is one of ours by its prefix 'shop.'\n"
+    )
+
+
 def test_the_retention_may_be_another(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """That of the topics, where it isn't what `topics create` makes it."""
     assert cli.run(["check", "--retention", "7d", "long.yaml"]) == 0
