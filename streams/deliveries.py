@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from aiokafka import ConsumerRecord
 
+from actions import RuleErrors, sequence_of
+from schemas.definitions import DefinitionRecord
 from schemas.deliveries import Delivery, Outcome
 from schemas.instants import format_instant
 from schemas.topics import DEFINITIONS, DELIVERIES, OUTCOMES, partition_of
@@ -86,6 +88,24 @@ def _add(found: dict[str, Standing], record: ConsumerRecord, is_delivery: bool, 
             standing.outcomes = [max(standing.outcomes, key=lambda each: each.rank)]
 
 
+async def step_names(settings: Settings) -> dict[tuple[str, int, int], str]:
+    """What sequences call their steps, by id, version and number, as far as this version can read them.
+
+    Raises `StreamsError`.
+    """
+    found: dict[tuple[str, int, int], str] = {}
+    async for record in stored(settings, [settings.topic(DEFINITIONS.name)]):
+        if not (record.key or b"").startswith(b"sequence/") or record.value is None:
+            continue
+        try:
+            definition = msgspec.json.decode(record.value, type=DefinitionRecord)
+            steps = sequence_of(definition.body).steps
+        except (msgspec.DecodeError, RecursionError, RuleErrors):
+            continue  # the dispatcher's log says so
+        found |= {(definition.id, definition.version, number): step.name for number, step in enumerate(steps)}
+    return found
+
+
 async def retry(settings: Settings, ids: Sequence[str]) -> list[Delivery]:
     """Asks for another attempt at each of these failed deliveries, with the same ids; what was written.
 
@@ -130,7 +150,7 @@ def _not_retried(id: str, standing: Standing | None) -> str | None:
 
 
 async def paused(settings: Settings) -> dict[str, Pause]:
-    """What is paused, by `channel/<channel>` or `rule/<rule>`. Raises `StreamsError`."""
+    """What is paused, by `channel/<channel>`, `rule/<rule>` or `sequence/<sequence>`. Raises `StreamsError`."""
     found: dict[str, Pause] = {}
     async for record in stored(settings, [settings.topic(DEFINITIONS.name)]):
         if record.key is not None and record.key.startswith(PAUSE):
@@ -142,12 +162,19 @@ async def paused(settings: Settings) -> dict[str, Pause]:
 
 
 async def pause(settings: Settings, helds: Iterable[str], now_ms: int) -> None:
-    """Pauses `channel/<channel>` or `rule/<rule>`, until `resume`. Raises `InputError` for a rule that isn't in force."""
-    rules = sorted(record.id for record in (await read_in_force(settings)).rules)
+    """Pauses `channel/<channel>`, `rule/<rule>` or `sequence/<sequence>`, until `resume`.
+
+    Raises `InputError` for a rule or a sequence that isn't in force.
+    """
+    in_force = await read_in_force(settings)
+    known = {
+        "rule": sorted(record.id for record in in_force.rules),
+        "sequence": sorted(record.id for record in in_force.sequences),
+    }
     for held in helds:
         kind, _, name = held.partition("/")
-        if kind == "rule" and name not in rules:
-            raise InputError(f"expected a rule in force ({' '.join(rules) or 'there are none'}), got {name!r}")
+        if kind in known and name not in known[kind]:
+            raise InputError(f"expected a {kind} in force ({' '.join(known[kind]) or 'there are none'}), got {name!r}")
     await _put_pauses(settings, helds, msgspec.json.encode(Pause(format_instant(now_ms))))
 
 

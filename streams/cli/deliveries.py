@@ -1,5 +1,6 @@
 """`tidegate deliveries`: what is sent, what became of it, and what to do about it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -10,22 +11,25 @@ from streams.cli.terminal import json_option, print_json, print_table, run, say,
 from streams.deliveries import QUEUED, Standing
 from streams.settings import Settings
 
-_COLUMNS = ("at", "status", "channel", "rule", "contact", "attempts", "reason", "id")
+_COLUMNS = ("at", "status", "code", "channel", "rule", "step", "contact", "attempts", "reason", "id")
+# why a sequence was not begun: such an outcome is of none of its steps
+_NOT_BEGUN = ("cause", "silent", "before_rule", "running", "again", "limit")
 
 
 @click.group()
 def deliveries() -> None:
     """List, show, retry, pause and resume deliveries.
 
-    A delivery is a message that a rule wants sent because of a transition. `queued`: no dispatcher has taken it yet.
-    `waiting`: for another attempt, or for the end of a pause. `sent`, `failed`, `skipped` (left out by its rule): over.
+    A delivery is a message that a rule or a step of a sequence wants sent because of a transition. `queued`: no
+    dispatcher has taken it yet. `waiting`: for another attempt, for its time or for the end of a pause. `sent`, `failed`,
+    `skipped` (left out): over. `code` and `reason` say why; `rule` is the sequence's id where there is a `step`.
     """
 
 
 @deliveries.command("list")
 @click.option("--status", type=click.Choice([QUEUED, *STATUSES]), help="Only those.")
 @click.option("--channel", type=click.Choice(CHANNELS), help="Only those of this channel.")
-@click.option("--rule", help="Only those of this rule.")
+@click.option("--rule", help="Only those of this rule or sequence.")
 @click.option("--contact", help="Only those to this contact.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="The newest so many.")
 @json_option
@@ -38,7 +42,7 @@ def list_(
     Example: what went wrong with the mails of a rule?
       tidegate deliveries list --status failed --rule cart-mail
     """
-    from streams.deliveries import standings
+    from streams.deliveries import standings, step_names
 
     given = settings()
     matching = [
@@ -49,7 +53,9 @@ def list_(
         and rule in (None, standing.source.rule)
         and contact in (None, standing.source.contact)
     ]
-    print_table(_COLUMNS, [_row(standing) for standing in matching[-limit:]], as_json)
+    shown = matching[-limit:]
+    names = run(step_names(given)) if any(standing.source.kind == "sequence" for standing in shown) else {}
+    print_table(_COLUMNS, [_row(standing, names) for standing in shown], as_json)
     if len(matching) > limit:
         say(f"{len(matching) - limit} older ones are not shown (--limit)")
     _say_paused(given)
@@ -121,7 +127,7 @@ def retry(ids: tuple[str, ...], all_failed: bool, rule: str | None) -> None:
 @click.option("--rule", "rules", multiple=True, help="All of this rule.")
 @click.option("--sequence", "sequences", multiple=True, help="All of this sequence.")
 def pause(channels: tuple[str, ...], rules: tuple[str, ...], sequences: tuple[str, ...]) -> None:
-    """Send nothing more of a channel or a rule until `resume`: at once, and over restarts.
+    """Send nothing more of a channel, a rule or a sequence until `resume`: at once, and over restarts.
 
     What is on the way to its receiver at this moment still arrives. What comes meanwhile waits, and goes out afterwards.
 
@@ -166,11 +172,14 @@ def _helds(channels: tuple[str, ...], rules: tuple[str, ...], sequences: tuple[s
     return [f"{kind}/{name}" for kind, names in named.items() for name in names]
 
 
-def _row(standing: Standing) -> list[Any]:
+def _row(standing: Standing, names: Mapping[tuple[str, int, int], str]) -> list[Any]:
     source, outcome = standing.source, standing.outcome
-    attempts, reason = (outcome.attempts, outcome.reason) if outcome else (0, None)
+    attempts, code, reason = (outcome.attempts, outcome.code, outcome.reason) if outcome else (0, None, None)
+    led = source.kind == "sequence" and code not in _NOT_BEGUN
+    step = names.get((source.rule, source.rule_version, source.step), str(source.step)) if led else None
     return [
-        standing.at, standing.status, source.channel, source.rule, source.contact, attempts, reason, standing.id
+        standing.at, standing.status, code, source.channel, source.rule, step, source.contact, attempts, reason,
+        standing.id,
     ]  # fmt: skip
 
 
