@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from schemas.deliveries import Outcome
 from streams import deliveries
-from streams.cli import main
+from streams.cli.deliveries import deliveries as command
 from streams.deliveries import Standing
 
 
@@ -39,7 +39,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("told")
 def test_a_list_has_code_and_step_of_each_and_no_step_of_what_was_not_begun() -> None:
-    listed = orjson.loads(CliRunner().invoke(main, ["deliveries", "list", "--json"], catch_exceptions=False).stdout)
+    listed = orjson.loads(CliRunner().invoke(command, ["list", "--json"], catch_exceptions=False).stdout)
 
     assert [(each["code"], each["step"]) for each in listed] == [
         ("no_target", "nudge"),
