@@ -91,9 +91,9 @@ class ReadModel:
         msgspec.json.decode(value, type=MembershipRecord)
         return Write(where, "member", (field, value))
 
-    def suppressed(self, address: str, why: str) -> Write:
-        """That an address is not written to any more; `why` is for people."""
-        return Write(self._suppressed(address), "suppressed", (why,))
+    def suppressed(self, address: str, why: str | None, at_ms: int) -> Write:
+        """That an address is not written to any more since `at_ms`, and why; None: that it may be. The last word counts."""
+        return Write(self._suppressed(address), "suppressed", (at_ms, why or ""))
 
     # ---- the projector ----------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class ReadModel:
             consent=msgspec.json.decode(consent, type=dict[str, Consent]) if consent else {},
             zone=msgspec.json.decode(traits, type=_Zone).timezone if traits else None,
             membership=msgspec.json.decode(membership, type=MembershipRecord) if membership else None,
-            suppressed=suppressed.decode() if suppressed and address else None,
+            suppressed=_why(suppressed.decode()) if suppressed and address else None,
         )
 
     async def traits(self, contact: str) -> dict[str, Any] | None:
@@ -188,6 +188,12 @@ class ReadModel:
 def _field(segment: str, key: str | None = None) -> str:
     """Field of a membership: the segment's id; with `per` a line end, which no id has, and the value after it."""
     return segment if key is None else f"{segment}\n{key}"
+
+
+def _why(suppressed: str) -> str | None:
+    """Why nothing is sent to an address, None where mail may go to it again; those of old have no time before it."""
+    at, _, why = suppressed.partition(" ")
+    return (why or None) if at.lstrip("-").isdigit() else suppressed
 
 
 def _pattern(text: str) -> str:

@@ -33,8 +33,11 @@ for i = 3, #KEYS do
     redis.call('HDEL', key, ARGV[a])
     n = a + 1
   else
-    redis.call('SET', key, ARGV[a])
-    n = a + 1
+    -- by the time of the events: those of one address may come by several partitions, a suppression counts first
+    local at = string.match(redis.call('GET', key) or '', '^(%-?%d+) ')
+    local since, now = at and tonumber(at) or -math.huge, tonumber(ARGV[a])
+    if now > since or (now == since and ARGV[a + 1] ~= '') then redis.call('SET', key, ARGV[a] .. ' ' .. ARGV[a + 1]) end
+    n = a + 2
   end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])

@@ -188,7 +188,10 @@ class Projection:
         found = suppression_of(record.value)
         if found is not None and found.address is None:
             self._metrics.unnamed.inc()
-        return None if found is None or found.address is None else self._model.suppressed(found.address, found.why)
+        if found is None or found.address is None:
+            return None
+        at_ms = record.timestamp if found.at_ms is None else min(found.at_ms, record.timestamp)
+        return self._model.suppressed(found.address, found.why, at_ms)
 
     async def _with_redis(self, call: Callable[[], Awaitable[T]]) -> T:
         """What `call` returns, as soon as Redis is there and nobody rebuilds."""

@@ -57,7 +57,7 @@ async def test_what_was_written_is_what_is_told(model: ReadModel, mail: Delivery
         "contacts/0", 0, 2, [model.contact("c-17", contact(3)), model.contact("c-17", contact(4, timezone="UTC"))]
     )
     await model.apply("memberships/0", 0, 7, [model.membership(membership_key("c-17", "cart", None), member(2))])
-    await model.apply("contacts/0", 2, 3, [model.suppressed("ada@HOME.example", "a complaint")])
+    await model.apply("contacts/0", 2, 3, [model.suppressed("ada@HOME.example", "a complaint", 7)])
 
     expected = Facts(
         True, 4, False, {"promo": OFF}, "UTC", MembershipRecord("c-17", "cart", True, AT, 1, 1, 2), "a complaint"
@@ -67,6 +67,31 @@ async def test_what_was_written_is_what_is_told(model: ReadModel, mail: Delivery
     assert await model.begin(PARTITIONS) == {"contacts/0": 3, "memberships/0": 7}
     assert await model.traits("c-17") == {"timezone": "UTC"}
     assert await model.traits("c-18") is None
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+async def test_of_what_is_said_of_an_address_the_last_counts_by_its_time(
+    model: ReadModel, mail: Delivery, order: tuple[int, int, int]
+) -> None:
+    """Two contacts may have one address, and be in two partitions: which is read first says nothing."""
+    words = [("a bounce", 5), (None, 9), ("a complaint", 7)]
+    for at, number in enumerate(order):
+        why, at_ms = words[number]
+        await model.apply("contacts/0", at, at + 1, [model.suppressed(mail.target, why, at_ms)])
+    assert (await model.facts(mail, with_zone=False)).suppressed is None
+
+    await model.apply("contacts/0", 3, 4, [model.suppressed(mail.target, "a bounce", 9)])
+    assert (await model.facts(mail, with_zone=False)).suppressed == "a bounce"
+
+
+async def test_an_address_that_was_suppressed_by_an_earlier_version_still_is(
+    model: ReadModel, client: redis.Redis, mail: Delivery, prefix: str
+) -> None:
+    await client.set(f"{{{prefix}read}}:suppressed:{mail.target.lower()}", "a bounce")
+    assert (await model.facts(mail, with_zone=False)).suppressed == "a bounce"
+
+    await model.apply("contacts/0", 0, 1, [model.suppressed(mail.target, None, 9)])
+    assert (await model.facts(mail, with_zone=False)).suppressed is None
 
 
 async def test_a_batch_is_taken_where_it_begins_and_nowhere_else(model: ReadModel, mail: Delivery) -> None:

@@ -26,6 +26,7 @@ def event(name: str, **properties: Any) -> bytes:
         (event("Email Complained", address=ADDRESS), Suppression(ADDRESS, "a complaint")),
         (event("Email Bounced"), Suppression(None, "a bounce")),
         (event("Email Bounced", email="no address"), Suppression(None, "a bounce")),
+        (event("Email Unsuppressed", email=ADDRESS), Suppression(ADDRESS, None)),
         (event("Email Opened", email=ADDRESS, subject="Bounced"), None),
         (event("Email Bounced", email=ADDRESS).replace(b"Bounced", b"\\u0042ounced"), Suppression(ADDRESS, "a bounce")),
         (b'{"event": "Email Bounced", "properties": {', None),
@@ -45,3 +46,9 @@ def test_the_address_may_stand_in_the_context() -> None:
     said = {"type": "track", "userId": "a", "event": "Email Bounced", "context": {"traits": {"email": ADDRESS}}}
 
     assert suppression_of(orjson.dumps(said)) == Suppression(ADDRESS, "a bounce")
+
+
+def test_it_is_said_when_that_was() -> None:
+    said = {"type": "track", "userId": "a", "event": "Email Unsuppressed", "timestamp": 5, "properties": {}}
+
+    assert suppression_of(orjson.dumps(said)) == Suppression(None, None, 5)
