@@ -14,6 +14,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from actions.metrics import DispatcherMetrics
+from streams.api_metrics import ApiMetrics
 from streams.instruments import markdown_table
 from streams.metric_table import METRICS
 from streams.projector_metrics import ProjectorMetrics
@@ -38,6 +39,8 @@ _DISPATCHER = """A dispatcher's, besides the `process_…` ones:
 """
 _PROJECTOR = """A projector's, besides the `process_…` ones:
 """
+_API = """An API's, besides the `process_…` ones:
+"""
 
 
 def alerts() -> Iterator[dict[str, Any]]:
@@ -56,6 +59,7 @@ def sections() -> str:
         )
     table = markdown_table(METRICS)
     others = [_DISPATCHER, _table(DispatcherMetrics().registry), _PROJECTOR, _table(ProjectorMetrics().registry)]
+    others += [_API, _table(ApiMetrics().registry)]
     return "\n".join([_ALERTS, *entries, _METRICS, table, *others, END]) + "\n"
 
 

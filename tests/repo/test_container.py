@@ -77,7 +77,7 @@ def compose() -> dict[str, Any]:
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The services that run our image."""
     found = {name: each for name, each in compose["services"].items() if each["image"].startswith("tidegate:")}
-    assert set(found) == {"topics", "worker-1", "worker-2", "dispatcher", "projector"}
+    assert set(found) == {"topics", "worker-1", "worker-2", "dispatcher", "projector", "api"}
     return found
 
 
@@ -184,8 +184,10 @@ def test_the_port_is_the_one_that_is_served_on_whatever_asks_for_it(
     assert last("EXPOSE") == port
     assert image_environment()["TIDEGATE_WEB_HOST"] == "0.0.0.0"
     assert f"'{port}'" in last("HEALTHCHECK")
-    scraped = yaml.safe_load(compose["configs"]["prometheus"]["content"])["scrape_configs"][0]["static_configs"]
-    targets = {target for group in scraped for target in group["targets"]}
+    scraped = yaml.safe_load(compose["configs"]["prometheus"]["content"])["scrape_configs"][0]
+    targets = {target for group in scraped["static_configs"] for target in group["targets"]}
+    # of what is there only where it is asked for: an address that isn't there would be a process that is down
+    targets |= {f"{name}:{found['port']}" for found in scraped["dns_sd_configs"] for name in found["names"]}
     assert targets == {f"{name}:{port}" for name in ours if name != "topics"}
 
 
