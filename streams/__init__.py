@@ -7,5 +7,6 @@ replaced), `worker.py` (what this process owns and does), `inbox.py` (the merge 
 `contacts.py` (states in memory), `poison.py` (what is left out), `checkpoint.py` (one transaction), `takeover.py` (from one
 owner to the next), `log.py` (the seam to Kafka, with `kafka_log.py` behind it). Read `worker.py` first. Around it:
 `settings.py`, `security.py` (how every client gets in), `topics.py` and `surroundings.py` (what must be there),
-`definitions.py`, and the command line in `cli/`.
+`definitions.py`, and the command line in `cli/`. Beside the worker: `dispatcher.py`, `projector.py` and `api.py` are the
+other processes.
 """
