@@ -6,12 +6,13 @@ What counts is the CPU time of the process that is measured: the machine has oth
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,11 @@ async def stand(settings: Settings, others: Sequence[str] = ()) -> AsyncIterator
             await client.delete_topics(names)
 
 
-async def apply(settings: Settings, bodies: list[dict[str, Any]]) -> None:
-    """Puts segments in force."""
-    named: dict[Name, dict[str, Any]] = {("segment", body["id"]): body for body in bodies}
+async def apply(
+    settings: Settings, bodies: list[dict[str, Any]], others: Mapping[Name, dict[str, Any]] | None = None
+) -> None:
+    """Puts segments in force, and `others` by kind and id."""
+    named: dict[Name, dict[str, Any]] = {("segment", body["id"]): body for body in bodies} | dict(others or {})
     revised = revise(await definitions.read_in_force(settings), named, (), time.time_ns() // 1_000_000)
     assert revised is not None
     await definitions.commit(settings, revised)
@@ -99,11 +102,11 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-# ---- workers -----------------------------------------------------------------------------------------------------------
+# ---- processes ---------------------------------------------------------------------------------------------------------
 
 
-class Worker:
-    """A running `tidegate worker`."""
+class Process:
+    """A running `tidegate` process with a web port."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str, session: aiohttp.ClientSession) -> None:
         self._process, self._url, self._session = process, url, session
@@ -130,15 +133,24 @@ class Worker:
                     found[name] = found.get(name, 0.0) + sample.value
         return found
 
-    async def partitions(self) -> int:
-        """How many it owns and has recovered; 0 while it isn't ready. Raises `StreamsError` where it has ended."""
+    async def ready(self) -> str | None:
+        """What `/readyz` says, None while it isn't ready. Raises `StreamsError` where the process has ended."""
         if self._process.returncode is not None:
-            raise StreamsError(f"a worker ended with status {self._process.returncode}; its log is above")
+            raise StreamsError(f"a process ended with status {self._process.returncode}; its log is above")
         try:
             async with self._session.get(f"{self._url}/readyz") as answer:
-                return len((await answer.json())["partitions"]) if answer.status == 200 else 0
+                return await answer.text() if answer.status == 200 else None
         except aiohttp.ClientError:
-            return 0
+            return None
+
+
+class Worker(Process):
+    """A running `tidegate worker`."""
+
+    async def partitions(self) -> int:
+        """How many it owns and has recovered; 0 while it isn't ready. Raises `StreamsError` where it has ended."""
+        said = await self.ready()
+        return 0 if said is None else len(json.loads(said)["partitions"])
 
     async def owns(self, count: int) -> None:
         """Waits until it is ready with so many partitions. Raises `StreamsError`."""
@@ -151,15 +163,36 @@ class Worker:
 @contextlib.asynccontextmanager
 async def worker(settings: Settings) -> AsyncIterator[Worker]:
     """A worker of its own process, from its start (it isn't ready yet) to its clean end."""
+    async with _running(settings, "worker", {}) as (process, url, session):
+        yield Worker(process, url, session)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, command: str, secrets: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+    """`tidegate <command>` of its own process, from when it is ready. `secrets`: further environment of it."""
+    async with _running(settings, command, secrets or {}) as (process, url, session):
+        started = Process(process, url, session)
+
+        async def is_ready() -> bool:
+            return await started.ready() is not None
+
+        await until(is_ready, START_TIMEOUT_S, f"a {command} that is ready")
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    settings: Settings, command: str, secrets: Mapping[str, str]
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, aiohttp.ClientSession]]:
     with tempfile.TemporaryDirectory() as directory:
         own = dataclasses.replace(settings, data_dir=directory, web_port=web_port(settings))
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "from streams.cli import main; main()", "worker",
-            env=environment(own) | {"TIDEGATE_LOG_LEVEL": "warning"},
+            sys.executable, "-c", "from streams.cli import main; main()", command,
+            env=environment(own) | {"TIDEGATE_LOG_LEVEL": "warning"} | dict(secrets),
         )  # fmt: skip
         try:
             async with aiohttp.ClientSession() as session:
-                yield Worker(process, f"http://{own.web_host}:{own.web_port}", session)
+                yield process, f"http://{own.web_host}:{own.web_port}", session
         finally:
             await _stop(process)
 
@@ -167,8 +200,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
 @contextlib.asynccontextmanager
 async def workers(settings: Settings, count: int) -> AsyncIterator[list[Worker]]:
     """So many workers, from when they share the partitions as evenly as these can be shared. Raises `StreamsError`."""
-    async with contextlib.AsyncExitStack() as running:
-        started = [await running.enter_async_context(worker(settings)) for _ in range(count)]
+    async with contextlib.AsyncExitStack() as opened:
+        started = [await opened.enter_async_context(worker(settings)) for _ in range(count)]
 
         async def shared() -> bool:
             owned = [await each.partitions() for each in started]

@@ -127,3 +127,24 @@ def scale(events: int, as_json: bool) -> None:
     from streams.bench_scale import run_scale
 
     run_scale(settings(), events, as_json=as_json)
+
+
+@bench.command()
+@click.option(
+    "--messages", type=click.IntRange(100, 10_000_000), default=20_000, show_default=True, help="By each channel."
+)
+@click.option("--seconds", type=click.IntRange(5, 3_600), default=30, show_default=True, help="How long at each rate.")
+@json_option
+def deliveries(messages: int, seconds: int, as_json: bool) -> None:
+    """Webhooks and e-mails a second of one dispatcher beside a bare client, and how soon after its event one is there.
+
+    Receivers of its own on this machine; Redis is TIDEGATE_REDIS. `CPU ms`: of the process that sends, a message. `twice`:
+    messages that reached somebody who had one.
+
+    \b
+    Example:
+      tidegate bench deliveries --messages 10000
+    """
+    from streams.bench_deliveries import run_deliveries
+
+    run_deliveries(settings(), messages, seconds, as_json=as_json)
