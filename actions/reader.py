@@ -16,6 +16,8 @@ ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 CAUSES_BY_DEFAULT: tuple[Cause, ...] = ("event", "timer")
 DESCRIPTIVE = ("name", "description", "tags", "owner")
 MAX_AGE = "1d"
+# what stands where a segment is named
+ON = "{segment: ID}"
 
 
 class Named(Protocol):
@@ -99,7 +101,7 @@ class Reader:
     def on(self, body: dict[str, Any]) -> tuple[str, Direction, frozenset[Cause]]:
         """Segment, direction and causes of the transitions under `on`."""
         on = body.get("on")
-        if not self.is_mapping(on, ".on"):
+        if not self.is_mapping(on, ".on", ON):
             return "", "entered", frozenset()
         self.keys(on, ("segment", "transition", "causes"), ".on")
         segment = self.segment(on, ".on")
@@ -155,11 +157,11 @@ class Reader:
         self.error(" or ".join(choices), found, f"{path}.{key}", choices)
         return ""
 
-    def is_mapping(self, value: Any, path: str) -> TypeGuard[dict[str, Any]]:
+    def is_mapping(self, value: Any, path: str, expected: str = "a mapping") -> TypeGuard[dict[str, Any]]:
         """Whether it is one, with an error where it is not."""
         if isinstance(value, dict):
             return True
-        self.error("a mapping", value, path)
+        self.error(expected, value, path)
         return False
 
     def keys(self, mapping: dict[str, Any], known: tuple[str, ...], path: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from actions.reader import Reader
+from actions.reader import ON, Reader
 from actions.sequences import LIFTED
 from segments.calendar import zone, zone_names
 
@@ -24,7 +24,7 @@ class Conditions:
     def segment(self, found: Any, path: str) -> str:
         """The segment that stands for the condition at `path`; "" with an error."""
         if not isinstance(found, dict) or not found:
-            self._reader.error("a condition", found, path)
+            self._reader.error(f"a condition such as {ON}", found, path)
             return ""
         if list(found) == ["segment"]:
             id = self._reader.segment(found, path)

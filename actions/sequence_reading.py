@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from actions.errors import RuleErrors, SequenceErrors
 from actions.message_reading import read_group
-from actions.reader import DESCRIPTIVE, MAX_AGE, Reader, read_each
+from actions.reader import DESCRIPTIVE, MAX_AGE, ON, Reader, read_each
 from actions.sequence_conditions import Conditions, read_tz
 from actions.sequence_steps import Given, StepsReader
 from actions.sequences import UTC, Again, AgainKind, On, Sequence
@@ -109,7 +109,7 @@ def _existing(reader: Reader, body: dict[str, Any], transition: Direction) -> bo
 
 def _goal(reader: Reader, conditions: Conditions, body: dict[str, Any]) -> tuple[On | None, bool]:
     goal = body.get("goal")
-    if "goal" not in body or not reader.is_mapping(goal, ".goal"):
+    if "goal" not in body or not reader.is_mapping(goal, ".goal", f"{ON} or {{when: …}}"):
         return None, True
     reader.keys(goal, ("segment", "when", "ends"), ".goal")
     return On(conditions.named(goal, ".goal"), "entered"), reader.boolean(goal, "ends", ".goal", default=True)
@@ -128,7 +128,11 @@ def _exits(reader: Reader, conditions: Conditions, body: dict[str, Any]) -> tupl
         reader.say(f"expected at most {EXITS_MAX} exits, got {len(written)}", ".exit")
         return ()
     places = [(f".exit[{at}]", item) for at, item in enumerate(written)]
-    return tuple(_exit(reader, conditions, item, path) for path, item in places if reader.is_mapping(item, path))
+    return tuple(
+        _exit(reader, conditions, item, path)
+        for path, item in places
+        if reader.is_mapping(item, path, f"{ON} or {{when: …}}")
+    )
 
 
 def _exit(reader: Reader, conditions: Conditions, written: dict[str, Any], path: str) -> On:

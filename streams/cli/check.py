@@ -30,7 +30,7 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
 
     Then come warnings, of what is legal and surely not meant: a condition that can never be true, a segment that
     everyone is in, a window longer than events are kept. With a sample of events, also of names, properties and traits
-    that nothing in it has, and of events without the property that a `per` or `by` needs.
+    that nothing in it has, those of messages among them, and of events without the property that a `per` or `by` needs.
 
     \b
     Examples:
@@ -60,16 +60,20 @@ def _counted(kind: str, count: int) -> str:
 
 
 def _warnings(checked: "Checked", events: str | None, retention_ms: int | None) -> list[str]:
-    from actions import in_sequence, warn_of_sequences
+    from actions import in_sequence, rule_of, warn_of_sequences
+    from actions.message_traits import MessageTraits
     from segments.warn import RETENTION_MS, warnings
 
     if retention_ms is None:
         retention_ms = RETENTION_MS
-    sample = None if events is None else _sample(events)
+    rules = [rule_of(body) for (kind, _), body in checked.bodies.items() if kind == "rule"]
+    asked = MessageTraits(rules, checked.sequences)
+    sample = None if events is None else asked.through(_sample(events))
     lines = warnings(checked.definitions, retention_ms=retention_ms, events=sample)
     return [
         *(in_sequence(line, checked.sequences) for line in lines),
         *warn_of_sequences(checked.sequences, checked.definitions),
+        *asked.lines(),
     ]
 
 

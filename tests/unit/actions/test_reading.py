@@ -79,7 +79,7 @@ def test_a_template_is_found_by_name_and_travels_with_the_rule(tmp_path: Path) -
     ("change", "expected"),
     [
         ({"id": "Cart"}, "rules.json: expected an id of small letters, digits, `.`, `_` and `-`, 64 at most, got 'Cart'"),
-        ({"on": "entered"}, "rule 'cart-mail': expected a mapping, got 'entered' - at $.on"),
+        ({"on": "entered"}, "rule 'cart-mail': expected {segment: ID}, got 'entered' - at $.on"),
         ({"on": {}}, "rule 'cart-mail': expected the id of a segment, got nothing - at $.on.segment"),
         ({"on": {"segment": "s", "transition": "enter"}}, "got 'enter' (did you mean 'entered'?) - at $.on.transition"),
         ({"on": {"segment": "s", "causes": []}}, "expected a list of causes, got [] - at $.on.causes"),

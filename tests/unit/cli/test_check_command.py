@@ -111,3 +111,31 @@ def test_warnings_of_sequences_are_told_at_their_place_in_it(files: Path, capsys
     ]
     assert cli.run(["check", "welcome.yaml"]) == 0
     assert capsys.readouterr().out == "1 segment, 1 sequence: sound\n"
+
+
+def test_a_message_that_asks_for_a_trait_that_nobody_in_the_sample_has_is_warned_of(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every such message would be left out, or fail; what the sequence sets itself is there."""
+    text = "{{ traits.first_nme }} {{ traits.won }} {{ traits.address.city }}"
+    mail = {"channel": "email", "target": {"trait": "mail"}, "template": {"subject": "Hi", "text": text}}
+    steps = [{"set": {"traits": {"won": True}}}, {"name": "hello", "send": mail}]
+    sequence = {"id": "welcome", "on": {"segment": "buyers"}, "steps": steps}
+    rule = {"id": "told", "on": {"segment": "buyers"}, **mail, "target": {"trait": "email"}}
+    (files / "messages.yaml").write_text(
+        json.dumps({"sequences": [sequence], "rules": [rule | {"template": {"subject": "Hi", "text": "x"}}]})
+    )
+    traits = {"email": "a@b.example", "first_name": "Ada", "address": {"city": "Rome"}}
+    (files / "people.jsonl").write_text(
+        json.dumps({"type": "identify", "userId": "c", "traits": traits, "timestamp": 1})
+    )
+
+    assert cli.run(["check", "good.yaml", "messages.yaml", "--events", "people.jsonl"]) == 0
+
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "nobody in the sample" in line] == [
+        "warning: sequence 'welcome', step 'hello': nobody in the sample has the trait 'mail' (did you mean 'email'?), "
+        "which its message asks for",
+        "warning: sequence 'welcome', step 'hello': nobody in the sample has the trait 'first_nme' "
+        "(did you mean 'first_name'?), which its message asks for",
+    ]
