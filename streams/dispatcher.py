@@ -35,8 +35,8 @@ from schemas.topics import DELIVERIES, EVENTS_EMAIL, EVENTS_OWN, OUTCOMES, REJEC
 from streams.broker import partitions_of
 from streams.clock import SystemClock
 from streams.dispatcher_setup import (
-    SecretCheck,
     Secrets,
+    SetUpCheck,
     check_mail,
     connect,
     read_links,
@@ -127,7 +127,8 @@ async def opened(settings: Settings, secrets: Secrets) -> "AsyncIterator[Dispatc
         outcomes = OutcomeReader(settings, counts[outcomes_topic])
         await _start(closers, outcomes)
         woken = asyncio.Event()
-        book = RuleBook(settings, on_pause=woken.set, on_rules=SecretCheck(secrets.by_name))
+        check = SetUpCheck(secrets.by_name, mail_from=settings.mail_from, links=links is not None)
+        book = RuleBook(settings, on_pause=woken.set, on_rules=check)
         await _start(closers, book)
         client = connect(settings)
         closers.append(client.aclose)

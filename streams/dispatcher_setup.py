@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -15,6 +15,7 @@ from actions.reach import Reach
 from actions.registry import SPECS
 from actions.targets import url_problem
 from actions.unsubscribe import UnsubscribeLinks
+from schemas.deliveries import Code
 from streams.settings import SECRET_PREFIX, SettingError, Settings
 
 logger = logging.getLogger(__name__)
@@ -92,44 +93,52 @@ def read_sms_url(settings: Settings) -> str:
     return settings.sms_url
 
 
-class SecretCheck:
-    """Called with the rules in force, says in the log which secrets are missing: once of each rule and secret."""
+class SetUpCheck:
+    """Called with the rules in force, says in the log what the environment lacks for them: once of each, and of each rule.
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._secrets = secrets
+    `mail_from`: the sender of e-mails, "" for none; `links`: whether messages can have one to leave their group.
+    """
+
+    def __init__(self, secrets: Mapping[str, str], *, mail_from: str = "", links: bool = False) -> None:
+        self._secrets, self._mail_from, self._links = secrets, mail_from, links
         self._said: set[tuple[str, str]] = set()
 
     def __call__(self, rules: Iterable[Rule]) -> None:
         """Looks at `rules`."""
-        missing: dict[tuple[str, str], list[str]] = {}
+        missing: dict[tuple[str, Code], list[str]] = {}
         for rule in rules:
-            problem = self._problem(rule)
-            if rule.secret and problem and (rule.secret, rule.id) not in self._said:
-                self._said.add((rule.secret, rule.id))
-                missing.setdefault((rule.secret, problem), []).append(rule.id)
-        for (secret, problem), ids in missing.items():
+            name = rule.id if rule.step is None else f"{rule.id}/{rule.step}"
+            for sentence, code in self._problems(rule):
+                if (sentence, name) not in self._said:
+                    self._said.add((sentence, name))
+                    missing.setdefault((sentence, code), []).append(name)
+        for (sentence, code), names in missing.items():
             logger.error(
-                "%s%s: %s, for %s: nothing is sent for that, each delivery waits (no_secret) and is given up after its "
-                "last attempt: set it, start again",
-                SECRET_PREFIX,
-                secret,
-                problem,
-                _rules_text(ids),
+                "%s, for %s: nothing is sent for that, each delivery waits (%s) and is given up after its last attempt: "
+                "set it, start again",
+                sentence,
+                _names_text(names),
+                code,
             )
 
-    def _problem(self, rule: Rule) -> str | None:
+    def _problems(self, rule: Rule) -> Iterator[tuple[str, Code]]:
         check = SPECS[rule.channel].secret_problem
-        if not rule.secret or check is None:
-            return None
-        if rule.secret not in self._secrets:
-            return f"expected a secret of channel {rule.channel}, got none"
-        return check(self._secrets[rule.secret])
+        if rule.secret and check is not None:
+            problem: str | None = f"expected a secret of channel {rule.channel}, got none"
+            if rule.secret in self._secrets:
+                problem = check(self._secrets[rule.secret])
+            if problem is not None:
+                yield f"{SECRET_PREFIX}{rule.secret}: {problem}", "no_secret"
+        if rule.channel == "email" and not self._mail_from:
+            yield "TIDEGATE_MAIL_FROM: expected the sender of e-mails, got none", "not_set_up"
+        if rule.channel == "email" and rule.group is not None and not self._links:
+            sentence = f"TIDEGATE_PUBLIC_URL and {SECRET_PREFIX}UNSUBSCRIBE: expected both for links to leave a group, got none"
+            yield sentence, "not_set_up"
 
 
-def _rules_text(ids: list[str]) -> str:
-    shown = ", ".join(ids[:RULES_SHOWN_MAX])
-    more = f" and {len(ids) - RULES_SHOWN_MAX} more" if len(ids) > RULES_SHOWN_MAX else ""
-    return f"{'rule' if len(ids) == 1 else 'rules'} {shown}{more}"
+def _names_text(names: list[str]) -> str:
+    shown = ", ".join(names[:RULES_SHOWN_MAX])
+    return f"{shown} and {len(names) - RULES_SHOWN_MAX} more" if len(names) > RULES_SHOWN_MAX else shown
 
 
 def check_mail(settings: Settings) -> MailServer:

@@ -114,7 +114,7 @@ async def test_a_secret_that_is_missing_is_said_at_the_start_and_when_a_rule_com
     dispatcher = Dispatching("bare", bare, tmp_path / "bare.log")
     try:
         await wait_for(dispatcher.ready, TIMEOUT_S, "the dispatcher to be ready")
-        said = "TIDEGATE_SECRET_DEMO: expected a secret of channel webhook, got none, for rule hook"
+        said = "TIDEGATE_SECRET_DEMO: expected a secret of channel webhook, got none, for hook"
         assert dispatcher.text().count(said) == 1
         await apply(setup, RULES.replace("secret: DEMO", "secret: LATER"))
         await wait_for(

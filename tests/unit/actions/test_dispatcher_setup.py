@@ -7,8 +7,9 @@ from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 from receivers import DEMO_SECRET
 
-from actions import load_rules
-from streams.dispatcher_setup import SecretCheck, Secrets, check_mail, connect, read_links, read_secrets
+from actions import load_rules, load_sequences
+from actions.sequences import Send
+from streams.dispatcher_setup import Secrets, SetUpCheck, check_mail, connect, read_links, read_secrets
 from streams.dispatcher_web import WebServer
 from streams.errors import StreamsError
 from streams.offsets import Offsets
@@ -37,17 +38,17 @@ def test_a_bad_secret_is_named_and_never_said() -> None:
 
 
 def test_a_missing_secret_is_said_once_of_each_rule_that_names_it(caplog: pytest.LogCaptureFixture) -> None:
-    check = SecretCheck({"SHOP": DEMO_SECRET})
+    check = SetUpCheck({"SHOP": DEMO_SECRET})
     one, two, three = (load_rules(RULE.format(id=id, secret=secret)) for id, secret in NAMED)
     check([*one, *two])
     check([*one, *two])
     assert [record.getMessage() for record in caplog.records] == [
-        "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for rule two: nothing is sent for that, "
+        "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for two: nothing is sent for that, "
         "each delivery waits (no_secret) and is given up after its last attempt: set it, start again"
     ]
     check([*one, *two, *three])
     assert (
-        "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for rule three"
+        "TIDEGATE_SECRET_CRM: expected a secret of channel webhook, got none, for three"
         in caplog.records[-1].getMessage()
     )
     assert len(caplog.records) == 2
@@ -66,10 +67,29 @@ def test_a_secret_of_another_channel_is_said_with_the_rule(caplog: pytest.LogCap
         "rules: [{id: sms, on: {segment: cart}, channel: sms, target: '+4930901820', from: SHOP, secret: SALES,"
         " template: {text: hello}}]"
     )
-    SecretCheck({"SALES": url})(load_rules(rule))
+    SetUpCheck({"SALES": url})(load_rules(rule))
 
     assert "TIDEGATE_SECRET_SALES: expected the account's sid, `:` and its token, got something else" in caplog.text
     assert url not in caplog.text
+
+
+def test_what_messages_need_of_the_settings_is_said_before_one_waits_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    mail = "{channel: email, target: {trait: email}, template: {subject: Hi, text: hello}"
+    (sequence,) = load_sequences(
+        f"sequences: [{{id: welcome, on: {{segment: new}}, steps: [{{name: first, send: {mail}, group: news}}}}]}}]"
+    )
+    messages = [step.message for step in sequence.steps if isinstance(step, Send)]
+    SetUpCheck({}, mail_from="a@b.example", links=True)(messages)
+    assert not caplog.records
+
+    SetUpCheck({})(messages)
+
+    said = [record.getMessage().partition(": nothing is sent")[0] for record in caplog.records]
+    assert said == [
+        "TIDEGATE_MAIL_FROM: expected the sender of e-mails, got none, for welcome/first",
+        "TIDEGATE_PUBLIC_URL and TIDEGATE_SECRET_UNSUBSCRIBE: expected both for links to leave a group, got none, "
+        "for welcome/first",
+    ]
 
 
 @pytest.mark.parametrize(
