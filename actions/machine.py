@@ -56,12 +56,12 @@ class Machine:
         self._heard = {(on.segment, on.transition) for sequence in self.kept.values() for on in _heard(sequence)}
         self._moving = any(_moves(step) for sequence in self.kept.values() for step in sequence.steps)
         # of earlier revisions, the sequences that were in force and took members in
-        self._existing_at: dict[int, frozenset[str]] = {}
+        self._existing_at: dict[int, frozenset[tuple[str, str]]] = {}
 
     @property
-    def existing(self) -> frozenset[str]:
-        """Sequences that begin for those who are members when they come into force."""
-        return frozenset(id for id, item in self.in_force.items() if item.sequence.existing)
+    def existing(self) -> frozenset[tuple[str, str]]:
+        """Sequences that begin for those who are members when they come into force, and of which segment."""
+        return frozenset((id, item.sequence.on.segment) for id, item in self.in_force.items() if item.sequence.existing)
 
     def succeed(self, revision: int, previous: "Machine | None") -> None:
         """Has contacts of `revision`, where `previous` was in force, begin what is new and takes members in."""
@@ -96,13 +96,13 @@ class Machine:
         if not (state.progress or new or any(map(self.begun_by, out))):
             return
         lead = Lead(self, program, state, progress_of(state.progress), out, 0, now_ms, arrived_ms)
-        lead.taking_in = set(new)
+        lead.taking_in = {id for id, _ in new}
         gone = [each for each in lead.progress.under_way if not self.has(each)]
         lead.progress.under_way = [each for each in lead.progress.under_way if self.has(each)]
         for each in gone:
             lead.end(each, "version" if each.sequence in self.in_force else "removed")
         lead.take()
-        for id in sorted(new):
+        for id, _ in sorted(new):
             self._take_in(program, state, lead, self.in_force[id])
         lead.go_on()
         _keep(state, lead.progress)
@@ -151,7 +151,9 @@ class Machine:
             if id != segment or lead.progress.is_under_way(item.sequence.id, key):
                 continue
             begun = lead.progress.begun.get(item.sequence.id)
-            if begun is None or (key is not None and not begun.has(key)):
+            # by `once` and `cooldown` all values of a contact count together
+            one_by_one = key is not None and item.sequence.again.kind in ("per_key", "every_time")
+            if begun is None or (one_by_one and not begun.has(key)):
                 version = program.by_id[segment].version
                 lead.take_in(item, Transition(segment, version, state.contact, seq, since_ms, "edit", key=key))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import pytest
 
 from actions import sequence_of
 from actions.compiled import compile_sequences
@@ -171,3 +172,29 @@ def test_of_all_sequences_together_no_more_values_are_remembered_than_a_state_ca
         progress.note_begun(f"s{number % 60}", digest_of(str(number)), START_MS + number)
     assert len(progress.encoded()) < 256 * 1024
     assert progress.begun["s59"].has("59999") and not progress.begun["s0"].has("0"), "the latest are"
+
+
+@pytest.mark.parametrize("again", ["once", {"cooldown": "1d"}])
+def test_of_many_memberships_a_member_is_taken_in_by_one_where_all_count_together(again: Any) -> None:
+    life = Life()
+    cart = {"id": "cart", "per": "cart", "when": {"event": "Carted"}}
+    life.revise([cart], [])
+    for number in range(3):
+        life.track("Carted", cart=str(number))
+    life.revise(
+        [cart],
+        [{"id": "one", "on": {"segment": "cart"}, "existing": True, "again": again, "steps": [{"send": "hello"}]}],
+    )
+    assert [what for _, what in life.said()].count("send hello") == 1
+
+
+def test_members_of_another_segment_are_taken_in_when_the_sequence_turns_to_it() -> None:
+    """Nobody else would: what made them members is before the sequence."""
+    life = Life()
+    b = {"id": "b", "when": {"trait": "b", "eq": True}}
+    body = {"id": "one", "on": {"segment": "a"}, "existing": True, "steps": [{"send": "hello"}]}
+    life.revise([A, b], [body])
+    life.identify(b=True)
+    assert life.said() == []
+    life.revise([A, b], [{**body, "on": {"segment": "b"}}], [(1, body)], version=2)
+    assert life.said() == [("one", "Sequence Entered"), ("one", "send hello"), ("one", "Sequence Completed")]
