@@ -66,6 +66,10 @@ class Inbox:
         found: Any = await self._client.xrange(self._stream(contact), start, "+", count=count)
         return [{"cursor": cursor.decode(), **msgspec.json.decode(fields[b"message"])} for cursor, fields in found]
 
+    async def forget(self, contact: str, before_ms: int) -> None:
+        """Removes the messages of a contact that was erased at `before_ms`: those that were added before. Raises as `add`."""
+        await self._client.xtrim(self._stream(contact), minid=str(before_ms), approximate=False)
+
     def _stream(self, contact: str) -> str:
         return f"{self._prefix}inapp:{contact}"
 

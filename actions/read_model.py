@@ -24,7 +24,8 @@ from schemas.deliveries import Delivery
 from schemas.topics import DAY_MS
 from schemas.transitions import Consent, MembershipRecord
 
-GONE_MS: Final = 2 * DAY_MS
+# as long as a delivery may wait (`ledger.ENTRY_MS`): none that was written before goes out afterwards
+GONE_MS: Final = 45 * DAY_MS
 REBUILD_LOCK_MS: Final = 30_000
 UNLINK_KEYS: Final = 1_000
 REBUILDING: Final = -2

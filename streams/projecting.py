@@ -5,6 +5,7 @@ Invariants:
   * A batch is what was fetched after the last `_place`: whatever happens to the assignment or to Redis meanwhile, it is
     thrown away and read again from where Redis stands.
   * What is in memory is bounded by what is fetched at once.
+  * Of a contact that was erased the in-app messages go as well, before its record counts as read.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import IllegalStateError
 from redis.exceptions import RedisError
 
+from actions.inapp import Inbox
 from actions.read_model import BeingRebuilt, Moved, ReadModel, Write
 from actions.suppression import suppression_of
 from schemas.topics import CONTACTS, EVENTS_EMAIL, EVENTS_OWN, MEMBERSHIPS
@@ -51,11 +53,12 @@ class Projection:
         self,
         consumer: AIOKafkaConsumer,
         model: ReadModel,
+        inbox: Inbox,
         partitions: Sequence[TopicPartition],
         prefix: str,
         metrics: "ProjectorMetrics",
     ) -> None:
-        self._consumer, self._model, self._metrics = consumer, model, metrics
+        self._consumer, self._model, self._inbox, self._metrics = consumer, model, inbox, metrics
         self._names = {each: f"{each.topic.removeprefix(prefix)}/{each.partition}" for each in partitions}
         self._prefix = prefix
         self._positions: dict[TopicPartition, int] = {}
@@ -161,6 +164,7 @@ class Projection:
         for batch in _batches(records):
             if generation != self._generation or not self._placed or batch[0].offset < self._positions[partition]:
                 return False
+            await self._forget_erased(batch)
             writes = [write for record in batch if (write := self._write(record)) is not None]
             start, end = self._positions[partition], batch[-1].offset + 1
             try:
@@ -172,6 +176,12 @@ class Projection:
             self._records += len(batch)
             self._metrics.records.labels(partition.topic.removeprefix(self._prefix)).inc(len(batch))
         return True
+
+    async def _forget_erased(self, batch: Sequence[ConsumerRecord]) -> None:
+        for record in batch:
+            if record.value is None and record.topic == f"{self._prefix}{CONTACTS.name}":
+                contact = (record.key or b"").decode("utf-8", "replace")
+                await self._with_redis(functools.partial(self._inbox.forget, contact, record.timestamp))
 
     def _write(self, record: ConsumerRecord) -> Write | None:
         """What a record does to the read model; None for nothing."""

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from actions.inapp import Inbox
 from actions.read_model import ReadModel
 from schemas.topics import CONTACTS
 from streams.broker import FETCH_BYTES_MAX, REQUEST_TIMEOUT_MS, partitions_of
@@ -68,7 +69,7 @@ async def _project(settings: Settings, rebuild: bool) -> None:
         if rebuild:
             await _clear(model)
         consumer = await stack.enter_async_context(_consumer(settings))
-        projection = Projection(consumer, model, partitions, settings.prefix, metrics)
+        projection = Projection(consumer, model, Inbox(client, settings.prefix), partitions, settings.prefix, metrics)
         pulse = Pulse(consumer, settings.topic(CONTACTS.name))
         web = WebServer(metrics.registry, lambda: _live(projection), lambda: _readiness(projection, pulse))
         await web.start(settings.web_host, settings.web_port)

@@ -15,6 +15,7 @@ import redis.asyncio as redis
 from aiokafka import AIOKafkaProducer
 from dispatcher_runs import PARTITIONS, Setup
 
+from actions.inapp import Inbox
 from schemas.topics import CONTACTS, EVENTS_EMAIL, MEMBERSHIPS, Topic, partition_of
 from schemas.transitions import Consent, ContactRecord, MembershipRecord, membership_key
 from streams import topics
@@ -117,12 +118,15 @@ def mail_event(id: str, name: str, at: str = AT, **properties: Any) -> tuple[Top
 
 
 async def test_what_the_topics_say_last_is_what_redis_has_and_erased_contacts_leave_it(
-    setup: Setup, keys: Keys, wait_for: WaitFor
+    setup: Setup, keys: Keys, client: redis.Redis, prefix: str, wait_for: WaitFor
 ) -> None:
     """And which addresses mail no longer goes to: a bounce for good, a complaint; not a soft bounce, nor one taken back."""
     projector = setup.projector()
     await wait_for(projector.ready, TIMEOUT_S, "a projector that is ready")
     await produce(setup, [contact(f"c-{n}", 1) for n in range(20)] + [membership("c-1", 1), membership("c-1", 2, "k")])
+    inbox = Inbox(client, prefix)
+    for id in ("c-0", "c-1"):
+        await inbox.add(id, "d", {"text": "of this contact"})
     await produce(setup, [contact("c-0", 7), *erased("c-1")])
     await produce(
         setup,
@@ -139,6 +143,7 @@ async def test_what_the_topics_say_last_is_what_redis_has_and_erased_contacts_le
     expected = {f"c-{n}": 1 for n in range(20)} | {"c-0": 7, "c-1": None}
     await wait_for(lambda: _equal(keys.contacts, expected), TIMEOUT_S, "the contacts as they were written last")
     await wait_for(lambda: _equal(keys.members, {("c-1", "cart\nk"): 2}), TIMEOUT_S, "the one membership that is left")
+    assert [len(await inbox.read(id)) for id in ("c-0", "c-1")] == [1, 0], "nor is there a message of who was erased"
     await wait_for(
         lambda: _equal(keys.suppressed, {"two@home.example", "three@home.example"}), TIMEOUT_S, "two addresses"
     )

@@ -81,6 +81,17 @@ async def test_a_repeat_adds_nothing_whatever_came_between(inbox: Inbox) -> None
     assert [message["id"] for message in await inbox.read("c-17")] == ["d1", "d2"]
 
 
+async def test_of_an_erased_contact_what_was_there_goes_and_what_came_later_stays(
+    inbox: Inbox, client: redis.Redis, prefix: str
+) -> None:
+    for at_ms in (1_000, 2_000):
+        await client.xadd(f"{prefix}inapp:c-17", {"message": b'{"id": "d"}'}, id=f"{at_ms}-0")
+    await inbox.forget("c-17", 2_000)
+    await inbox.forget("nobody", 2_000)
+
+    assert [message["cursor"] for message in await inbox.read("c-17")] == ["2000-0"]
+
+
 async def test_a_repeat_adds_nothing_after_the_message_itself_has_gone(
     inbox: Inbox, client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
