@@ -232,7 +232,8 @@ def split(draw: st.DrawFn, world: World, segments: list[str], depth: int) -> Lin
 
 
 def set_(world: World, segments: list[str], depth: int) -> st.SearchStrategy[Line]:
-    traits = st.sampled_from([("x", 1), ("x", 2), ("y", "p"), ("y", None), ("timezone", "Asia/Kathmandu")])
+    dates = [("on", None), *(("on", shown(at)) for at in world.instants_ms[:4])]
+    traits = st.sampled_from([("x", 1), ("x", 2), ("y", "p"), ("y", None), ("timezone", "Asia/Kathmandu"), *dates])
     actions = st.sampled_from(["added", "removed"])
     return st.one_of(
         traits.map(lambda pair: {"set": {"traits": dict([pair])}}),
