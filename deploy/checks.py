@@ -1,7 +1,8 @@
-"""Everything CI checks, one step after the other, with the time each took. `deploy/test` runs it.
+"""Everything CI checks, with the time each step took. `deploy/test` runs it.
 
-Every step runs even where one before it failed, so that one run tells all. Arguments are given to pytest; a selection
-that leaves a test step without a test is fine, one that leaves all without is a failure.
+What computes runs beside what waits for Kafka and Redis. Every step runs even where one before it failed, so that one
+run tells all. Arguments are given to pytest; a selection that leaves a test step without a test is fine, one that leaves
+all without is a failure.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,16 +29,35 @@ from tools import ROOT, RUN
 
 BIN = Path(sys.executable).parent
 NO_TESTS = 5  # pytest's exit status where nothing was selected
-# of tests on Kafka and Redis at a time
+# of tests on Kafka and Redis at a time; such a file's tests wait more than they work
 LANES = 2
 # what tests have that take a broker or a Redis
 MARK = "pytest.mark.kafka"
-SIMULATION = "tests/simulation"
+# the longest of them, begun first: what is begun last is what everything else waits for
+LONG = (
+    "worker_life", "dispatcher", "surroundings", "dispatcher_life", "worker", "torture", "watchdog", "poison", "demo"
+)  # fmt: skip
+PROPERTY, SIMULATION = "tests/property", "tests/simulation"
+# what computes gives way to what waits for an answer within a time
+AFTER_OTHERS = ("nice", "-n", "10")
 # run on both builds of the core; of the simulation, what the core's answers are part of
 CORE_TESTS = [
     f"tests/{name}"
     for name in ("cases", "property", "realdata", "scenarios", "simulation/test_world.py", "unit/segments")
 ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Tests to run: a command, with what it has in its environment beside ours; `served` has it given a Kafka and a Redis."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    served: bool = False
+
+
+Steps = queue.SimpleQueue[Step]
 
 
 @dataclass(frozen=True)
@@ -54,11 +74,11 @@ class Result:
         return {0: "ok", NO_TESTS: "no tests"}.get(self.status, f"FAILED ({self.status})")
 
 
-def run(name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Result:
+def run(name: str, argv: Sequence[str]) -> Result:
     """Runs one step with its output shown as it comes."""
     print(f"\n=== {name}", flush=True)
     began = time.monotonic()
-    status = subprocess.run(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+    status = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
     result = Result(name, status, time.monotonic() - began)
     print(f"--- {name}: {result.word} in {result.seconds:.1f} s", flush=True)
     return result
@@ -122,83 +142,107 @@ def core_is_compiled() -> bool:
     return said != "" and not said.endswith(".py\n")
 
 
-def plain_tests(arguments: Sequence[str]) -> list[Result]:
-    """The tests that need no broker; beside them the simulation, and those of the core on its sources.
+def computing(arguments: Sequence[str]) -> list[Step]:
+    """The tests that need no broker, the longest first; those of the core on both its builds, where there are two."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not kafka"]
+    slow = [*AFTER_OTHERS, *pytest]
+    pure = [*slow, "--hypothesis-profile", "short", *(arguments or CORE_TESTS)]
+    steps = [Step("tests of the core in pure Python", pure, {PURE: "1"})] if core_is_compiled() else []
+    if arguments:
+        return [*steps, Step("tests", [*pytest, *arguments])]
+    return [
+        *steps,
+        Step("properties", [*slow, PROPERTY]),
+        Step("tests", [*pytest, "--ignore", PROPERTY, "--ignore", SIMULATION]),
+        Step("simulation", [*slow, SIMULATION]),
+    ]
 
-    The first run on the compiled core, where there is a C compiler.
-    """
-    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "not kafka"]
-    if core_is_compiled():
-        command = [*pytest, "-p", "no:cacheprovider", "--hypothesis-profile", "short", *(arguments or CORE_TESTS)]
-        with Aside("tests of the core in pure Python", command, {**os.environ, PURE: "1"}) as pure:
-            if arguments:
-                return [run("tests", [*pytest, *arguments]), pure.result()]
-            with Aside("simulation", [*pytest, "-p", "no:cacheprovider", SIMULATION], {**os.environ}) as simulation:
-                return [run("tests", [*pytest, "--ignore", SIMULATION]), pure.result(), simulation.result()]
-    plain = run("tests", [*pytest, *arguments])
-    if os.environ.get(PURE) or missing():
-        return [plain]
-    print(
-        "\nerror: expected a compiled core, as there is a C compiler, found none: .run/setup.log says why", flush=True
-    )
-    return [plain, Result("compiled core", 1, 0.0)]
+
+def waiting(arguments: Sequence[str]) -> list[Step]:
+    """The tests that need a broker or a Redis, file by file, the longest first."""
+    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if MARK in path.read_text()]
+    names = [str(path.relative_to(ROOT)) for path in sorted(marked, key=_longest_first)]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "kafka"]
+    return [Step(name, [*pytest, name, *arguments], served=True) for name in names]
+
+
+def _longest_first(path: Path) -> tuple[int, int]:
+    """As far as is known: by the list, then by size."""
+    name = path.stem.removeprefix("test_")
+    return LONG.index(name) if name in LONG else len(LONG), -path.stat().st_size
 
 
 def tests(arguments: Sequence[str]) -> list[Result]:
-    """The tests that need nothing, then those that need a broker and a Redis, which are started for them."""
-    return [*plain_tests(arguments), *real_tests(arguments)]
-
-
-def real_tests(arguments: Sequence[str]) -> list[Result]:
-    """The tests on a broker and a Redis, a file at a time in each of a few lanes with services of their own.
-
-    Such tests wait more than they work, so two of them are through in little more time than one.
-    """
-    files: queue.SimpleQueue[str] = queue.SimpleQueue()
-    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if MARK in path.read_text()]
-    for path in sorted(marked, key=_longest_first):
-        files.put(str(path.relative_to(ROOT)))
-    with ThreadPoolExecutor(LANES) as pool:
+    """All tests: some lanes take what waits, one what computes; who has none of his own left takes of the others'."""
+    waits, computes = _queue(waiting(arguments)), _queue(computing(arguments))
+    orders = [(computes, waits), *[(waits, computes)] * LANES]
+    with ThreadPoolExecutor(len(orders)) as pool:
         try:
-            return [result for lane in pool.map(lambda _: _lane(files, arguments), range(LANES)) for result in lane]
+            return [*_lack_of_core(), *(result for lane in pool.map(_lane, orders) for result in lane)]
         except BaseException:  # ended: the lanes are not to go on
-            while not files.empty():
-                files.get_nowait()
+            for steps in (waits, computes):
+                while not steps.empty():
+                    steps.get_nowait()
             for step in tuple(Aside.running):
                 step.end()
             raise
 
 
-def _longest_first(path: Path) -> int:
-    """By size, as far as that tells how long a file's tests take."""
-    return -path.stat().st_size
+def _lack_of_core() -> list[Result]:
+    """A failure where the core could have been compiled, and wasn't."""
+    if core_is_compiled() or os.environ.get(PURE) or missing():
+        return []
+    print(
+        "\nerror: expected a compiled core, as there is a C compiler, found none: .run/setup.log says why", flush=True
+    )
+    return [Result("compiled core", 1, 0.0)]
 
 
-def _lane(files: queue.SimpleQueue[str], arguments: Sequence[str]) -> list[Result]:
-    """Runs files until none is left; the services' logs are kept where a test failed."""
-    directory, began = Path(tempfile.mkdtemp(prefix="test-", dir=RUN)), time.monotonic()
-    results: list[Result] = []
-    with ExitStack() as stack:
-        try:
-            kafka = stack.enter_context(Kafka(directory / "kafka"))
-            redis = stack.enter_context(Redis(directory / "redis"))
-        except ServiceError as error:
-            print(f"\nerror: {error}", flush=True)
-            return [Result("Kafka and Redis", 1, time.monotonic() - began)]
-        env = {**os.environ, "TIDEGATE_TEST_BROKER": kafka.address, "TIDEGATE_TEST_REDIS": redis.url}
+def _queue(steps: Sequence[Step]) -> Steps:
+    queued = Steps()
+    for step in steps:
+        queued.put(step)
+    return queued
+
+
+def _taken(order: Sequence[Steps]) -> Iterator[Step]:
+    """Takes steps until none is left, of one queue after the other."""
+    for steps in order:
         while True:
             try:
-                file = files.get_nowait()
+                yield steps.get_nowait()
             except queue.Empty:
                 break
-            command = [sys.executable, "-m", "pytest", "-q", "-m", "kafka", file, *arguments]
-            with Aside(file, command, env) as step:
-                results.append(step.result())
+
+
+def _lane(order: Sequence[Steps]) -> list[Result]:
+    """Runs steps until none is left; those that need services share some, whose logs are kept where one failed."""
+    directory, results = Path(tempfile.mkdtemp(prefix="test-", dir=RUN)), list[Result]()
+    services: dict[str, str] = {}
+    with ExitStack() as stack:
+        for step in _taken(order):
+            began = time.monotonic()
+            try:
+                if step.served and not services:
+                    services = _services(stack, directory)
+            except ServiceError as error:
+                print(f"\nerror: {error}", flush=True)
+                return [*results, Result(step.name, 1, time.monotonic() - began)]
+            own = {**step.env, **services} if step.served else step.env
+            with Aside(step.name, step.argv, {**os.environ, **own}) as aside:
+                results.append(aside.result())
     if all(result.status in (0, NO_TESTS) for result in results):
         shutil.rmtree(directory)
-    else:
+    elif services:
         print(f"the logs of Kafka and Redis are kept in {directory}", flush=True)
     return results
+
+
+def _services(stack: ExitStack, directory: Path) -> dict[str, str]:
+    """A Kafka and a Redis, started, as tests are told of them; ended with the stack."""
+    kafka = stack.enter_context(Kafka(directory / "kafka"))
+    redis = stack.enter_context(Redis(directory / "redis"))
+    return {"TIDEGATE_TEST_BROKER": kafka.address, "TIDEGATE_TEST_REDIS": redis.url}
 
 
 def passed(static: Sequence[Result], tested: Sequence[Result]) -> bool:
