@@ -14,7 +14,7 @@ from actions.report_arms import SplitReport, compare
 from actions.report_facts import Entry, Facts, Message
 from actions.report_paths import Paths
 from actions.report_steps import StepReport, Way, step_report
-from actions.sequences import Send, Sequence
+from actions.sequences import LIFTED, Send, Sequence
 from schemas.deliveries import delivery_id
 from schemas.instants import format_instant, parse_instant
 
@@ -115,8 +115,11 @@ def _version(
     notes: list[str] = []
     if sequence is None:
         notes.append("this version is not on the definitions topic: its steps and its goal are not known")
-    elif sequence.goal is not None and not facts.is_comparable(version):
-        notes.append("conversions are not counted: the goal is a condition in place; make it a segment and name that")
+    elif sequence.goal is not None and not facts.is_followed(sequence.goal):
+        what = "a condition in place that no version has any more that is kept"
+        if not sequence.goal.segment.startswith(LIFTED):
+            what = f"segment {sequence.goal.segment!r}, which was removed"
+        notes.append(f"no conversion is counted any more: the goal is {what}")
     ways = _ways(facts, sequence, entries, ends)
     splits = [] if sequence is None else [step for _, step in Paths(sequence).splits]
     return VersionReport(

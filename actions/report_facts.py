@@ -7,7 +7,7 @@ Invariants:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import msgspec
 
 from actions.own_events import STEP_SENT
 from actions.paths import value_at
-from actions.sequences import LIFTED, On, Sequence
+from actions.sequences import On, Sequence
 from schemas.deliveries import Delivery, Outcome
 from schemas.events import Event
 
@@ -68,19 +68,25 @@ class ValueOf:
 class Facts:
     """Of `sequence`, in the `versions` that are known, within `window_ms` after each entry.
 
-    First `own` for all of the sequence's own events, `delivery` and `outcome`; then `told` and `transition`.
+    First `own` for all of the sequence's own events, `delivery` and `outcome`; then `told` and `transition`. `segments`: those
+    that are followed now, None for all.
     """
 
     def __init__(
-        self, sequence: str, versions: Mapping[int, Sequence], window_ms: int, value: ValueOf | None = None
+        self,
+        sequence: str,
+        versions: Mapping[int, Sequence],
+        window_ms: int,
+        value: ValueOf | None = None,
+        segments: Container[str] | None = None,
     ) -> None:
         self.sequence, self.versions, self.window_ms, self.value = sequence, versions, window_ms, value
+        self._segments = segments
         self.entries: dict[str, Entry] = {}
         self.messages: dict[str, Message] = {}
         self.by_contact: dict[str, list[Entry]] = {}
         self._ends: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._valued: dict[str, set[str]] = {}
-        self.goals = {sequence.goal.segment for sequence in versions.values() if sequence.goal is not None}
 
     def own(self, event: Event, at_ms: int) -> None:
         """Takes in what the sequence says of itself, of an event that happened at `at_ms`; others are passed over."""
@@ -146,9 +152,13 @@ class Facts:
         return contact in self.by_contact
 
     def is_comparable(self, version: int) -> bool:
-        """Whether the goal is known and in `transitions`: those of a condition in place are not told."""
+        """Whether the goal is known."""
         sequence = self.versions.get(version)
-        return sequence is not None and sequence.goal is not None and not sequence.goal.segment.startswith(LIFTED)
+        return sequence is not None and sequence.goal is not None
+
+    def is_followed(self, on: On) -> bool:
+        """Whether the segment is one that is followed now."""
+        return self._segments is None or on.segment in self._segments
 
     @property
     def unmatched(self) -> int:

@@ -27,7 +27,7 @@ from segments.contact import trait_keys
 
 # what the names of all events begin with that sequences cause
 OWN: Final = "Sequence "
-_LIFTED = re.compile(r"segment '(~[0-9a-f]{16})': (.*) - at \$\.when(.*)", re.DOTALL)
+_LIFTED = re.compile(r"segment '(~(?:goal-)?[0-9a-f]{16})': (.*) - at \$\.when(.*)", re.DOTALL)
 
 
 def lifted_bodies(sequences: Iterable[Asking]) -> list[dict[str, Any]]:

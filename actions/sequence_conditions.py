@@ -21,36 +21,36 @@ class Conditions:
         self.places: dict[str, str] = {}
         self._reader, self._tz = reader, tz
 
-    def segment(self, found: Any, path: str) -> str:
-        """The segment that stands for the condition at `path`; "" with an error."""
+    def segment(self, found: Any, path: str, prefix: str = LIFTED) -> str:
+        """The segment that stands for the condition at `path`, with `prefix` where it is lifted; "" with an error."""
         if not isinstance(found, dict) or not found:
             self._reader.error(f"a condition such as {ON}", found, path)
             return ""
         if list(found) == ["segment"]:
             id = self._reader.segment(found, path)
         else:
-            id = lifted_id(found, self._tz)
+            id = lifted_id(found, self._tz, prefix)
             self.lifted[id] = {"id": id, "when": found, "tz": self._tz}
         self.places.setdefault(id, f"${path}")
         return id
 
-    def named(self, mapping: dict[str, Any], path: str) -> str:
+    def named(self, mapping: dict[str, Any], path: str, prefix: str = LIFTED) -> str:
         """The segment under `segment`, or that stands for the condition under `when`; "" with an error."""
         if "segment" in mapping and "when" in mapping:
             self._reader.say("expected one of `segment` and `when`, got both", path)
             return ""
         if "when" in mapping:
-            return self.segment(mapping["when"], f"{path}.when")
+            return self.segment(mapping["when"], f"{path}.when", prefix)
         if "segment" not in mapping:
             self._reader.say("expected `segment` or `when`, got none", path)
             return ""
         return self.segment({"segment": mapping["segment"]}, path)
 
 
-def lifted_id(when: Any, tz: str) -> str:
-    """The id of the segment that stands for a condition in zone `tz`: the same for the same data."""
+def lifted_id(when: Any, tz: str, prefix: str = LIFTED) -> str:
+    """The id of the segment that stands for a condition in zone `tz`: the same for the same data. It begins with `prefix`."""
     canonical = json.dumps([when, tz], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return LIFTED + hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return prefix + hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def read_tz(reader: Reader, mapping: dict[str, Any], path: str, default: str) -> str:

@@ -9,7 +9,7 @@ from actions.message_reading import read_group
 from actions.reader import DESCRIPTIVE, MAX_AGE, ON, Reader, read_each
 from actions.sequence_conditions import Conditions, read_tz
 from actions.sequence_steps import Given, StepsReader
-from actions.sequences import UTC, Again, AgainKind, On, Sequence
+from actions.sequences import GOAL, UTC, Again, AgainKind, On, Sequence
 from schemas.transitions import Direction
 
 _KEYS = ("id", "on", "again", "existing", "while", "goal", "exit", "max_age", "group", "tz", "steps", *DESCRIPTIVE)
@@ -112,7 +112,7 @@ def _goal(reader: Reader, conditions: Conditions, body: dict[str, Any]) -> tuple
     if "goal" not in body or not reader.is_mapping(goal, ".goal", f"{ON} or {{when: …}}"):
         return None, True
     reader.keys(goal, ("segment", "when", "ends"), ".goal")
-    return On(conditions.named(goal, ".goal"), "entered"), reader.boolean(goal, "ends", ".goal", default=True)
+    return On(conditions.named(goal, ".goal", GOAL), "entered"), reader.boolean(goal, "ends", ".goal", default=True)
 
 
 def _exits(reader: Reader, conditions: Conditions, body: dict[str, Any]) -> tuple[On, ...]:

@@ -8,7 +8,7 @@ import orjson
 
 from actions.machine import InForce, Machine
 from actions.own_events import OwnEvent
-from actions.sequences import LIFTED, Sequence
+from actions.sequences import Sequence, is_quiet
 from schemas.deliveries import Delivery
 from schemas.instants import format_instant
 from schemas.transitions import Transition
@@ -41,14 +41,14 @@ def simulate_all(
 ) -> Iterator[Transition | RejectedLine | Told]:
     """As `simulate`, with what sequences say in its place; `definitions` with what these have lifted.
 
-    Transitions of lifted segments are left out.
+    Transitions of lifted segments are left out, but for those of goals.
     """
     limits = limits or Limits()
     in_force = [InForce(sequence, 1, BEFORE_MS) for sequence in sequences]
     machine = Machine(in_force, {}, prompt_ms=limits.grace_ms)
     for one in simulate(definitions, lines, until_ms, limits=limits, keep_past=keep_past, follower=machine):
         if isinstance(one, Transition | RejectedLine):
-            if isinstance(one, RejectedLine) or not one.segment.startswith(LIFTED):
+            if isinstance(one, RejectedLine) or not is_quiet(one.segment):
                 yield one
         else:
             yield told_of(one)

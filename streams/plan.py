@@ -12,7 +12,7 @@ import msgspec
 
 from actions import Rules, too_large
 from actions.own_events import SAID, OwnEvent
-from actions.sequences import LIFTED
+from actions.sequences import LIFTED, is_quiet
 from schemas.deliveries import Delivery, Outcome
 from schemas.events import Event
 from schemas.instants import format_instant
@@ -125,7 +125,7 @@ class Plan:
         """The records of a step: its transitions, memberships, what the rules make of them, and what sequences said.
 
         That is taken from the state. `arrived_ms` is arrival time, by which rules judge age; `now_ms` the wall clock, for
-        `emitted_at`. Of segments that were lifted out of sequences memberships alone are told.
+        `emitted_at`. Of segments that were lifted out of sequences and are no goals memberships alone are told.
         """
         emitted = Emitted()
         key = state.contact.encode()
@@ -133,7 +133,7 @@ class Plan:
         for transition in transitions:
             record = transition.record(now_ms, state.revision)
             emitted.memberships.append(_membership(record))
-            if transition.segment.startswith(LIFTED):
+            if is_quiet(transition.segment):
                 continue
             emitted.told.append(transition)
             emitted.transitions.append(Outgoing(key, _encode(record), ce_headers(record)))

@@ -28,6 +28,7 @@ from segments import Definitions, Limits
 from streams.broker import reader, stored, to_the_end
 from streams.errors import InputError
 from streams.event_lines import open_lines
+from streams.revisions import Revisions
 from streams.settings import Settings
 
 _FIRST = (EVENTS_OWN.name, DELIVERIES.name, OUTCOMES.name)
@@ -72,7 +73,8 @@ async def read_report(settings: Settings, asked: Asked, files: Sequence[str], no
 
     Raises `UnknownSequence`, and any other `StreamsError` where the topics can't be read.
     """
-    facts = Facts(asked.sequence, await _versions(settings, asked.sequence), asked.window_ms, asked.value)
+    versions, segments = await _defined(settings, asked.sequence)
+    facts = Facts(asked.sequence, versions, asked.window_ms, asked.value, segments)
     progress = _Progress(advance)
     async for topic, record in _records(settings, _FIRST, progress):
         _take_first(facts, topic, record.value or b"")
@@ -133,11 +135,16 @@ class _Progress:
             self._advance(self._records, self._offsets)
 
 
-async def _versions(settings: Settings, id: str) -> dict[int, Steps]:
-    """All versions on the definitions topic; raises `UnknownSequence` where there are none."""
+async def _defined(settings: Settings, id: str) -> tuple[dict[int, Steps], set[str]]:
+    """All versions on the definitions topic; and the segments that are followed, those that sequences lift among them.
+
+    Raises `UnknownSequence` where there are no versions, `DefinitionsUnreadable`.
+    """
     found: dict[int, Steps] = {}
     ids = set()
+    revisions = Revisions()
     async for record in stored(settings, [settings.topic(DEFINITIONS.name)]):
+        revisions.add(record.key, record.value)
         if record.key is not None and record.value is not None and record.key.startswith(b"sequence/"):
             definition = msgspec.json.decode(record.value, type=DefinitionRecord)
             ids.add(definition.id)
@@ -148,7 +155,9 @@ async def _versions(settings: Settings, id: str) -> dict[int, Steps]:
             f"expected the id of a sequence ({' '.join(sorted(ids)) or 'there are none'}), got {id!r}: "
             "`tidegate segments list` has those in force"
         )
-    return found
+    in_force = revisions.in_force
+    lifted = (sequence_of(each.body).lifted for each in (*in_force.sequences, *in_force.kept))
+    return found, {each.id for each in in_force.segments}.union(*lifted)
 
 
 async def _records(settings: Settings, names: Sequence[str], progress: _Progress) -> AsyncIterator[tuple[str, Any]]:

@@ -71,6 +71,7 @@ def simulate(
       tidegate simulate segments.yaml events.jsonl.gz --stats
       tidegate simulate segments.yaml events.jsonl.gz --sequences welcome.yaml | jq -c 'select(.delivery)'
     """
+    from actions.sequences import is_quiet
     from actions.simulated import Told, delivery_line, simulate_all
     from segments import RejectedLine, line_of
     from segments.stats import Stats
@@ -83,7 +84,7 @@ def simulate(
         raise click.UsageError("expected --stats beside --json, got --json alone: transitions are JSON lines anyway")
     limits = settings().limits(grace_ms)
     definitions, sequences = _definitions(open_files([segments, *sequence_files]), limits)
-    stats = Stats(segment.id for segment in definitions.segments) if with_stats else None
+    stats = Stats(segment.id for segment in definitions.segments if not is_quiet(segment.id)) if with_stats else None
     write = sys.stdout.buffer.write
     keep_past = _has_definitions(events)
     with _uncollected(), open_lines(events) as lines:

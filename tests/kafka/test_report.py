@@ -37,9 +37,15 @@ WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 
 
 @pytest.fixture
-def stage(make_stage: Callable[..., Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """With the sequence `welcome` in force; the test's directory, which has `w.yaml` and `e.jsonl`, is the current one."""
-    (tmp_path / "w.yaml").write_text(SEGMENTS)
+def stage(
+    request: pytest.FixtureRequest, make_stage: Callable[..., Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Stage:
+    """With the sequence `welcome` in force; the test's directory, which has `w.yaml` and `e.jsonl`, is the current one.
+
+    The goal is a parameter, by default the segment `paying`.
+    """
+    goal = getattr(request, "param", "{segment: paying}")
+    (tmp_path / "w.yaml").write_text(SEGMENTS.replace("{segment: paying}", goal))
     lines = [
         event_line(contact, "2036-01-01", type="identify", traits={"plan": "trial", "email": "a@b.example"})
         for contact in ("m1", "m2", "m3", "m4", "m6")
@@ -122,6 +128,9 @@ def asked(api: WorkerProcess, path: str) -> tuple[int, dict[str, Any]]:
         return 0, {}
 
 
+@pytest.mark.parametrize(
+    "stage", ["{segment: paying}", "{when: {event: Order Completed}}"], ids=["named", "in place"], indirect=True
+)
 def test_the_topics_say_what_the_simulated_run_says(
     stage: Stage, wait_until: WaitUntil, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -150,6 +159,7 @@ def test_the_topics_say_what_the_simulated_run_says(
         assert simulated["funnel"][same] == found["funnel"][same]
     assert simulated["splits"] == found["splits"]
     assert simulated["not_begun"] == found["not_begun"]
+    assert 3 == found["funnel"]["converted"]
 
 
 def test_a_sequence_that_is_not_there_is_said_with_those_that_are(

@@ -74,6 +74,7 @@ LEADS = """
   - id: carts
     on: {segment: cart}
     again: per_key
+    goal: {when: {event: B, within: LATER}, ends: false}
     exit: {segment: cart}
     steps:
       - wait: 400ms

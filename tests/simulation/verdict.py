@@ -13,7 +13,7 @@ from plans import GRACE_MS, RULED, SLACK_MS, definitions_of, machine_of, plan_of
 from script import PARTITIONS, TOPICS
 
 from actions.own_events import OwnEvent
-from actions.sequences import LIFTED
+from actions.sequences import is_quiet
 from schemas.events import parse_event
 from schemas.instants import parse_instant
 from schemas.transitions import Transition
@@ -37,7 +37,7 @@ def check(world: World) -> None:
     assert members == in_state(world), (
         f"memberships and state differ: {sorted(map(str, members ^ in_state(world)))[:3]}"
     )
-    shown = {named for named in members if not named[1].startswith(LIFTED)}
+    shown = {named for named in members if not is_quiet(named[1])}
     assert shown == in_transitions(told), "memberships differ from what transitions said last"
     _check_sizes(world, members)
     _check_contacts(world)
@@ -77,14 +77,14 @@ def expected_of(world: World) -> Told:
 
 
 def _add(told: Told, each: Any) -> None:
-    """A transition, unless it is of a lifted segment; or what a sequence said."""
+    """A transition, unless it is of a lifted segment that is no goal; or what a sequence said."""
     if not isinstance(each, Transition):
         _, what = each
         fields = (
             orjson.loads(what.value) if isinstance(what, OwnEvent) else msgspec.json.decode(msgspec.json.encode(what))
         )
         told[f"{what.contact} led"].append(_led(fields))
-    elif not each.segment.startswith(LIFTED):
+    elif not is_quiet(each.segment):
         told[each.contact].append(tuple(map(each.simulated().get, FIELDS)))
 
 

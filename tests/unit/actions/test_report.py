@@ -367,16 +367,45 @@ def test_an_end_that_is_read_before_its_beginning_counts(facts: Facts) -> None:
     assert 1 == only(report_of(facts, 2 * DAY_MS)).funnel.completed
 
 
-def test_a_goal_that_is_a_condition_in_place_is_not_compared() -> None:
-    """Transitions of conditions in place are on no topic."""
+def test_a_goal_that_is_a_condition_in_place_is_counted_by_its_own_transitions() -> None:
     facts = made(WELCOME.replace("{segment: paying}", "{when: {event: Order Completed}}"))
-    own(facts, "m1", "Entered", 0)
+    goal = facts.versions[1].goal
+    assert goal is not None and goal.segment.startswith("~goal-")
+    for contact in ("m1", "m3"):
+        own(facts, contact, "Entered", 0)
+    facts.transition("m1", goal, None, DAY_MS)
+    facts.transition("m3", PAYING, None, DAY_MS)
 
     version = only(report_of(facts, 2 * WINDOW_MS))
 
-    assert version.splits[0].arms[0].converted is None
-    assert 1 == version.splits[0].arms[0].contacts
-    assert "a condition in place" in version.notes[0]
+    assert (2, 1) == (version.splits[0].arms[0].contacts, version.splits[0].arms[0].converted)
+    assert [] == version.notes
+
+
+@pytest.mark.parametrize(
+    ("goal", "said"),
+    [
+        ("{segment: paying}", "segment 'paying', which was removed"),
+        ("{when: {event: Order Completed}}", "a condition in place"),
+    ],
+)
+def test_a_goal_that_nobody_follows_any_more_is_said(goal: str, said: str) -> None:
+    (sequence,) = load_sequences(WELCOME.replace("{segment: paying}", goal))
+    for segments, notes in ((set(), 1), ({"paying", *sequence.lifted}, 0)):
+        facts = Facts("welcome", {1: sequence}, WINDOW_MS, None, segments)
+        own(facts, "m1", "Entered", 0)
+        version = only(report_of(facts, DAY_MS))
+        assert notes == len(version.notes)
+        assert all(f"no conversion is counted any more: the goal is {said}" in note for note in version.notes)
+
+
+def test_a_version_that_is_not_known_is_not_compared(facts: Facts) -> None:
+    own(facts, "m1", "Entered", 0, version=2)
+
+    version = only(report_of(facts, 2 * WINDOW_MS))
+
+    assert ([], 1) == (version.splits, version.funnel.entered)
+    assert "its goal are not known" in version.notes[0]
 
 
 def test_a_split_without_a_holdout_is_compared_with_its_first_path() -> None:

@@ -22,6 +22,7 @@ from actions.sequences import (
     WaitDate,
     WaitFor,
     WaitTime,
+    is_quiet,
 )
 from schemas.deliveries import CHANNELS
 from segments.read import read_text
@@ -114,14 +115,25 @@ def test_a_condition_in_place_is_lifted_and_the_same_twice_is_one() -> None:
     """Its id is a function of the condition and its zone; a segment that is named is that segment."""
     pro = {"trait": "plan", "eq": "pro"}
     steps = [{"branch": {"if": pro, "then": [{"wait": "1d"}]}}, {"wait_for": {"when": {"segment": "paying"}}}]
-    sequence = load(**{"while": dict(reversed(pro.items()))}, steps=steps, goal={"when": pro}, tz="Asia/Tokyo")
+    sequence = load(**{"while": dict(reversed(pro.items()))}, steps=steps, tz="Asia/Tokyo")
     elsewhere = load(**{"while": pro})
     ((id, body),) = sequence.lifted.items()
 
     assert body == {"id": id, "when": pro, "tz": "Asia/Tokyo"}
-    assert id == sequence.goal.segment if sequence.goal else False
     assert sequence.places == {id: "$.while", "paying": "$.steps[1].wait_for.when"}
     assert [*elsewhere.lifted] == ["~3a22ed485042ef80"] != [id]
+
+
+def test_a_goal_in_place_has_an_id_of_its_own_as_its_transitions_alone_are_told() -> None:
+    """Whatever else asks for the same; a change of what does leaves what is told of it whole."""
+    pro = {"trait": "plan", "eq": "pro"}
+    sequence = load(**{"while": pro}, exit={"when": pro}, goal={"when": pro})
+    named = load(goal={"when": {"segment": "paying"}})
+
+    assert sequence.goal == On("~goal-3a22ed485042ef80", "entered")
+    assert sequence.places == {"~3a22ed485042ef80": "$.while", "~goal-3a22ed485042ef80": "$.goal.when"}
+    assert [True, False, False] == [is_quiet(id) for id in (*sequence.places, "paying")]
+    assert named.goal == On("paying", "entered")
 
 
 def test_the_shares_of_a_split_are_exact() -> None:

@@ -8,6 +8,7 @@ import orjson
 from actions import lifted_bodies, load_sequences
 from actions.simulated import Told, simulate_all
 from schemas.deliveries import Outcome
+from schemas.transitions import Transition
 from segments import RejectedLine, load_data
 
 SEGMENTS = [{"id": "trial", "when": {"trait": "plan", "eq": "trial"}}]
@@ -43,6 +44,26 @@ def test_a_line_of_definitions_leaves_what_sequences_ask_in_place() -> None:
     assert not [one for one in found if isinstance(one, RejectedLine)]
     events = [one.body.get("event") or one.body["type"] for one in found if isinstance(one, Told)]
     assert events == ["Sequence Entered", "Sequence Completed"]
+
+
+def test_of_conditions_in_place_the_transitions_of_goals_alone_are_told() -> None:
+    """The branch asks for the same, and nobody hears of that."""
+    goal = "    goal: {when: {event: Called, within: 7d}, ends: false}\n    steps:"
+    sequences = load_sequences(SEQUENCE.replace("    steps:", goal), "test", None)
+    definitions = load_data({"segments": SEGMENTS}, lifted=lifted_bodies(sequences))
+    lines = [
+        {"type": "identify", "userId": "c", "traits": {"plan": "trial"}, "timestamp": at(1), "receivedAt": at(1)},
+        {"type": "track", "event": "Called", "userId": "c", "timestamp": at(2), "receivedAt": at(2)},
+        {"type": "track", "event": "Seen", "userId": "c", "timestamp": at(20), "receivedAt": at(20)},
+    ]
+    found = [
+        one for one in simulate_all(definitions, sequences, map(orjson.dumps, lines)) if isinstance(one, Transition)
+    ]
+    (id,) = (each for each in sequences[0].lifted if each.startswith("~goal-"))
+    assert 2 == len(sequences[0].lifted)
+    assert [("trial", "entered", 1), (id, "entered", 1), (id, "left", 2)] == [
+        (one.segment, one.transition, one.seq) for one in found
+    ]
 
 
 def test_a_sequence_that_sends_nothing_leaves_out_a_beginning_in_an_outcome_that_can_be_read() -> None:
