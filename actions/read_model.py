@@ -58,7 +58,7 @@ class Write:
 
     key: str
     op: str
-    arguments: tuple[str | bytes | int, ...] = ()
+    arguments: tuple[str | int, ...] = ()
 
 
 class ReadModel:
@@ -76,21 +76,22 @@ class ReadModel:
     # ---- records as writes --------------------------------------------------------------------------------------------
 
     def contact(self, contact: str, value: bytes | None) -> Write:
-        """Of a record of `contacts`; None is a tombstone. Raises `msgspec.DecodeError`."""
+        """Of a record of `contacts`; None is a tombstone. Raises `msgspec.DecodeError`, `UnicodeDecodeError`."""
         key = self._contact(contact)
         if value is None:
             return Write(key, "gone", (GONE_MS,))
         record = msgspec.json.decode(value, type=_Contact)
-        return Write(key, "contact", (bytes(record.traits), bytes(record.consent), record.revision, record.changed_at))
+        traits, consent = bytes(record.traits).decode(), bytes(record.consent).decode()
+        return Write(key, "contact", (traits, consent, record.revision, record.changed_at))
 
     def membership(self, key: bytes, value: bytes | None) -> Write:
-        """Of a record of `memberships`. Raises `msgspec.DecodeError`."""
+        """Of a record of `memberships`. Raises `msgspec.DecodeError`, `UnicodeDecodeError`."""
         contact, *named = msgspec.json.decode(key, type=list[str])
         where, field = self._memberships(contact), _field(*named)
         if value is None:
             return Write(where, "no_member", (field,))
         msgspec.json.decode(value, type=MembershipRecord)
-        return Write(where, "member", (field, value))
+        return Write(where, "member", (field, value.decode()))
 
     def suppressed(self, address: str, why: str | None, at_ms: int) -> Write:
         """That an address is not written to any more since `at_ms`, and why; None: that it may be. The last word counts."""
@@ -109,11 +110,12 @@ class ReadModel:
     async def apply(self, partition: str, start: int, end: int, writes: Iterable[Write]) -> None:
         """Writes what the records [start, end) of a partition do, and that they are done; raises `Moved`, `BeingRebuilt`."""
         keys = [self._positions, self._lock]
-        args: list[str | bytes | int] = [partition, start, end]
+        told: list[str] = []
         for write in writes:
             keys.append(write.key)
-            args += (write.op, *write.arguments)
-        found = await self._apply(keys=keys, args=args)
+            told += (write.op, *map(str, write.arguments))
+        # in one argument, as redis-py takes a microsecond for each; as text, as Lua's numbers are doubles
+        found = await self._apply(keys=keys, args=[partition, start, end, msgspec.msgpack.encode(told)])
         if found == REBUILDING:
             raise BeingRebuilt
         if not found:

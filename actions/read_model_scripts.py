@@ -10,33 +10,33 @@ local found = {}
 for i, partition in ipairs(ARGV) do found[i] = redis.call('HGET', KEYS[1], partition) end
 return found
 """
-# KEYS: positions, lock, then one of each write · ARGV: partition, start, end, then of each write its op and arguments
+# KEYS: positions, lock, then one of each write · ARGV: partition, start, end; in msgpack, each write's op and arguments
 APPLY = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return -2 end
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-local n = 4
+local told, n = cmsgpack.unpack(ARGV[4]), 1
 for i = 3, #KEYS do
-  local key, op, a = KEYS[i], ARGV[n], n + 1
+  local key, op, a = KEYS[i], told[n], n + 1
   if op == 'contact' then
     if redis.call('HDEL', key, 'gone') == 1 then redis.call('PERSIST', key) end
-    redis.call('HSET', key, 'traits', ARGV[a], 'consent', ARGV[a + 1], 'revision', ARGV[a + 2], 'changed_at', ARGV[a + 3])
+    redis.call('HSET', key, 'traits', told[a], 'consent', told[a + 1], 'revision', told[a + 2], 'changed_at', told[a + 3])
     n = a + 4
   elseif op == 'gone' then
     redis.call('DEL', key)
     redis.call('HSET', key, 'gone', 1)
-    redis.call('PEXPIRE', key, ARGV[a])
+    redis.call('PEXPIRE', key, told[a])
     n = a + 1
   elseif op == 'member' then
-    redis.call('HSET', key, ARGV[a], ARGV[a + 1])
+    redis.call('HSET', key, told[a], told[a + 1])
     n = a + 2
   elseif op == 'no_member' then
-    redis.call('HDEL', key, ARGV[a])
+    redis.call('HDEL', key, told[a])
     n = a + 1
   else
     -- by the time of the events: those of one address may come by several partitions, a suppression counts first
     local at = string.match(redis.call('GET', key) or '', '^(%-?%d+) ')
-    local since, now = at and tonumber(at) or -math.huge, tonumber(ARGV[a])
-    if now > since or (now == since and ARGV[a + 1] ~= '') then redis.call('SET', key, ARGV[a] .. ' ' .. ARGV[a + 1]) end
+    local since, now = at and tonumber(at) or -math.huge, tonumber(told[a])
+    if now > since or (now == since and told[a + 1] ~= '') then redis.call('SET', key, told[a] .. ' ' .. told[a + 1]) end
     n = a + 2
   end
 end

@@ -69,6 +69,17 @@ async def test_what_was_written_is_what_is_told(model: ReadModel, mail: Delivery
     assert await model.traits("c-18") is None
 
 
+@pytest.mark.parametrize("size", [200, 300, 70_000, 900_000])
+async def test_traits_of_any_size_and_alphabet_are_told_as_they_were(
+    model: ReadModel, mail: Delivery, size: int
+) -> None:
+    """As large as the record of a contact may be."""
+    traits = {"name": "Zoë \u0000\u2028 \\ \U0001f680", "notes": "x" * size}
+    await model.apply("contacts/0", 0, 1, [model.contact("c-17", contact(2**53 + 1, **traits))])
+    assert await model.traits("c-17") == traits
+    assert (await model.facts(mail, with_zone=False)).revision == 2**53 + 1
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
 async def test_of_what_is_said_of_an_address_the_last_counts_by_its_time(
     model: ReadModel, mail: Delivery, order: tuple[int, int, int]
