@@ -21,6 +21,8 @@ from streams.revisions import DefinitionsUnreadable, InForce, Revised, Revisions
 from streams.settings import Settings
 
 if TYPE_CHECKING:
+    import actions
+    from schemas.definitions import DefinitionRecord
     from streams.plan import Plan
 
 __all__ = ["DefinitionsReader", "InForce", "commit", "compile_plan", "events_taken", "read_in_force", "read_revisions"]
@@ -212,7 +214,7 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
             SequenceInForce(sequence_of(record.body), record.version, in_force.since_ms["sequence", record.id])
             for record in in_force.sequences
         ],
-        {(record.id, record.version): sequence_of(record.body) for record in in_force.kept},
+        _readable(in_force.kept),
         lambda lifted: load_data(bodies, name, limits, lifted=lifted),
         # by that clock time passes by records alone, so what is due is played long after it without being late
         prompt_ms=limits.grace_ms if settings.clock == "arrival" else None,
@@ -232,3 +234,19 @@ def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = 
     )
     sequences = tuple(record.id for record in in_force.sequences)
     return Plan(program, rules, in_force.number, sequence_ids=sequences)
+
+
+def _readable(kept: "Sequence[DefinitionRecord]") -> "dict[tuple[str, int], actions.Sequence]":
+    """Earlier versions of sequences; one that this code can't take is left out, and who is in it ends: a worker must start."""
+    from actions import RuleErrors, sequence_of
+
+    found = {}
+    for record in kept:
+        try:
+            found[record.id, record.version] = sequence_of(record.body)
+        except RuleErrors as error:
+            log.warning(
+                "sequence %s, version %d: this code can't take it, and who is in it ends: %s",
+                record.id, record.version, error,
+            )  # fmt: skip
+    return found

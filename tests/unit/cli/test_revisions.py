@@ -6,8 +6,12 @@ import msgspec
 import pytest
 
 import streams.revisions
+from actions.machine import Machine
 from schemas.definitions import DefinitionRecord, definition_key
+from segments import Program
+from streams.definitions import compile_plan
 from streams.revisions import DefinitionsUnreadable, InForce, Name, Revised, Revisions, messages, revise
+from streams.settings import load_settings
 
 SEGMENT: Name = ("segment", "big")
 RULE: Name = ("rule", "hook")
@@ -311,3 +315,19 @@ def test_a_segment_that_is_removed_as_its_score_changes_is_gone() -> None:
     topic.apply({**segment(when={"score": "lead", "gte": 8}), **scored()})
 
     assert topic.apply(scored(min=0), (SEGMENT,)) == [("lead", 2, "changed"), ("big", 1, "removed")]
+
+
+def test_a_worker_starts_whatever_an_earlier_version_of_a_sequence_says_that_it_can_not_take() -> None:
+    """What is refused today was applied by the code of last year; who is in that version ends."""
+    topic = Topic()
+    step: Any = {"wait": "1d"}
+    for steps in ([step, step], [step]):
+        body = {"id": "welcome", "on": {"segment": "big"}, "steps": steps}
+        topic.apply({**segment(), ("sequence", "welcome"): body})
+    first, *_ = [at for at, (key, _) in enumerate(topic.records) if key.endswith(b"welcome/1")]
+    key, value = topic.records[first]
+    topic.records[first] = key, value.replace(b'"1d"', b'"999d"')
+    plan = compile_plan(topic.in_force, load_settings({}))
+
+    assert isinstance(plan.program, Program) and isinstance(plan.program.follower, Machine)
+    assert sorted(plan.program.follower.kept) == [("welcome", 2)]
