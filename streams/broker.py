@@ -26,6 +26,8 @@ CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_MS = 10_000
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 FETCH_MS = 250
+# a fetch is answered after so long where there is nothing, and whatever else is asked of that broker waits behind it
+FETCH_WAIT_MS = 100
 STALLED_S = 15.0
 
 
@@ -73,6 +75,7 @@ async def reader(
         auto_offset_reset=start,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     async with _started(client, client.stop, settings):
         client.assign([TopicPartition(topic, n) for topic in topics for n in range(partitions[topic])])
