@@ -99,7 +99,7 @@ class TransitionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Value of a record of the `transitions` topic; its Kafka key is the contact."""
 
     id: Annotated[str, msgspec.Meta(description="the same on replay: drop repeats by it where you read uncommitted")]
-    segment: str
+    segment: Annotated[str, msgspec.Meta(description="`~goal-…`: what a sequence has as its goal, written in place")]
     segment_version: int
     contact: str
     transition: Direction

@@ -14,7 +14,8 @@ def api() -> None:
       GET /v1/sequences/ID/report    what one was worth: the options and the JSON of
                                      `tidegate sequences report ID --json`, as parameters
                                      window, version, since, value, property
-      GET /docs, /openapi.json       what there is, to read and try
+      GET /openapi.json, /docs       what there is, and a page to try it (its scripts come from
+                                     cdn.jsdelivr.net)
       GET /metrics, /livez, /readyz  as of every process
 
     Whoever asks shows a token, `Authorization: Bearer …`; it opens everything, so it is no browser's. Errors are problem
@@ -22,7 +23,8 @@ def api() -> None:
 
     A report is read from the topics, in a process of its own: seconds to minutes. Who asks the same meanwhile gets the same
     answer, as does who asks within TIDEGATE_REPORT_KEEP (`as_of` says when it was read); who hangs up ends the reading. Two are
-    read at a time, TIDEGATE_REPORT_WAITING may be waited for, one more gets 503 and is asked to come again.
+    read at a time, TIDEGATE_REPORT_WAITING may be waited for, one more gets 503 and is asked to come again. So give a client
+minutes before it gives up.
 
     Needs Kafka, no Redis; while Kafka is away it says so (503) and goes on when it is back. SIGTERM ends it.
 
