@@ -14,7 +14,7 @@ from actions.report_arms import SplitReport, compare
 from actions.report_facts import Entry, Facts, Message
 from actions.report_paths import Paths
 from actions.report_steps import StepReport, Way, step_report
-from actions.sequences import LIFTED, Send, Sequence
+from actions.sequences import LIFTED, Send, Sequence, Split
 from schemas.deliveries import delivery_id
 from schemas.instants import format_instant, parse_instant
 
@@ -132,12 +132,17 @@ def _version(
             for path in split.paths
             if (taken := [way for way in ways if way.splits.get(split.name) == path.name])
         ],
-        splits=[
-            compare(facts, split, [(way.entry, way.splits.get(split.name)) for way in ways], as_of_ms)
-            for split in splits
-        ],
+        splits=[compare(facts, split, [(way.entry, _path(split, way)) for way in ways], as_of_ms) for split in splits],
         notes=notes,
     )
+
+
+def _path(split: Split, way: Way) -> str | None:
+    """The path that an entry took, or is to take: under way behind the split it may have said nothing yet."""
+    from actions.step_times import path_of
+
+    under_way = way.entry.ended is None
+    return way.splits.get(split.name) or (path_of(split, way.entry.contact).name if under_way else None)
 
 
 def _ways(facts: Facts, sequence: Sequence | None, entries: list[Entry], ends: dict[str, int]) -> list[Way]:

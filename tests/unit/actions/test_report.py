@@ -473,3 +473,27 @@ def test_what_others_write_to_the_topic_is_passed_over(facts: Facts) -> None:
         only(report_of(facts, DAY_MS)).funnel.entered,
         only(report_of(facts, DAY_MS)).funnel.completed,
     )
+
+
+def test_who_still_waits_behind_a_split_counts_in_its_path_as_much_as_who_has_ended_there() -> None:
+    """Else a path would have of its contacts those alone that have converted, and the holdout all."""
+    facts = made(
+        WELCOME.replace("    steps:\n      - split:", "    steps:\n      - wait: 1d\n      - split:").replace(
+            "                - send: {channel: email, target: {trait: email}, template: {subject: Hi, text: Hello}}\n"
+            "                  name: first\n",
+            "                - wait_for: {segment: connected}\n",
+        )
+    )
+    for contact in (*MAILED, *HELD_OUT):
+        own(facts, contact, "Entered", 0)
+    for contact in HELD_OUT:
+        own(facts, contact, "Exited", DAY_MS, reason="held_out", step="offer", split={"offer": "held-out"})
+    own(facts, "m1", "Exited", 2 * DAY_MS, reason="goal", step="wait_for-2", split={"offer": "mail"})
+    for contact in ("m1", "m2"):
+        facts.transition(contact, PAYING, None, 2 * DAY_MS)
+
+    (split,) = only(report_of(facts, 40 * DAY_MS)).splits
+
+    assert [("mail", 4, 1, 0.0), ("held-out", 4, 1, None)] == [
+        (arm.path, arm.contacts, arm.converted, arm.conversion_difference) for arm in split.arms
+    ]
