@@ -41,12 +41,13 @@ SAY_EVERY_S: Final = 5.0
 AWAY: Final = "redis is away"
 
 T = TypeVar("T")
+Show = Callable[[int, int], object]
 
 
 class Projection:
     """Follows the partitions that the group gives; `run` until it is cancelled.
 
-    `partitions`: all there are of the topics (full names), whoever owns them.
+    `partitions`: all there are of the topics (full names), whoever owns them. `show`: told of records read and to be read.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Projection:
         partitions: Sequence[TopicPartition],
         prefix: str,
         metrics: "ProjectorMetrics",
+        show: Show | None = None,
     ) -> None:
+        self._show = show
         self._consumer, self._model, self._inbox, self._metrics = consumer, model, inbox, metrics
         self._names = {each: f"{each.topic.removeprefix(prefix)}/{each.partition}" for each in partitions}
         self._prefix = prefix
@@ -86,6 +89,7 @@ class Projection:
                     self._placed = False
                     break
             await self._look_at_ends()
+            self._show_progress()
             if _now_s() - self._looked_s >= LOOK_EVERY_S:
                 await self._look_at_redis()
                 self._looked_s = _now_s()
@@ -123,6 +127,7 @@ class Projection:
             self._consumer.seek(partition, position)
         self._placed = True
         logger.info("projecting %d partitions, %d records behind", len(mine), self._behind())
+        self._show_progress()
 
     async def _look_at_redis(self) -> None:
         """Whether Redis still stands where this left it: no record may come for long that would find out."""
@@ -239,9 +244,13 @@ class Projection:
             self._metrics.lag.labels(name).set(records)
         self._metrics.filling.set(self.filling)
 
+    def _show_progress(self) -> None:
+        if self._show is not None and self._placed:
+            self._show(self._records, self._behind() if self.filling else 0)
+
     def _say(self) -> None:
         past_s = _now_s() - self._said_s
-        if self.filling:
+        if self.filling and not (self._show and self._behind()):
             rate = (self._records - self._said_records) / past_s
             left = f"{self._behind():,} to go here, {self.filling} partitions in all"
             logger.info("reading: %s records, %s a second, %s", f"{self._records:,}", f"{rate:,.0f}", left)

@@ -24,7 +24,7 @@ from streams.dispatcher_web import WebServer
 from streams.dispatching import closed
 from streams.errors import BrokerError, StreamsError
 from streams.kafka_log import why_refused
-from streams.projecting import TOPICS, Projection
+from streams.projecting import TOPICS, Projection, Show
 from streams.projector_metrics import ProjectorMetrics
 from streams.pulse import Pulse
 from streams.security import access
@@ -37,12 +37,15 @@ REBALANCE_MS_MAX = 60_000
 LIVE_S_MAX = 60.0
 
 
-async def run_projector(settings: Settings, *, rebuild: bool = False) -> None:
-    """Projects until SIGTERM or SIGINT; `rebuild`: from nothing. Raises `SettingError` or `StreamsError` saying what to do."""
+async def run_projector(settings: Settings, *, rebuild: bool = False, show: Show | None = None) -> None:
+    """Projects until SIGTERM or SIGINT; `rebuild`: from nothing. Raises `SettingError` or `StreamsError` saying what to do.
+
+    `show` is told how many records were read and are to be read, in place of a line now and then.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    working = asyncio.create_task(_project(settings, rebuild))
+    working = asyncio.create_task(_project(settings, rebuild, show))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -57,7 +60,7 @@ async def run_projector(settings: Settings, *, rebuild: bool = False) -> None:
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
-async def _project(settings: Settings, rebuild: bool) -> None:
+async def _project(settings: Settings, rebuild: bool, show: Show | None) -> None:
     names = [settings.topic(topic.name) for topic in TOPICS]
     counts = await partitions_of(settings, names)
     partitions = [TopicPartition(name, n) for name in names for n in range(counts[name])]
@@ -69,7 +72,9 @@ async def _project(settings: Settings, rebuild: bool) -> None:
         if rebuild:
             await _clear(model)
         consumer = await stack.enter_async_context(_consumer(settings))
-        projection = Projection(consumer, model, Inbox(client, settings.prefix), partitions, settings.prefix, metrics)
+        projection = Projection(
+            consumer, model, Inbox(client, settings.prefix), partitions, settings.prefix, metrics, show
+        )
         pulse = Pulse(consumer, settings.topic(CONTACTS.name))
         web = WebServer(metrics.registry, lambda: _live(projection), lambda: _readiness(projection, pulse))
         await web.start(settings.web_host, settings.web_port)

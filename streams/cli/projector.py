@@ -2,7 +2,7 @@
 
 import click
 
-from streams.cli.terminal import run, settings
+from streams.cli.terminal import Countdown, run, settings
 
 
 @click.command()
@@ -25,6 +25,7 @@ def projector(rebuild: bool) -> None:
     Example:
       TIDEGATE_WEB_PORT=6068 tidegate projector
     """
+    import sys
     from logging.config import dictConfig
 
     from streams.logs import logging_config
@@ -32,4 +33,9 @@ def projector(rebuild: bool) -> None:
 
     given = settings()
     dictConfig(logging_config(given))
-    run(run_projector(given, rebuild=rebuild))
+    bar = Countdown("records") if sys.stderr.isatty() else None
+    try:
+        run(run_projector(given, rebuild=rebuild, show=bar.show if bar else None))
+    finally:
+        if bar is not None:
+            bar.end()

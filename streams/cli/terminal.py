@@ -1,15 +1,19 @@
 """What the commands share: settings, tables, lines for people, progress, running a coroutine."""
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 import orjson
 
 from streams.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 PROGRESS_LINE_S = 5.0
@@ -85,6 +89,58 @@ def _lines(what: str, total_bytes: int | None) -> Iterator[Callable[[int, int], 
 
 @contextlib.contextmanager
 def _bar(what: str, total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
+    started_s = time.monotonic()
+    with _shown(what) as shown:
+        task = shown.add_task(what, total=total_bytes, count=0, rate=0.0)
+
+        def advance(count: int, done_bytes: int) -> None:
+            rate = count / max(time.monotonic() - started_s, 1e-3)
+            shown.update(task, completed=done_bytes, count=count, rate=rate)
+
+        yield advance
+
+
+class Countdown:
+    """A bar on the terminal for as long as there is something to do, of a process that goes on; log lines go above it."""
+
+    def __init__(self, what: str) -> None:
+        """`what` is the plural of the things."""
+        self._what = what
+        self._bar: Progress | None = None
+        self._done = self._done_first = 0
+        self._started_s = 0.0
+
+    def show(self, done: int, to_go: int) -> None:
+        """How many things are done and to be done; with nothing to do the bar is left as it is then, and the next is new."""
+        if self._bar is None and to_go:
+            self._done_first, self._started_s = self._done, time.monotonic()
+            self._bar = _shown(self._what)
+            self._bar.add_task(self._what, count=0, rate=0.0)
+            self._bar.start()
+            _log_to(sys.stderr)  # it stands for the bar's console now
+        if self._bar is not None:
+            count = done - self._done_first
+            rate = count / max(time.monotonic() - self._started_s, 1e-3)
+            self._bar.update(self._bar.task_ids[0], total=count + to_go, completed=count, count=count, rate=rate)
+            if not to_go:
+                self.end()
+        self._done = done
+
+    def end(self) -> None:
+        """Leaves the bar as it is."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.stop()
+            _log_to(sys.stderr)
+
+
+def _log_to(stream: TextIO) -> None:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(stream)
+
+
+def _shown(what: str) -> "Progress":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -95,12 +151,4 @@ def _bar(what: str, total_bytes: int | None) -> Iterator[Callable[[int, int], No
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    started_s = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True)) as shown:
-        task = shown.add_task(what, total=total_bytes, count=0, rate=0.0)
-
-        def advance(count: int, done_bytes: int) -> None:
-            rate = count / max(time.monotonic() - started_s, 1e-3)
-            shown.update(task, completed=done_bytes, count=count, rate=rate)
-
-        yield advance
+    return Progress(*columns, console=Console(stderr=True))

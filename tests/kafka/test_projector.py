@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import pty
 import random
+import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,7 @@ import orjson
 import pytest
 import redis.asyncio as redis
 from aiokafka import AIOKafkaProducer
-from dispatcher_runs import PARTITIONS, Setup
+from dispatcher_runs import PARTITIONS, ROOT, Setup
 
 from actions.inapp import Inbox
 from schemas.topics import CONTACTS, EVENTS_EMAIL, MEMBERSHIPS, Topic, partition_of
@@ -202,7 +207,51 @@ async def test_a_rebuild_reads_all_of_it_anew_and_leaves_the_ledger_alone(
 
     assert await client.get(ledger) == b"run"
     assert first.running
+    assert "\x1b" not in second.text(), "a bar is for terminals"
     assert (first.stop(), second.stop()) == (0, 0)
+
+
+async def test_while_another_throws_the_read_model_away_it_waits_and_calls_redis_there(
+    setup: Setup, keys: Keys, client: redis.Redis, wait_for: WaitFor
+) -> None:
+    """Somebody is woken when Redis is away."""
+    lock = f"{keys.stem}lock"
+    await client.set(lock, "another", ex=60)
+    projector = setup.projector()
+    await wait_for(lambda: "thrown away" in projector.get("/readyz")[1], TIMEOUT_S, "it to say for what it waits")
+    assert projector.metric("tidegate_projector_redis_away") == 0
+    await client.delete(lock)
+    await wait_for(projector.ready, TIMEOUT_S, "a projector that is ready")
+    assert projector.stop() == 0
+
+
+async def test_on_a_terminal_a_rebuild_shows_a_bar_and_its_log_above_it(setup: Setup) -> None:
+    await produce(setup, [contact(f"c-{n}", 1) for n in range(20)])
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from streams.cli import main; main()", "projector", "--rebuild"),
+        env={**os.environ, **setup.environment, "TERM": "xterm"}, cwd=ROOT, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        shown = await asyncio.wait_for(asyncio.to_thread(_read_until, ours, b"is whole"), TIMEOUT_S)
+        process.terminate()
+        shown += await asyncio.wait_for(asyncio.to_thread(_read_until, ours, None), TIMEOUT_S)
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        os.close(ours)
+    assert "20 records \u2501" in re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
+def _read_until(terminal: int, word: bytes | None) -> bytes:
+    """What a terminal is written until `word` is, or whoever writes has ended."""
+    read = b""
+    with contextlib.suppress(OSError):  # as it is said that nobody has the other end any more
+        while word is None or word not in read:
+            read += os.read(terminal, 4096)
+    return read
 
 
 async def _equal(ask: Callable[[], Awaitable[Any]], expected: Any) -> bool:
