@@ -1,4 +1,7 @@
-"""Second act, on the wall clock: a cart is left, time alone makes it abandoned, a mail comes; she buys, and is out at once."""
+"""Second act, on the wall clock: a cart is left, time alone makes it abandoned, a mail comes; she buys, and is out at once.
+
+Beside her others leave carts, too, and are followed up (`demo_reminders.py`), through a kill -9 of what does it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaProducer
+from children import Child
+from demo_reminders import SHOPPERS, Reminders
 from rich.console import Console
 from stage import DEPLOY, Stage, StageError, tidegate
 from watch import Watch
@@ -38,13 +43,7 @@ class Story:
         path.write_text(rules.replace("http://127.0.0.1:8080/hooks", self.stage.urls["webhook"]))
         tidegate(self.settings, "topics", "create")
         tidegate(self.settings, "segments", "apply", str(SEGMENTS), str(path))
-        children = [
-            self.stage.process("story-worker", self.settings, "worker"),
-            self.stage.process("story-dispatcher", self.settings, "dispatcher"),
-            self.stage.process("story-projector", self.settings, "projector"),
-        ]
-        for child in children:
-            self.stage.ready(child)
+        self.children = self._start("worker", "dispatcher", "projector")
         watch = Watch(load_settings(self.settings)).start()
         try:
             asyncio.run(self._tell(watch))
@@ -55,9 +54,19 @@ class Story:
     async def _tell(self, watch: Watch) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.stage.kafka.address, acks="all", enable_idempotence=True)
         await producer.start()
+        self.reminders = Reminders(self.stage, self.console, self.settings, lambda event: self._send(producer, event))
         try:
+            await self.reminders.leave_carts()
             await self._cart(producer, watch)
+            await self.reminders.buy()
+            self._line(
+                f"{len(self.reminders.buyers)} of {SHOPPERS} others buy, too, in the middle of their wait",
+                "Order Completed",
+            )
             await self._visits(producer, watch)
+            await asyncio.to_thread(self._kill)
+            await self.reminders.end()
+            self._line("the second mail arrives at those who have not bought, and at nobody else", "by the sequence")
         finally:
             await producer.stop()
 
@@ -113,6 +122,27 @@ class Story:
             f"[bold]p50 {p50:.0f} ms, p99 {p99:.0f} ms[/]"
         )
 
+    def _start(self, *commands: str) -> dict[str, Child]:
+        """Starts these processes, and returns once they are ready."""
+        # a worker with a name that comes back takes its partitions at once
+        named = self.settings | {"TIDEGATE_INSTANCE": "story-worker"}
+        started = {
+            each: self.stage.process(f"story-{each}", named if each == "worker" else self.settings, each)
+            for each in commands
+        }
+        for child in started.values():
+            self.stage.ready(child)
+        return started
+
+    def _kill(self) -> None:
+        """Kills the worker and the dispatcher before the second mails are due, and starts them again."""
+        killed = ("worker", "dispatcher")
+        for each in killed:
+            self.children[each].kill()
+        self._line("[bold]worker and dispatcher are killed[/], and started again", "kill -9")
+        self.children |= self._start(*killed)
+        self._line("they are back, and go on where they were", "what fell due meanwhile is played")
+
     async def _receipt(self, channel: str, transition: str, to: str) -> dict[str, Any]:
         for _ in range(300):
             for receipt in self.stage.receipts():
@@ -137,14 +167,17 @@ class Story:
         self.console.print(f"  {time.monotonic() - self.started_s:6.2f} s  {what}  [dim]{how}[/]", highlight=False)
 
     def _sum_up(self, watch: Watch) -> None:
-        listed = orjson.loads(tidegate(self.settings, "deliveries", "list", "--json"))
-        for delivery in listed:
-            parts = [str(delivery.get(name, "")) for name in ("rule", "channel", "status")]
-            self.console.print(f"  delivered: {' · '.join(parts)}", highlight=False)
         ids = [receipt["id"] for receipt in self.stage.receipts()]
-        if len(ids) != len(set(ids)) or len(ids) != 3:
-            raise StageError(f"expected three messages, each once, got {ids}")
-        self.console.print(f"[green]✓[/] {len(ids)} messages received, each once")
+        others = self.reminders
+        # two mails, or one to who bought after it; webhooks for who left a cart, and for who bought
+        mails = 1 + 2 * len(others.reminded) - len([each for each in others.buyers if each in others.reminded])
+        expected = mails + (1 + SHOPPERS) + (1 + len(others.buyers))
+        if len(ids) != len(set(ids)) or len(ids) != expected:
+            raise StageError(f"expected {expected} messages, each once, got {len(ids)}, {len(set(ids))} different ones")
+        self.console.print(
+            f"[green]✓[/] {len(ids)} messages received ({mails} mails, else webhooks), [bold]each once[/]"
+        )
+        others.tell()
 
 
 def _track(contact: str, name: str, properties: dict[str, Any]) -> dict[str, Any]:

@@ -79,11 +79,11 @@ class Stage:
         return kept | own
 
     def process(self, name: str, settings: Mapping[str, str], *arguments: str) -> Child:
-        """Starts `tidegate …` and returns at once; `ready` waits for it."""
-        (port,) = free_ports(1)
-        child = self._start(name, [TIDEGATE, *arguments], {**settings, "TIDEGATE_WEB_PORT": str(port)})
-        self.urls[name] = f"http://127.0.0.1:{port}"
-        return child
+        """Starts `tidegate …` and returns at once; `ready` waits for it. Started again it has the port that it had."""
+        if name not in self.urls:
+            self.urls[name] = f"http://127.0.0.1:{free_ports(1)[0]}"
+        port = self.urls[name].rpartition(":")[2]
+        return self._start(name, [TIDEGATE, *arguments], {**settings, "TIDEGATE_WEB_PORT": port})
 
     def ready(self, child: Child) -> None:
         """Returns once `/readyz` of a process says so; raises `StageError` with the end of its log."""
