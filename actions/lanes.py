@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
 LANE_ATTEMPTS_MAX: Final = 8  # attempts at one receiver at a time
 LANE_WAIT_S_MAX: Final = 5.0  # a delivery that would wait, or has waited, for longer than that makes room for others
+# deliveries are decided on and taken before the receiver is free for them, so that it need not wait for that: as many as it
+# takes in so long, and no more, as what was decided must hold
+LANE_AHEAD_S: Final = 0.2
+LANE_TURNS_MAX: Final = 64
 
 
 class Crowded(Exception):
@@ -14,45 +19,130 @@ class Crowded(Exception):
 
 
 class Lane:
-    """What goes to one receiver: a few attempts at a time, and those that wait for one, for a short while.
+    """What goes to one receiver: a few attempts at a time, some that are next, and those that wait, for a short while.
 
     So a slow receiver's deliveries are in nobody's way, and a burst for a quick one goes straight through.
     """
 
     def __init__(self) -> None:
-        self.count = 0
-        self._slots = asyncio.Semaphore(LANE_ATTEMPTS_MAX)
-        self._usual_s = 0.0
-        self._running_since_s: dict[object, float] = {}  # oldest first
+        self.count = 0  # turns, and those that wait for one
+        self.slots = asyncio.Semaphore(LANE_ATTEMPTS_MAX)
+        self.turns, self.attempts = _Lasting(), _Lasting()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def full(self) -> bool:
-        """Whether a newcomer would have to wait for too long, judging by how long attempts take now."""
-        queued = self.count - LANE_ATTEMPTS_MAX + 1
-        oldest_s = next(iter(self._running_since_s.values()), _now_s())
-        lasts_s = max(self._usual_s, _now_s() - oldest_s)
-        return queued * lasts_s / LANE_ATTEMPTS_MAX > LANE_WAIT_S_MAX
+        """Whether a newcomer would have to wait for too long, judging by how long turns take now."""
+        width = self._width
+        return (self.count - width + 1) * self.turns.usual_s / width > LANE_WAIT_S_MAX
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """One attempt's turn; raises `Crowded` when it doesn't come in time."""
+    async def turn(self) -> "AsyncIterator[Turn]":
+        """A delivery's turn; raises `Crowded` when it doesn't come in time."""
         self.count += 1
         try:
-            try:
-                async with asyncio.timeout(LANE_WAIT_S_MAX):
-                    await self._slots.acquire()
-            except TimeoutError:
-                raise Crowded from None
-            turn, began_s = object(), _now_s()
-            self._running_since_s[turn] = began_s
-            try:
-                yield
-            finally:
-                del self._running_since_s[turn]
-                self._usual_s += (_now_s() - began_s - self._usual_s) / 8
-                self._slots.release()
+            await self._wait()
+        except BaseException:
+            self.leave()
+            raise
+        turn = Turn(self)
+        try:
+            yield turn
         finally:
-            self.count -= 1
+            turn.end()
+
+    def leave(self) -> None:
+        """Somebody's turn, or the waiting for one, is over."""
+        self.count -= 1
+        self._admit()
+
+    async def _wait(self) -> None:
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(admitted)
+        self._admit()
+        try:
+            async with asyncio.timeout(LANE_WAIT_S_MAX):
+                await admitted
+        except TimeoutError:
+            raise Crowded from None
+        finally:
+            with contextlib.suppress(ValueError):  # it is no longer there when it was admitted
+                self._waiting.remove(admitted)
+
+    def _admit(self) -> None:
+        while self._waiting and self.count - len(self._waiting) < self._width:
+            admitted = self._waiting.popleft()
+            if not admitted.done():  # who was cancelled leaves in a moment
+                admitted.set_result(None)
+
+    @property
+    def _width(self) -> int:
+        """How many may have their turn: of a receiver that isn't known to be quick, as many as may attempt."""
+        if not self.attempts.known:
+            return LANE_ATTEMPTS_MAX
+        quick = LANE_ATTEMPTS_MAX * (1 + LANE_AHEAD_S / max(self.attempts.usual_s, 0.001))
+        return min(LANE_TURNS_MAX, int(quick))
+
+
+class Turn:
+    """To decide on a delivery, take it and make one attempt. It ends with that, or with its context."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane, self._began, self._over = lane, lane.turns.begin(), False
+
+    @contextlib.asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """The attempt; raises `Crowded` when the receiver isn't free for it in time."""
+        lane = self._lane
+        try:
+            async with asyncio.timeout(LANE_WAIT_S_MAX):
+                await lane.slots.acquire()
+        except TimeoutError:
+            raise Crowded from None
+        began = lane.attempts.begin()
+        try:
+            yield
+        finally:
+            lane.attempts.end(began)
+            lane.slots.release()
+            self.end()
+
+    def end(self) -> None:
+        """It is somebody else's."""
+        if not self._over:
+            self._over = True
+            self._lane.turns.end(self._began)
+            self._lane.leave()
+
+
+class _Lasting:
+    """How long something usually lasts. What is under way counts for as long as it has lasted."""
+
+    def __init__(self) -> None:
+        self._average_s: float | None = None
+        self._since_s: dict[object, float] = {}  # oldest first
+
+    @property
+    def known(self) -> bool:
+        """Whether one has ended."""
+        return self._average_s is not None
+
+    @property
+    def usual_s(self) -> float:
+        """0 where nothing is known."""
+        now_s = _now_s()
+        return max(self._average_s or 0.0, now_s - next(iter(self._since_s.values()), now_s))
+
+    def begin(self) -> object:
+        """One begins; what `end` is to be told."""
+        one = object()
+        self._since_s[one] = _now_s()
+        return one
+
+    def end(self, one: object) -> None:
+        """It is over."""
+        lasted_s = _now_s() - self._since_s.pop(one)
+        self._average_s = lasted_s if self._average_s is None else self._average_s + (lasted_s - self._average_s) / 8
 
 
 def _now_s() -> float:
