@@ -103,7 +103,7 @@ def check_loops(sequences: List[Sequence], definitions: Definitions) -> list[str
     return list(dict.fromkeys(errors))
 
 
-def warn_of_sequences(sequences: Iterable[Sequence], definitions: Definitions) -> list[str]:
+def warn_of_sequences(sequences: List[Sequence], definitions: Definitions) -> list[str]:
     """What is legal in sequences and surely not meant, a line each."""
     lines = []
     for sequence in sequences:
@@ -116,18 +116,39 @@ def warn_of_sequences(sequences: Iterable[Sequence], definitions: Definitions) -
                 where = "" if segment.startswith(LIFTED) else f" in segment {segment!r}"
                 sentence = f"takes events of sequences among all others{where}, its own too; leave them out with"
                 lines.append(_said(sequence, f'{sentence} `any_except: [{{prefix: "{OWN}"}}]`', place))
-        lines += _warn_of_sets(sequence, definitions)
+    lines += _warn_of_sets(sequences, definitions)
     return list(dict.fromkeys(lines))
 
 
-def _warn_of_sets(sequence: Sequence, definitions: Definitions) -> Iterator[str]:
-    if sequence.again.kind != "every_time":
-        return
+def _warn_of_sets(sequences: Iterable[Sequence], definitions: Definitions) -> Iterator[str]:
+    """Of sequences that begin every time, those that set what they begin on, be it by way of others."""
+    each_time = [sequence for sequence in sequences if sequence.again.kind == "every_time"]
+    asked = {sequence.id: _asked_in(sequence.on.segment, definitions) for sequence in each_time}
+    feeds: dict[str, dict[str, str]] = {sequence.id: {} for sequence in each_time}
+    for sequence in each_time:
+        for step in (step for step in sequence.steps if isinstance(step, Set)):
+            for other in each_time:
+                for what in _set_of(step, *asked[other.id]):
+                    sentence = f"step {step.name!r} sets {what}, which segment {other.on.segment!r} of `on` asks for"
+                    if other is sequence:
+                        sentence += ": with `every_time` it may begin itself again and again"
+                        yield _said(sequence, sentence, "$.again")
+                    else:
+                        feeds[sequence.id].setdefault(other.id, sentence.replace("`on`", f"{other.id!r}"))
+    for sequence in each_time:
+        for other_id, sentence in feeds[sequence.id].items():
+            if sequence.id in _reached(other_id, feeds):
+                sentence += ", and that leads back here: with `every_time` they may begin each other again and again"
+                yield _said(sequence, sentence, "$.again")
+
+
+def _asked_in(segment: str, definitions: Definitions) -> tuple[set[str], set[str]]:
+    """The traits and the lists that a segment asks for, itself or by what it names."""
     traits: set[str] = set()
     lists: set[str] = set()
     scores = {score.id: score for score in definitions.scores}
-    for segment in _closure(sequence.on.segment, {segment.id: segment for segment in definitions.segments}):
-        for leaf in walk(segment.when):
+    for each in _closure(segment, {segment.id: segment for segment in definitions.segments}):
+        for leaf in walk(each.when):
             if isinstance(leaf, TraitIs):
                 traits |= trait_keys(leaf.path)
             elif isinstance(leaf, Listed):
@@ -137,14 +158,13 @@ def _warn_of_sets(sequence: Sequence, definitions: Definitions) -> Iterator[str]
                 traits |= {
                     key for rule in rules if isinstance(rule, TraitRule) for key in trait_keys(rule.condition.path)
                 }
-    for step in sequence.steps:
-        if not isinstance(step, Set):
-            continue
-        found = [f"the trait {key!r}" for key in sorted(traits & set(step.traits or ()))]
-        found += [f"the list {step.list!r}"] if step.list in lists else []
-        for what in found:
-            sentence = f"step {step.name!r} sets {what}, which segment {sequence.on.segment!r} of `on` asks for"
-            yield _said(sequence, f"{sentence}: with `every_time` it may begin itself again and again", "$.again")
+    return traits, lists
+
+
+def _set_of(step: Set, traits: set[str], lists: set[str]) -> list[str]:
+    """Of these traits and lists those that a step sets, for people."""
+    found = [f"the trait {key!r}" for key in sorted(traits & set(step.traits or ()))]
+    return found + ([f"the list {step.list!r}"] if step.list in lists else [])
 
 
 def _said(sequence: Asking, sentence: str, place: str) -> str:

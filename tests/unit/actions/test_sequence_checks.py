@@ -230,3 +230,20 @@ def test_who_sets_what_it_begins_on_is_warned(when: dict[str, Any], set_: dict[s
     ]
     assert warn_of_sequences(*checked(change, **more)) == []
     assert warn_of_sequences(*checked({"again": "every_time", "steps": [{"set": set_}]}, **more)) == []
+
+
+def test_sequences_that_set_what_each_other_begins_on_are_warned() -> None:
+    """Each beginning of one is one of the other, as fast as their waits allow."""
+    segments = ({"id": "x", "when": {"trait": "x", "eq": 1}}, {"id": "y", "when": {"trait": "y", "eq": 1}})
+
+    def written(id: str, on: str, sets: str, again: str = "every_time") -> dict[str, Any]:
+        return {"id": id, "on": {"segment": on}, "again": again, "steps": [{"set": {"traits": {sets: 1}}}]}
+
+    circle = [written("a", "x", "y"), written("b", "y", "x"), written("c", "x", "z")]
+    more = ", and that leads back here: with `every_time` they may begin each other again and again - at $.again"
+    assert warn_of_sequences(*checked(*circle, segments=segments)) == [
+        f"sequence 'a': step 'set-0' sets the trait 'y', which segment 'y' of 'b' asks for{more}",
+        f"sequence 'b': step 'set-0' sets the trait 'x', which segment 'x' of 'a' asks for{more}",
+    ]
+    once = [written("a", "x", "y"), written("b", "y", "x", again="once")]
+    assert warn_of_sequences(*checked(*once, segments=segments)) == []
