@@ -6,7 +6,7 @@ at once, with what follows from them, before anything else happens.
 
 from typing import TYPE_CHECKING, Any
 
-from actions.own_events import Moment, lifecycle, set_event
+from actions.own_events import ExitReason, Moment, lifecycle, set_event
 from actions.progress import Progress, UnderWay, digest_of
 from actions.rules import carried, target_of, too_old
 from actions.sequences import (
@@ -26,7 +26,7 @@ from actions.sequences import (
     WaitTime,
 )
 from actions.step_times import date_ms, path_of, time_ms
-from schemas.deliveries import Channel, Code, Delivery, Outcome, delivery_id, transition_of
+from schemas.deliveries import Channel, Delivery, LeftOut, Outcome, delivery_id, transition_of
 from schemas.instants import format_instant
 from schemas.transitions import Transition
 
@@ -134,10 +134,10 @@ class Lead:
         elif isinstance(step, WaitTime) and each.due_ms is not None and each.due_ms > self._now_ms:
             each.due_ms = time_ms(step, sequence.zone, self._state, self._now_ms)
 
-    def end(self, each: UnderWay, reason: str, name: str = "Sequence Exited") -> None:
-        """Ends one, and says why."""
+    def end(self, each: UnderWay, reason: ExitReason | None) -> None:
+        """Ends one, and says why; None: it was completed."""
         self.progress.under_way = [other for other in self.progress.under_way if other is not each]
-        self._tell(each, name, None if name == "Sequence Completed" else reason)
+        self._tell(each, "Sequence Completed" if reason is None else "Sequence Exited", reason)
 
     def is_over(self, each: UnderWay) -> bool:
         """Whether what ends it holds already."""
@@ -156,7 +156,7 @@ class Lead:
         else:
             self._skip(item, transition, *why)
 
-    def _refused(self, sequence: Sequence, transition: Transition) -> tuple[Code, str] | None:
+    def _refused(self, sequence: Sequence, transition: Transition) -> tuple[LeftOut, str] | None:
         if self.progress.is_under_way(sequence.id, transition.key):
             return "running", "the contact is in the sequence already"
         begun = self.progress.begun.get(sequence.id)
@@ -164,7 +164,7 @@ class Lead:
             return "again", f"`again: {sequence.again.kind}` does not allow it: it began {format_instant(begun.at_ms)}"
         return self._full()
 
-    def _full(self) -> tuple[Code, str] | None:
+    def _full(self) -> tuple[LeftOut, str] | None:
         under_way = len(self.progress.under_way)
         if self._begun < BEGUN_MAX and under_way < self._machine.under_way_max:
             return None
@@ -202,10 +202,10 @@ class Lead:
         sequence = self._sequence(each)
         while self._is_under_way(each):
             if each.at == END:
-                return self.end(each, "", "Sequence Completed")
+                return self.end(each, None)
             step = sequence.steps[each.at]
             if isinstance(step, End):
-                return self.end(each, "", "Sequence Completed")
+                return self.end(each, None)
             if isinstance(step, Send):
                 self._send(each, step)
                 each.at = step.then
@@ -295,7 +295,7 @@ class Lead:
 
     # ---- saying so ----------------------------------------------------------------------------------------------------
 
-    def _skip(self, item: "InForce", transition: Transition, code: Code, reason: str) -> None:
+    def _skip(self, item: "InForce", transition: Transition, code: LeftOut, reason: str) -> None:
         sequence = item.sequence
         channel = next((step.message.channel for step in sequence.steps if isinstance(step, Send)), None)
         self._leave_out(transition, sequence.id, item.version, 0, channel, code, reason)
@@ -307,7 +307,7 @@ class Lead:
         version: int,
         step: int,
         channel: Channel | None,
-        code: Code,
+        code: LeftOut,
         reason: str,
     ) -> None:
         self._say(
@@ -327,7 +327,7 @@ class Lead:
             )
         )
 
-    def _tell(self, each: UnderWay, name: str, reason: str | None = None) -> None:
+    def _tell(self, each: UnderWay, name: str, reason: ExitReason | None = None) -> None:
         steps = self._sequence(each).steps if self._machine.has(each) else ()
         at = None if name == "Sequence Entered" or not 0 <= each.at < len(steps) else steps[each.at].name
         self._take_own(lifecycle(name, each, at, reason, self._moment))

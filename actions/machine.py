@@ -11,7 +11,7 @@ from actions.leading import Lead
 from actions.progress import RESTING, WAITING_UNTIL, Progress, UnderWay, joined, progress_of
 from actions.rules import left_out
 from actions.sequences import CONTACT, UNDER_WAY_MAX, Sequence, Step, WaitDate, WaitFor, WaitTime
-from schemas.deliveries import Code
+from schemas.deliveries import LeftOut
 from schemas.transitions import Direction, Transition
 from segments.following import WAITING
 
@@ -24,7 +24,7 @@ class InForce:
     version: int
     since_ms: int
 
-    def left_out(self, transition: Transition, arrived_ms: int) -> tuple[Code, str] | None:
+    def left_out(self, transition: Transition, arrived_ms: int) -> tuple[LeftOut, str] | None:
         """Why `transition` begins nothing, as far as that has nothing to do with the contact."""
         sequence = self.sequence
         return left_out("sequence", sequence.causes, self.since_ms, sequence.max_age_ms, transition, arrived_ms)

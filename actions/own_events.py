@@ -38,7 +38,7 @@ class OwnEvent:
     value: bytes
 
 
-def lifecycle(name: str, each: UnderWay, step: str | None, reason: str | None, told: "Moment") -> OwnEvent:
+def lifecycle(name: str, each: UnderWay, step: str | None, reason: ExitReason | None, told: "Moment") -> OwnEvent:
     """`Sequence Entered`, `Converted`, `Exited`, `Completed`: with what `SEQUENCES.md` says of them."""
     said = {
         "sequence": each.sequence,
