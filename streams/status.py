@@ -10,6 +10,7 @@ REBALANCING = ("PreparingRebalance", "CompletingRebalance")
 # what a worker is behind for so long is worth a word
 OVERDUE_S_MAX = 10.0
 UNANSWERED_S_MAX = 10.0
+UNTAKEN_S_MAX = 30.0
 NAMED_MAX = 12
 _COUNTED = {
     "partitions_stopped": "{:.0f} partitions are stopped, as records made the code raise; see its log",
@@ -53,7 +54,8 @@ class PartitionSeen:
 class Status:
     """All of it, as of `now_ms`. `surroundings`: what is wrong with topics and brokers, a sentence each.
 
-    `rejected`: how many by reason since `rejected_since_ms`, at least (`rejected_cut`).
+    `rejected`: how many by reason since `rejected_since_ms`, at least (`rejected_cut`). `untaken`: how many deliveries no
+    dispatcher is through with yet, at least where there are many, the first written at `untaken_since_ms`.
     """
 
     now_ms: int
@@ -68,6 +70,8 @@ class Status:
     rejected_cut: bool
     paused: Sequence[str]
     surroundings: Sequence[str]
+    untaken: int = 0
+    untaken_since_ms: int | None = None
 
     @property
     def lag(self) -> dict[str, int]:
@@ -144,6 +148,12 @@ class Status:
             found.append(
                 f"{count} records were rejected since {format_instant(self.rejected_since_ms)} "
                 f"({', '.join(f'{reason} {many:,}' for reason, many in self.rejected.items())}): `tidegate rejected list`"
+            )
+        waited_ms = 0 if self.untaken_since_ms is None else self.now_ms - self.untaken_since_ms
+        if waited_ms > 1000 * UNTAKEN_S_MAX:
+            found.append(
+                f"{self.untaken:,} deliveries wait for a dispatcher, the first for {_spent(waited_ms)}: start one with "
+                "`tidegate dispatcher`, or see what the /readyz of those that run says; without Redis they wait"
             )
         if self.paused:
             found.append(f"deliveries are paused: {', '.join(self.paused)} (`tidegate deliveries resume`)")

@@ -17,11 +17,11 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.rejected import Reason
-from schemas.topics import REJECTED, SOURCES, STATE
+from schemas.topics import DELIVERIES, REJECTED, SOURCES, STATE
 from streams.broker import admin, reader, to_the_end
 from streams.checkpoint import META_KEY, Meta, UnknownFormatError, UnreadableMetaError, read_meta
 from streams.definitions import read_in_force
@@ -32,6 +32,7 @@ from streams.surroundings import look
 
 LATELY_MS = 3_600_000
 REJECTED_MAX = 20_000
+UNTAKEN_MAX = 20_000
 # how far back from the end of the state topic a meta record is looked for at first; then eight times as far
 BACK_RECORDS = 64
 WORKER_TIMEOUT_S = 2.0
@@ -46,14 +47,16 @@ async def read_status(settings: Settings, now_ms: int) -> Status:
     """How things stand at `now_ms` (the wall clock); raises `StreamsError`, such as without a broker or topics."""
     async with admin(settings) as client:
         group_state, members = await _group(client, settings)
+        taken = await _taken(client, settings)
     workers = await asyncio.gather(*(_asked(member, settings) for member in members))
     owners = {number: worker.name for worker in workers for number in worker.partitions}
-    partitions, (rejected, cut), in_force, held, surroundings = await asyncio.gather(
+    partitions, (rejected, cut), in_force, held, surroundings, (untaken, untaken_since_ms) = await asyncio.gather(
         _partitions(settings, owners),
         _rejected(settings, now_ms - LATELY_MS),
         read_in_force(settings),
         paused(settings),
         look(settings),
+        _untaken(settings, taken),
     )
     return Status(
         now_ms=now_ms,
@@ -68,6 +71,8 @@ async def read_status(settings: Settings, now_ms: int) -> Status:
         rejected_cut=cut,
         paused=sorted(held),
         surroundings=surroundings.otherwise,
+        untaken=untaken,
+        untaken_since_ms=untaken_since_ms,
     )
 
 
@@ -81,6 +86,15 @@ async def _group(client: AIOKafkaAdminClient, settings: Settings) -> tuple[str, 
     except GroupCoordinatorNotAvailableError:
         return "Unknown", []  # a broker on which there never was a group
     return state, members
+
+
+async def _taken(client: AIOKafkaAdminClient, settings: Settings) -> dict[int, int]:
+    """How far the dispatchers are through with the deliveries of each partition; nothing where none ever ran."""
+    try:
+        offsets = await client.list_consumer_group_offsets(f"{settings.prefix}dispatcher")
+    except KafkaError:
+        return {}  # a fresh broker has no coordinator of groups yet, and one with ACLs may not tell
+    return {partition.partition: committed.offset for partition, committed in offsets.items() if committed.offset >= 0}
 
 
 async def _asked(member: Any, settings: Settings) -> WorkerSeen:
@@ -204,6 +218,29 @@ def _meta(record: Any) -> Meta | str:
         return read_meta(record.value)
     except (UnreadableMetaError, UnknownFormatError) as error:
         return f"{record.topic}, partition {record.partition}, offset {record.offset}: {error}"
+
+
+async def _untaken(settings: Settings, taken: Mapping[int, int]) -> tuple[int, int | None]:
+    """How many deliveries there are behind `taken` (at most `UNTAKEN_MAX` are counted), and when the first was written.
+
+    The records themselves are counted, as each transaction takes an offset, too.
+    """
+    count, since_ms = 0, None
+    async with reader(settings, [settings.topic(DELIVERIES.name)], "latest") as consumer:
+        places = list(consumer.assignment())
+        consumer.pause(*places)
+        first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        starts = {place: max(first[place], taken.get(place.partition, 0)) for place in places}
+        todo = [place for place in places if starts[place] < end[place]]
+        for place in todo:
+            consumer.seek(place, starts[place])
+            consumer.resume(place)
+        async for record in to_the_end(consumer, {place: end[place] for place in todo}):
+            count += 1
+            since_ms = record.timestamp if since_ms is None else min(since_ms, record.timestamp)
+            if count == UNTAKEN_MAX:
+                break
+    return count, since_ms
 
 
 async def _rejected(settings: Settings, since_ms: int) -> tuple[dict[str, int], bool]:

@@ -23,7 +23,7 @@ def status(as_json: bool) -> None:
     \b
     JSON (fields are only ever added; what isn't known is null):
       at, problems [...], group {name, state, revision}, lag {topic: records}, overdue_s, rejected {reason: count},
-      paused [...], workers [{name, host, partitions, metrics, unasked}],
+      paused [...], deliveries {untaken, since}, workers [{name, host, partitions, metrics, unasked}],
       partitions [{number, owner, lag, revision, arrival, due}]
 
     \b
@@ -50,7 +50,7 @@ def _print(found: "Status") -> None:
     if found.workers:
         print_table(("worker", "host", "partitions", "contacts", "says"), _workers(found), False)
         click.echo()
-    rows = [(topic, f"{lag:,}") for topic, lag in found.lag.items()]
+    rows = [(topic, f"{lag:,}") for topic, lag in [*found.lag.items(), ("deliveries", found.untaken)]]
     print_table(("topic", "lag"), rows, False)
     overdue = "not known (no worker could be asked)" if found.overdue_s is None else f"{found.overdue_s:.1f} s"
     click.echo(f"\noldest due instant overdue by: {overdue}")
@@ -88,6 +88,10 @@ def _json(found: "Status") -> dict[str, object]:
         "overdue_s": found.overdue_s,
         "rejected": found.rejected,
         "paused": found.paused,
+        "deliveries": {
+            "untaken": found.untaken,
+            "since": None if found.untaken_since_ms is None else format_instant(found.untaken_since_ms),
+        },
         "workers": [asdict(worker) for worker in found.workers],
         "partitions": [
             {

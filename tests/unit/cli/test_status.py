@@ -104,3 +104,12 @@ def test_a_worker_is_asked_where_it_can_be_reached_and_never_another_on_our_own_
     told: str, host: str, expected: str | None
 ) -> None:
     assert reachable(told, host) == expected
+
+
+def test_deliveries_that_no_dispatcher_takes_are_said_once_they_wait_for_long() -> None:
+    """All else may be well: workers do without Redis, and without dispatchers."""
+    waiting = dataclasses.replace(seen(worker("a", 0, 1, 2, 3)), untaken=1_200, untaken_since_ms=NOW_MS - 20_000)
+    assert waiting.problems() == []
+
+    (said,) = dataclasses.replace(waiting, untaken_since_ms=NOW_MS - 65_000).problems()
+    assert said.startswith("1,200 deliveries wait for a dispatcher, the first for 1 min 5 s: start one with")
