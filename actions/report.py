@@ -114,7 +114,9 @@ def _version(
     sequence = facts.versions.get(version)
     notes: list[str] = []
     if sequence is None:
-        notes.append("this version is not on the definitions topic: its steps and its goal are not known")
+        notes.append(
+            "this version is not on the definitions topic, or none that this code can take: its steps and its goal are not known"
+        )
     elif sequence.goal is not None and not facts.is_followed(sequence.goal):
         what = "a condition in place that no version has any more that is kept"
         if not sequence.goal.segment.startswith(LIFTED):

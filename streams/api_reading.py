@@ -16,7 +16,8 @@ import msgspec
 from streams import loop
 from streams.clock import SystemClock
 from streams.errors import StreamsError
-from streams.report import Asked, UnknownSequence, json_of, read_report
+from streams.report import Asked, json_of, read_report
+from streams.report_versions import UnknownSequence
 from streams.settings import load_settings
 
 UNREADABLE: Final = 3

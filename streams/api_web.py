@@ -23,7 +23,8 @@ from streams.api_metrics import ApiMetrics
 from streams.api_problems import Problem, add_problems, responses, unavailable
 from streams.api_questions import PARAMETERS, question
 from streams.api_reading import Unreadable
-from streams.report import Asked, UnknownSequence
+from streams.report import Asked
+from streams.report_versions import UnknownSequence
 
 T = TypeVar("T")
 # who asked has hung up, so that nobody hears it: for metrics, as nginx has it

@@ -13,22 +13,20 @@ import orjson
 
 from actions.report import Report, report_of
 from actions.report_facts import Facts, ValueOf
-from actions.sequence_reading import sequence_of
 from actions.sequences import On
 from actions.sequences import Sequence as Steps
 from actions.simulated import Told, simulate_all
-from schemas.definitions import DefinitionRecord
 from schemas.deliveries import Delivery, Outcome
 from schemas.events import Event, parse_event
 from schemas.instants import parse_instant
 from schemas.rejected import Rejection
-from schemas.topics import DEFINITIONS, DELIVERIES, EVENTS_OWN, OUTCOMES, SOURCES, TRANSITIONS
+from schemas.topics import DELIVERIES, EVENTS_OWN, OUTCOMES, SOURCES, TRANSITIONS
 from schemas.transitions import Transition, TransitionRecord
 from segments import Definitions, Limits
-from streams.broker import reader, stored, to_the_end
+from streams.broker import reader, to_the_end
 from streams.errors import InputError
 from streams.event_lines import open_lines
-from streams.revisions import Revisions
+from streams.report_versions import read_versions
 from streams.settings import Settings
 
 _FIRST = (EVENTS_OWN.name, DELIVERIES.name, OUTCOMES.name)
@@ -47,10 +45,6 @@ class Asked:
     version: int | None = None
     since_ms: int | None = None
     value: ValueOf | None = None
-
-
-class UnknownSequence(InputError):
-    """There is no such sequence; whoever asked takes one of those that the message names."""
 
 
 def json_of(report: Report) -> bytes:
@@ -73,7 +67,7 @@ async def read_report(settings: Settings, asked: Asked, files: Sequence[str], no
 
     Raises `UnknownSequence`, and any other `StreamsError` where the topics can't be read.
     """
-    versions, segments = await _defined(settings, asked.sequence)
+    versions, segments = await read_versions(settings, asked.sequence)
     facts = Facts(asked.sequence, versions, asked.window_ms, asked.value, segments)
     progress = _Progress(advance)
     async for topic, record in _records(settings, _FIRST, progress):
@@ -133,31 +127,6 @@ class _Progress:
         self._records += 1
         if self._records % SHOWN_EACH == 0:
             self._advance(self._records, self._offsets)
-
-
-async def _defined(settings: Settings, id: str) -> tuple[dict[int, Steps], set[str]]:
-    """All versions on the definitions topic; and the segments that are followed, those that sequences lift among them.
-
-    Raises `UnknownSequence` where there are no versions, `DefinitionsUnreadable`.
-    """
-    found: dict[int, Steps] = {}
-    ids = set()
-    revisions = Revisions()
-    async for record in stored(settings, [settings.topic(DEFINITIONS.name)]):
-        revisions.add(record.key, record.value)
-        if record.key is not None and record.value is not None and record.key.startswith(b"sequence/"):
-            definition = msgspec.json.decode(record.value, type=DefinitionRecord)
-            ids.add(definition.id)
-            if definition.id == id:
-                found[definition.version] = sequence_of(definition.body)
-    if not found:
-        raise UnknownSequence(
-            f"expected the id of a sequence ({' '.join(sorted(ids)) or 'there are none'}), got {id!r}: "
-            "`tidegate segments list` has those in force"
-        )
-    in_force = revisions.in_force
-    lifted = (sequence_of(each.body).lifted for each in (*in_force.sequences, *in_force.kept))
-    return found, {each.id for each in in_force.segments}.union(*lifted)
 
 
 async def _records(settings: Settings, names: Sequence[str], progress: _Progress) -> AsyncIterator[tuple[str, Any]]:

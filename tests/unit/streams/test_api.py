@@ -25,7 +25,8 @@ from streams.api_reading import Unreadable, read_apart
 from streams.api_web import Pages, web_app
 from streams.broker import CONNECT_TIMEOUT_S
 from streams.errors import StreamsError
-from streams.report import Asked, UnknownSequence
+from streams.report import Asked
+from streams.report_versions import UnknownSequence
 from streams.revisions import InForce
 from streams.settings import SettingError, load_settings
 
