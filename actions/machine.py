@@ -27,6 +27,8 @@ class InForce:
     def left_out(self, transition: Transition, arrived_ms: int) -> tuple[LeftOut, str] | None:
         """Why `transition` begins nothing, as far as that has nothing to do with the contact."""
         sequence = self.sequence
+        if sequence.existing and 0 <= self.since_ms - transition.at_ms <= sequence.max_age_ms:
+            return None  # a member as of then, whom no change of definitions has found: it came before this was read
         return left_out("sequence", sequence.causes, self.since_ms, sequence.max_age_ms, transition, arrived_ms)
 
 

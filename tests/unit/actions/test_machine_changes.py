@@ -41,11 +41,12 @@ class Life:
         sequences: list[dict[str, Any]],
         kept: Sequence[tuple[int, dict[str, Any]]] = (),
         version: int = 1,
+        since_ms: int = BEFORE_MS,
     ) -> None:
         """Puts definitions in force, and takes the contact over; `kept`: earlier versions."""
         self._revision += 1
         before = self.program
-        in_force = [InForce(sequence(body), version, BEFORE_MS) for body in sequences]
+        in_force = [InForce(sequence(body), version, since_ms) for body in sequences]
         earlier = {(body["id"], number): sequence(body) for number, body in kept}
         self._steps |= {item.sequence.id: item.sequence.steps for item in in_force}
         definitions, machine = compile_sequences(
@@ -198,3 +199,26 @@ def test_members_of_another_segment_are_taken_in_when_the_sequence_turns_to_it()
     assert life.said() == []
     life.revise([A, b], [{**body, "on": {"segment": "b"}}], [(1, body)], version=2)
     assert life.said() == [("one", "Sequence Entered"), ("one", "send hello"), ("one", "Sequence Completed")]
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_who_became_a_member_before_the_sequence_by_what_is_read_after_it_is_taken_in(existing: bool) -> None:
+    """A worker takes a revision up at its arrival time, which is the grace behind, and whatever it lags."""
+    life = Life()
+    life.revise([A], [])
+    life.identify(b=True)
+    body = {"id": "one", "on": {"segment": "a"}, "existing": existing, "steps": [{"send": "hello"}]}
+    life.revise([A], [body], since_ms=life.now_ms + 2 * MINUTE_MS)
+    life.identify(a=True)
+    begun = [("one", "Sequence Entered"), ("one", "send hello"), ("one", "Sequence Completed")]
+    assert life.said() == (begun if existing else [("one", "skipped before_rule")])
+
+
+def test_history_that_is_read_after_a_sequence_takes_nobody_in() -> None:
+    life = Life()
+    life.revise([A], [])
+    life.identify(b=True)
+    body = {"id": "one", "on": {"segment": "a"}, "existing": True, "steps": [{"send": "hello"}]}
+    life.revise([A], [body], since_ms=life.now_ms + 1441 * MINUTE_MS + 1)
+    life.identify(a=True)
+    assert life.said() == [("one", "skipped before_rule")]
