@@ -42,11 +42,14 @@ EVENTS_EMAIL = _source("events.email", "e-mail engagement and consent")
 EVENTS_OWN = _source("events.own", "events that Tidegate itself causes")
 TRANSITIONS = Topic("transitions", "delete", "each transition, in order per contact", 400 * DAY_MS)
 MEMBERSHIPS = Topic("memberships", "compact", "who is in which segment, since when")
-CONTACTS = Topic("contacts", "compact", "traits of each contact as of the last change")
+CONTACTS = Topic("contacts", "compact", "traits and consent of each contact as of the last change")
 STATE = Topic("state", "compact", "the worker's own: one state record a contact, one meta record a partition")
 LINKS = Topic("links", "delete", "messages between partitions about linked ids", 7 * DAY_MS)
 DEFINITIONS = Topic(
-    "definitions", "compact", "versions of segments and rules, and the revisions in force", partitions=1
+    "definitions",
+    "compact",
+    "versions of segments, scores, rules, policies and sequences, and the revisions in force",
+    partitions=1,
 )
 DELIVERIES = Topic("deliveries", "delete", "what to send", 30 * DAY_MS)
 OUTCOMES = Topic("outcomes", "delete", "what became of each delivery", 30 * DAY_MS)

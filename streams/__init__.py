@@ -1,6 +1,6 @@
 """The shell around the core: everything that knows Kafka, Faust, clocks, files or people.
 
-It reads, calls one pure function, writes; what a segment or a rule means is decided in `segments/` and `actions/`.
+It reads, calls one pure function, writes; what a segment, a rule or a sequence means is decided in `segments/` and `actions/`.
 
 The worker, in the order of an event's way: `app.py` (the Faust app), `transport.py` and `recovery.py` (what of Faust is
 replaced), `worker.py` (what this process owns and does), `inbox.py` (the merge of the sources), `partition.py` (the turn),

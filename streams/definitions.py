@@ -190,7 +190,7 @@ async def _read_to_end(consumer: AIOKafkaConsumer, revisions: Revisions) -> None
 
 
 def compile_plan(in_force: InForce, settings: Settings, before: "Plan | None" = None) -> "Plan":
-    """The program and rules of `in_force` with the settings that belong to their meaning.
+    """The segments, rules and sequences of `in_force`, compiled with the settings that belong to their meaning.
 
     `before` is the plan that was in force until then, so that states of it are taken over by what differs.
 

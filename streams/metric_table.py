@@ -43,9 +43,9 @@ OUTPUT = (
            "falling without a reason: a publisher stopped sending, or a definition was edited", ("segment",)),
     Metric("segment_members_uncounted", "gauge", "contacts", "contacts taken over whose memberships are still to be counted",
            "not falling for minutes: the worker has no time for it, see `tidegate_turn_seconds_total`"),
-    Metric("deliveries_emitted", "counter", "deliveries", "deliveries asked for by rules",
+    Metric("deliveries_emitted", "counter", "deliveries", "deliveries asked for by rules and sequences",
            "`tidegate deliveries list` says what became of them"),
-    Metric("deliveries_skipped", "counter", "deliveries", "deliveries that rules left out",
+    Metric("deliveries_skipped", "counter", "deliveries", "deliveries that rules and sequences left out",
            "`tidegate tail outcomes` says why"),
     Metric("sequence_events", "counter", "entries", "entries of sequences, by what they said: entered, converted, exited, "
            "completed", "none entered for long: are contacts still entering the sequence's segment?", ("sequence", "event")),

@@ -1,7 +1,7 @@
-"""What runs: the compiled segments and the rules of one revision of the definitions.
+"""What runs: the segments, rules and sequences of one revision of the definitions, compiled.
 
-A contact's step is one call of the program; the rules then act on each of its transitions, in the same step. What
-comes out is encoded here, once, as the records that one transaction will hold.
+A contact's step is one call of the program, which leads it through sequences too; the rules then act on each of its
+transitions, in the same step. What comes out is encoded here, once, as the records that one transaction will hold.
 """
 
 import dataclasses

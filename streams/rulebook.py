@@ -1,4 +1,4 @@
-"""What the dispatcher reads of the definitions topic: rules by version, and what is paused.
+"""What the dispatcher reads of the definitions topic: messages of rules and sequences by version, policies, and what is paused.
 
 Pauses are records of that topic, which is compacted and outlives every process: key `pause/channel/<channel>` or
 `pause/rule/<rule>` or `pause/sequence/<sequence>`, and a tombstone ends it. Workers pass them over.
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 PAUSE = b"pause/"
 FETCH_MS = 500
 RETRY_S = 1.0
-# a delivery can be read only after the rule that it names: a topic that stalls for longer fails the attempt for now
+# a delivery can be read only after the rule or sequence that it names: a topic that stalls for longer fails the attempt for now
 CATCH_UP_S_MAX = 10.0
 
 

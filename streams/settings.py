@@ -86,7 +86,7 @@ SETTINGS = (
     Setting("web_host", "127.0.0.1", "text", "address that they are served on"),
     Setting("data_dir", ".tidegate", "text", "directory for what Faust keeps; nothing of ours is in it"),
     Setting("smtp", "smtp://127.0.0.1:25", "url", "mail server of the e-mail channel; `smtps://` for TLS from the start"),
-    Setting("mail_from", "", "text", "sender of the e-mail channel, `Name <address>`; needed as soon as a rule sends mail"),
+    Setting("mail_from", "", "text", "sender of the e-mail channel, `Name <address>`; needed as soon as a message goes by it"),
     Setting("public_url", "", "text", "where the world reaches a dispatcher's web port, `https://…`: unsubscribe links begin so"),
     Setting("sms_url", "https://api.twilio.com", "url", "API of the SMS channel: Twilio's, or another that is called like it"),
     Setting("targets", "", "names", "hosts that may be called, comma-separated, `*.` before a name for all within it; none: all "

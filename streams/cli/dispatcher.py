@@ -22,7 +22,7 @@ def dispatcher(new_secret: bool) -> None:
       TIDEGATE_REDIS        where the ledger is
       TIDEGATE_SMTP         the mail server, smtp://user:password@host:port or smtps://…
       TIDEGATE_MAIL_FROM    the sender, `Shop <hello@shop.example>`
-      TIDEGATE_SECRET_NAME  of rules that say `secret: NAME`: a webhook's signing secret,
+      TIDEGATE_SECRET_NAME  of messages that say `secret: NAME`: a webhook's signing secret,
                             the URL of a Slack webhook, `sid:token` of an SMS account
       TIDEGATE_PUBLIC_URL   with TIDEGATE_SECRET_UNSUBSCRIBE: links to leave a message group
       TIDEGATE_SECRET_INAPP the token to read in-app messages with

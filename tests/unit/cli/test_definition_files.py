@@ -1,4 +1,4 @@
-"""Files of segments and rules, checked together and against what is in force."""
+"""Files of segments, rules, policies and sequences, checked together and against what is in force."""
 
 from pathlib import Path
 
