@@ -24,7 +24,8 @@ class Named(Protocol):
     """What is read: it has an id."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Unique among those of its kind."""
 
 
 T = TypeVar("T", bound=Named)

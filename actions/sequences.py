@@ -172,11 +172,16 @@ class Asking(Protocol):
     """What a sequence asks in place, be the rest of it right or wrong; as of a `Sequence`."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The sequence's."""
+
     @property
-    def lifted(self) -> dict[str, dict[str, Any]]: ...
+    def lifted(self) -> dict[str, dict[str, Any]]:
+        """Bodies of the segments that stand for conditions in place, by id."""
+
     @property
-    def places(self) -> dict[str, str]: ...
+    def places(self) -> dict[str, str]:
+        """Where in the sequence each segment that it asks for stands first, by id."""
 
 
 @dataclass(frozen=True)
