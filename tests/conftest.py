@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -60,6 +60,13 @@ def redis_url(services_module: ModuleType, tmp_path_factory: pytest.TempPathFact
         return
     with services_module.Redis(tmp_path_factory.mktemp("redis")) as redis:
         yield redis.url
+
+
+@pytest.fixture
+def own_redis(services_module: ModuleType, tmp_path: Path) -> Iterator[Any]:
+    """A Redis of the test's own, to stop, to freeze and to empty."""
+    with services_module.Redis(tmp_path / "redis") as service:
+        yield service
 
 
 @pytest.fixture

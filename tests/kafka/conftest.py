@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -26,10 +24,3 @@ def make_stage(broker: str, prefix: str, tmp_path: Path) -> Iterator[Callable[..
     yield make
     for stage in stages:
         stage.close()
-
-
-@pytest.fixture
-def own_redis(services_module: ModuleType, tmp_path: Path) -> Iterator[Any]:
-    """A Redis of the test's own, to stop, to freeze and to empty."""
-    with services_module.Redis(tmp_path / "redis") as service:
-        yield service

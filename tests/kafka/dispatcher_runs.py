@@ -95,9 +95,9 @@ class Setup:
         await self.webhooks.stop()
         await self.mails.stop()
 
-    def dispatcher(self, name: str = "dispatcher") -> Dispatching:
-        """A dispatcher, started."""
-        return Dispatching(name, self.environment, self._directory / f"{name}.log")
+    def dispatcher(self, name: str = "dispatcher", changes: str = "") -> Dispatching:
+        """A dispatcher, started; `changes` is code that shortens what it waits for."""
+        return Dispatching(name, self.environment, self._directory / f"{name}.log", changes=changes)
 
     def projector(self, name: str = "projector", *arguments: str) -> Dispatching:
         """A projector, started; handled as a dispatcher is. The end of the test is its own."""
@@ -170,9 +170,15 @@ class Dispatching:
     """A `tidegate dispatcher` (or another) in a process of its own; `start` again after `kill` is the same, same log."""
 
     def __init__(
-        self, name: str, environment: Mapping[str, str], log: Path, command: str = "dispatcher", *arguments: str
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        log: Path,
+        command: str = "dispatcher",
+        *arguments: str,
+        changes: str = "",
     ) -> None:
-        self._name, self._log, self._command = name, log, (command, *arguments)
+        self._name, self._log, self._command, self._changes = name, log, (command, *arguments), changes
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         self._environment = clean | dict(environment)
         self._child: Child | None = None
@@ -180,8 +186,8 @@ class Dispatching:
 
     def start(self) -> None:
         """Starts it."""
-        short = f"d.LEASE_MS = {LEASE_MS}; j.BEHIND_MS = {BEHIND_MS}"
-        code = f"import streams.dispatcher as d, actions.decisions as j; {short}; from streams.cli import main; main()"
+        short = f"d.LEASE_MS = {LEASE_MS}; j.BEHIND_MS = {BEHIND_MS}; {self._changes}"
+        code = f"import streams.dispatcher as d, actions.decisions as j; {short}\nfrom streams.cli import main; main()"
         argv = [sys.executable, "-c", code, *self._command]
         self._child = Child(self._name, argv, self._log, env=self._environment, cwd=ROOT)
 

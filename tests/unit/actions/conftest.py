@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import receivers
+import redis.asyncio as redis
 
 from actions import Rule, load_rules
 from schemas.deliveries import Delivery, TransitionOf
@@ -87,3 +88,11 @@ def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made, key)
     return made, context
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    """A client of the Redis that all tests share."""
+    made = redis.Redis.from_url(redis_url)
+    yield made
+    await made.aclose()

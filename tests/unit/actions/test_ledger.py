@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -32,13 +30,6 @@ def history(*outcomes: Outcome) -> Callable[[dict[str, int]], AsyncIterator[Batc
                 yield Batch([outcome], {"0": at + 1})
 
     return read
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    made = redis.Redis.from_url(redis_url)
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture
@@ -280,12 +271,6 @@ async def test_one_rebuild_at_a_time(client: redis.Redis, prefix: str) -> None:
 
     assert await one.rebuild(NOW_MS, read)
     assert answers == [False]
-
-
-@pytest.fixture
-def own_redis(services_module: ModuleType, tmp_path: Path) -> Any:
-    with services_module.Redis(tmp_path / "redis") as service:
-        yield service
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["restarted", "restarted empty"])

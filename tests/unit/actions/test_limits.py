@@ -27,13 +27,6 @@ def read(*outcomes: Outcome) -> Callable[[dict[str, int]], AsyncIterator[Batch]]
 
 
 @pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    made = redis.Redis.from_url(redis_url)
-    yield made
-    await made.aclose()
-
-
-@pytest.fixture
 async def ledger(client: redis.Redis, prefix: str) -> Ledger:
     made = Ledger(client, prefix)
     assert await made.rebuild(0, read())

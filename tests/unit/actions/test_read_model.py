@@ -1,6 +1,6 @@
 """The read model, against a real Redis: what the projector writes is what the checks are told."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -27,13 +27,6 @@ def contact(revision: int, **traits: Any) -> bytes:
 
 def member(revision: int, *, member: bool = True) -> bytes:
     return orjson.dumps(msgspec.to_builtins(MembershipRecord("c-17", "cart", member, AT, 1, 1, revision)))
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    made = redis.Redis.from_url(redis_url)
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture
