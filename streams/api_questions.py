@@ -18,10 +18,13 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "property": f"its number, with `value`: the path of a property (default: {VALUE_PROPERTY})",
 }
 TEXT_LENGTH_MAX: Final = 200
+ID_LENGTH_MAX: Final = 64
 
 
 def question(sequence: str, given: Iterable[tuple[str, str]]) -> Asked:
     """What is asked of `sequence` by the parameters `given`; raises `ValueError` saying what was expected."""
+    if len(sequence) > ID_LENGTH_MAX:
+        raise ValueError(f"expected the id of a sequence, of at most {ID_LENGTH_MAX} characters, got {len(sequence)}")
     found: dict[str, str] = {}
     for name, text in given:
         if name not in PARAMETERS:
@@ -58,7 +61,6 @@ def _version(text: str) -> int:
 
 
 def _since_ms(text: str) -> int:
-    # a `+` that was not escaped comes as a blank
     since_ms = parse_instant(text, offset_required=False)
     if since_ms is None:
         raise ValueError(

@@ -173,12 +173,13 @@ class Counted:
                 self._metrics.seconds.labels(path).observe(time.perf_counter() - began_s)
 
 
-def _token_check(token: str) -> Callable[..., None]:
+def _token_check(token: str) -> Callable[..., Awaitable[None]]:
     expected = f"Bearer {token}".encode()
     scheme = HTTPBearer(auto_error=False, description="The token of TIDEGATE_SECRET_API")
 
-    def check(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
-        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+    # `async`, as a plain function would be run by a thread
+    async def check(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
+        given = request.headers.get("Authorization", "").encode("latin-1")  # the bytes as they came
         if not hmac.compare_digest(given, expected):
             detail = "expected `Authorization: Bearer` and the token of TIDEGATE_SECRET_API"
             raise Problem(401, detail, **{"WWW-Authenticate": "Bearer"})

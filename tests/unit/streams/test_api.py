@@ -147,6 +147,13 @@ async def test_a_report_is_asked_with_the_options_of_the_command(api: Api) -> No
     assert headers["Cache-Control"] in ("private, max-age=60", "private, max-age=59")
 
 
+async def test_what_can_be_no_id_is_not_looked_for(api: Api) -> None:
+    status, body, _ = await api.get(f"/v1/sequences/{'x' * 65}/report")
+
+    assert (400, "expected the id of a sequence, of at most 64 characters, got 65") == (status, body["detail"])
+    assert [] == api.kafka.asked
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
