@@ -28,6 +28,11 @@ def is_taken(event: Event) -> bool:
     return event.context.get(TAKEN) is True
 
 
+def is_ours(event: Event) -> bool:
+    """Whether an event was written here, of a contact that was known then."""
+    return bool(event.context.get("library") == _LIBRARY)
+
+
 @dataclass(frozen=True)
 class OwnEvent:
     """An event as it goes to `events.own` (`value`) and what it says; `at_ms` is when it happened."""

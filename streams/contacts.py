@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from actions.own_events import is_ours
 from schemas.events import Event
 from schemas.rejected import Reason, Rejection
 from streams.checkpoint import Overlay
@@ -126,6 +127,8 @@ class Contacts:
             state = self._decode(key, arrived_ms, now_ms)
         if state is None:
             check_key(key, event, self.number, self.partitions)
+            if is_ours(event):
+                return  # erased since what it tells of began: it must not make the contact known anew
         elif state.contact != event.contact:
             raise wrong_key(key, event)
         passed = 0 if state is None else state.limits_passed

@@ -146,3 +146,18 @@ async def test_a_worker_that_slept_while_another_erased_a_contact_and_the_tombst
     await sleeper.take_over({0})
 
     assert {} == sleeper.partitions[0].committed.states
+
+
+async def test_a_message_that_was_under_way_makes_nobody_known_who_was_erased_meanwhile(bench: Bench) -> None:
+    """The dispatcher says that it was sent when it was: the contact may be gone by then."""
+    bench.publish(type="identify", traits={"plan": "pro"})
+    sent = {"event": "Sequence Step Sent", "context": {"library": {"name": "tidegate"}}}
+    bench.publish(**sent)
+    await bench.commit()
+    state = compacted(bench, "state")[b"c"]
+    bench.publish(type="delete")
+    bench.publish(**sent)
+    await bench.commit()
+
+    assert state is not None and compacted(bench, "state")[b"c"] is None
+    assert compacted(bench, "contacts") == {b"c": None}
