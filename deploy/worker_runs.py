@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 SEGMENTS = ROOT / "deploy" / "segments" / "journey.yaml"
+MAIN = "from streams.cli import main; main()"
 
 
 def settings_of(broker: str, prefix: str, **changes: str) -> Settings:
@@ -74,7 +75,7 @@ class WorkerProcess:
     environment: dict[str, str]
     directory: Path
     child: Child | None = None
-    main: str = "from streams.cli import main; main()"
+    main: str = MAIN
 
     @property
     def log(self) -> Path:
@@ -208,7 +209,7 @@ class Sources:
 def run_command(environment: dict[str, str], *arguments: str) -> None:
     """A `tidegate` command that must succeed."""
     done = subprocess.run(
-        [sys.executable, "-c", "from streams.cli import main; main()", *arguments],
+        [sys.executable, "-c", MAIN, *arguments],
         cwd=ROOT,
         env=environment | {"PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -234,10 +235,10 @@ class Stage:
         if self.definitions.segments:
             run_command(self.environment, "segments", "apply", str(segments))
 
-    def worker(self, name: str) -> WorkerProcess:
-        """Starts a worker, or starts it again."""
+    def worker(self, name: str, main: str = MAIN) -> WorkerProcess:
+        """Starts a worker, or starts it again; `main` is what the first start of this name said."""
         if name not in self.workers:
-            self.workers[name] = WorkerProcess(name, self.environment, self.directory)
+            self.workers[name] = WorkerProcess(name, self.environment, self.directory, main=main)
         return self.workers[name].start()
 
     def supervise(self) -> None:

@@ -18,6 +18,7 @@ import worker_runs as runs
 from confluent_kafka.admin import AdminClient, NewTopic
 from worker_runs import Sources, Stage, WorkerProcess
 
+from streams.app import STOP_TIMEOUT_S
 from streams.transport import RELEASE_TIMEOUT_S
 
 pytestmark = pytest.mark.kafka
@@ -41,6 +42,14 @@ async def lost_once(self, cluster, topics):
 client.AIOKafkaClient._metadata_update = lost_once
 from streams.cli import main; main()
 assert unheard
+"""
+
+# a worker that waits less for a broker that is away
+HASTY_STOP_S = 5.0
+HASTY = f"""
+import streams.app, streams.guard, streams.transport
+streams.app.STOP_TIMEOUT_S, streams.guard.UNANSWERED_MS, streams.transport.LEAVE_TIMEOUT_S = {HASTY_STOP_S}, 3_000.0, 2.0
+from streams.cli import main; main()
 """
 
 
@@ -349,7 +358,7 @@ def test_sigterm_in_the_midst_of_a_rebalance_ends_a_worker_as_ever(
 ) -> None:
     """One of the group doesn't answer while a third worker joins: until its session is over, the rebalance lasts."""
     stage = make_stage(write(tmp_path / "s.yaml", LATELY), clock="wall", session="30s")
-    worker, other = stage.worker("a"), stage.worker("b")
+    worker, other = stage.worker("a", main=HASTY), stage.worker("b")
     wait_until(lambda: worker.ready() and other.ready(), 60, "two workers with their shares")
     released = worker.text().count("released")
     other.send(signal.SIGSTOP)
@@ -365,7 +374,7 @@ def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(
 ) -> None:
     with services_module.Kafka(tmp_path / "kafka") as kafka:
         stage = make_stage(on=kafka.address, clock="wall")
-        worker = stage.worker("a")
+        worker = stage.worker("a", main=HASTY)
         wait_until(worker.ready, 40, "a worker that owns partitions")
         sources = Sources(stage.settings)
         sources.send({"type": "track", "event": "A", "userId": "c"})
@@ -373,4 +382,5 @@ def test_sigterm_ends_a_worker_in_bounded_time_with_the_broker_away(
         kafka.kill()
         wait_until(lambda: not worker.ready(), 30, "a worker that says that it isn't ready without a broker")
         worker.send(signal.SIGTERM)
-        assert worker.wait(40) in (0, 1)
+        assert worker.wait(HASTY_STOP_S + 5) in (0, 1)
+    assert STOP_TIMEOUT_S < 30, "what supervisors give a worker"
