@@ -20,10 +20,11 @@ from typing import Protocol
 from actions.channels import ATTEMPT_MS_MAX, Result, Sender
 from actions.decisions import Verdict
 from actions.gate import Gate
-from actions.lanes import Crowded, Lane
+from actions.lanes import Crowded, Lane, Turn
 from actions.ledger import Batch, Claimed, Ledger, Taken
 from actions.ledger_access import LedgerAccess
 from actions.metrics import DispatcherMetrics
+from actions.registry import SPECS
 from actions.retry import Backoff
 from actions.rules import Rule
 from schemas.deliveries import Code, Delivery, Outcome, Status
@@ -95,8 +96,8 @@ class Dispatcher:
             return
         try:
             for wait_s in (*PATIENCE_S, None):
-                async with lane.turn():
-                    if await self._take(delivery, rule, last=wait_s is None):
+                async with lane.turn() as turn:
+                    if await self._take(delivery, rule, turn, last=wait_s is None):
                         return
                 assert wait_s is not None
                 await asyncio.sleep(wait_s)
@@ -138,7 +139,7 @@ class Dispatcher:
 
     # ---- attempts ---------------------------------------------------------------------------------------------------
 
-    async def _take(self, delivery: Delivery, rule: Rule | None, *, last: bool) -> bool:
+    async def _take(self, delivery: Delivery, rule: Rule | None, turn: Turn, *, last: bool) -> bool:
         """Whether Kafka has what became of it; unless `last`, what is newer than the read model may come again at once."""
         held = self._environs.paused(delivery)  # it may have waited for its turn
         if held is not None:
@@ -150,22 +151,29 @@ class Dispatcher:
         if verdict.code is not None:
             await self._leave(delivery, verdict)
             return True
+        await turn.attempt()
         taken = await self._access(lambda: self._ledger.take(delivery, self._environs.now_ms()))
         if taken.state != "new" or delivery.id in self._under_way:
             await self._repeat(delivery, taken)
         else:
-            await self._attempt(delivery, rule, taken.attempts)
+            await self._attempt(delivery, rule, taken.attempts, turn)
         return True
 
     async def _verdict(self, delivery: Delivery) -> Verdict:
         return await self._access(lambda: self._gate.verdict(delivery, self._environs.now_ms()))
 
-    async def _attempt(self, delivery: Delivery, rule: Rule | None, attempts: int) -> None:
+    async def _attempt(self, delivery: Delivery, rule: Rule | None, attempts: int, turn: Turn) -> None:
         self._under_way.add(delivery.id)
         self.metrics.under_way.set(len(self._under_way))
         try:
-            result = await self._send(delivery, rule)
-            await self._record(self._outcome(delivery, attempts, result))
+            outcome = self._outcome(delivery, attempts, await self._send(delivery, rule))
+            # when this process dies, what has been sent and is not written down is sent again: where that can't be told from
+            # the first, there is no more of it than attempts at a time
+            if SPECS[delivery.channel].tells_repeats:
+                turn.end_attempt()
+            await self._write(outcome)
+            turn.end()
+            await self._access(lambda: self._ledger.record(outcome))
         finally:
             self._under_way.discard(delivery.id)
             self.metrics.under_way.set(len(self._under_way))
@@ -258,18 +266,19 @@ class Dispatcher:
         delivery = item.delivery
         try:
             rule = await self._environs.rule(delivery)
-            async with lane.turn():
+            async with lane.turn() as turn:
                 verdict = await self._verdict(delivery)
                 if verdict.code is not None:
                     await self._leave_again(item, verdict)
                     return
+                await turn.attempt()
                 attempts = await self._access(lambda: self._ledger.begin(item, self._environs.now_ms()))
                 if attempts is None:
                     return  # it has an outcome by now, or somebody else has begun it
                 if item.in_doubt:
                     self.metrics.in_doubt.labels(delivery.channel).inc()
                     logger.warning("delivery %s was taken and has no outcome: sent again, same id", delivery.id)
-                await self._attempt(delivery, rule, attempts)
+                await self._attempt(delivery, rule, attempts, turn)
         except Crowded:
             await self._put_back(item, None)
         finally:

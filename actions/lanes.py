@@ -8,8 +8,8 @@ from typing import Final
 
 LANE_ATTEMPTS_MAX: Final = 8  # attempts at one receiver at a time
 LANE_WAIT_S_MAX: Final = 5.0  # a delivery that would wait, or has waited, for longer than that makes room for others
-# deliveries are decided on and taken before the receiver is free for them, so that it need not wait for that: as many as it
-# takes in so long, and no more, as what was decided must hold
+# deliveries are decided on before the receiver is free for them, so that it need not wait for that: as many as it takes in
+# so long, and no more, as what was decided must hold
 LANE_AHEAD_S: Final = 0.2
 LANE_TURNS_MAX: Final = 64
 
@@ -85,30 +85,32 @@ class Lane:
 
 
 class Turn:
-    """To decide on a delivery, take it and make one attempt. It ends with that, or with its context."""
+    """To decide on a delivery, and to make one attempt at it."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane, self._began, self._over = lane, lane.turns.begin(), False
+        self._attempt: object | None = None
 
-    @contextlib.asynccontextmanager
-    async def attempt(self) -> AsyncIterator[None]:
-        """The attempt; raises `Crowded` when the receiver isn't free for it in time."""
+    async def attempt(self) -> None:
+        """Waits until the receiver is free for the attempt; raises `Crowded` when it isn't in time."""
         lane = self._lane
         try:
             async with asyncio.timeout(LANE_WAIT_S_MAX):
                 await lane.slots.acquire()
         except TimeoutError:
             raise Crowded from None
-        began = lane.attempts.begin()
-        try:
-            yield
-        finally:
-            lane.attempts.end(began)
-            lane.slots.release()
-            self.end()
+        self._attempt = lane.attempts.begin()
+
+    def end_attempt(self) -> None:
+        """The receiver is free for another; may be told so twice."""
+        if self._attempt is not None:
+            self._lane.attempts.end(self._attempt)
+            self._lane.slots.release()
+            self._attempt = None
 
     def end(self) -> None:
-        """It is somebody else's."""
+        """The turn is over, and the attempt; may be told so twice."""
+        self.end_attempt()
         if not self._over:
             self._over = True
             self._lane.turns.end(self._began)

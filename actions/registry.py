@@ -22,6 +22,7 @@ class ChannelSpec:
 
     `module` has `open_sender(resources) -> Sender`. `target` None: the rule names none. `parts`: those that a template
     must have, `more_parts`: may have. `secret_problem`: the rule names a secret, and this says what it should have been.
+    `tells_repeats`: who gets a message twice knows it by its id, and need not see it twice.
     """
 
     name: Channel
@@ -31,6 +32,7 @@ class ChannelSpec:
     more_parts: tuple[str, ...] = ()
     secret_problem: Callable[[str], str | None] | None = None
     keys: tuple[str, ...] = ()
+    tells_repeats: bool = False
 
     @property
     def all_keys(self) -> tuple[str, ...]:
@@ -40,12 +42,12 @@ class ChannelSpec:
 
 
 _SPECS: Final = (
-    ChannelSpec("webhook", "actions.webhook", URL, secret_problem=signing_problem),
+    ChannelSpec("webhook", "actions.webhook", URL, secret_problem=signing_problem, tells_repeats=True),
     ChannelSpec("email", "actions.mail", ADDRESS, ("subject", "text"), ("html",)),
     ChannelSpec("slack", "actions.slack", None, ("text",), secret_problem=hook_problem),
     ChannelSpec("sms", "actions.sms", PHONE, ("text",), secret_problem=login_problem, keys=("from",)),
-    ChannelSpec("inapp", "actions.inapp", None, ("text",), ("subject",)),
-    ChannelSpec("kafka", "actions.kafka", TOPIC),
+    ChannelSpec("inapp", "actions.inapp", None, ("text",), ("subject",), tells_repeats=True),
+    ChannelSpec("kafka", "actions.kafka", TOPIC, tells_repeats=True),
 )
 SPECS: Final = {spec.name: spec for spec in _SPECS}
 

@@ -13,7 +13,7 @@ import pytest
 from dispatcher_runs import Dispatching, Setup, command, doubled, now_s
 from receivers import Receipt
 
-from actions.lanes import LANE_ATTEMPTS_MAX
+from actions.lanes import LANE_ATTEMPTS_MAX, LANE_TURNS_MAX
 
 pytestmark = pytest.mark.kafka
 
@@ -118,10 +118,13 @@ async def test_killed_between_sending_and_recording_it_repeats_only_what_was_und
     received = setup.received()
     assert set(received) == ids(setup)
     repeats = doubled(received)
-    assert 1 <= len(repeats) <= 2 * LANE_ATTEMPTS_MAX
+    assert repeats
+    # whoever gets a webhook twice knows it by its id, so there may be more of them under way than of mails
+    assert sum("webhook" in id for id in repeats) <= LANE_TURNS_MAX
+    assert sum("email" in id for id in repeats) <= LANE_ATTEMPTS_MAX
     assert set(repeats.values()) == {2}
     # it counts what may have been sent: what it took and never sent is among it
-    assert len(repeats) <= dispatcher.metric("tidegate_deliveries_in_doubt_total") <= 2 * LANE_ATTEMPTS_MAX
+    assert len(repeats) <= dispatcher.metric("tidegate_deliveries_in_doubt_total") <= LANE_TURNS_MAX + LANE_ATTEMPTS_MAX
 
 
 async def test_redis_away_for_ten_seconds_repeats_and_loses_nothing(

@@ -220,6 +220,42 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(
     assert len({outcome.delivery for outcome in world.outcomes if outcome.status == "sent"}) == 400
 
 
+async def test_what_comes_for_a_receiver_that_was_quick_and_hangs_makes_room_and_is_sent_once(
+    make_engine: Callable[..., Dispatcher],
+    world: World,
+    make_delivery: Make,
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actions.lanes.LANE_WAIT_S_MAX", 0.3)
+    monkeypatch.setattr("actions.dispatch.BUSY_MS_MIN", 200)
+    monkeypatch.setattr("actions.dispatch.BUSY_MS_MAX", 600)
+    release = asyncio.Event()
+    release.set()
+
+    async def answer(_: Delivery) -> Result:
+        await release.wait()
+        return SENT
+
+    channel = Channel(answer)
+    engine = make_engine(channel)
+    await engine.deliver(make_delivery("a" * 32))  # so it is known to be quick
+    release.clear()
+    delivering = [asyncio.create_task(engine.deliver(make_delivery(f"{n:032x}"))) for n in range(30)]
+
+    def given_up() -> int:
+        return sum((outcome.code, outcome.attempts) == ("busy", 0) for outcome in world.outcomes)
+
+    await wait_for(lambda: given_up() >= 30 - LANE_ATTEMPTS_MAX, TIMEOUT_S, "those that were next to make room")
+    release.set()
+    await asyncio.gather(*delivering)
+    await wait_for(
+        lambda: sum(outcome.status == "sent" for outcome in world.outcomes) == 31, TIMEOUT_S, "all to be sent"
+    )
+    assert len(channel.sent) == 31
+    assert {outcome.attempts for outcome in world.outcomes if outcome.status == "sent"} == {1}
+
+
 async def test_a_pause_holds_what_comes_and_what_was_to_be_tried_again(
     make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, wait_for: WaitFor
 ) -> None:

@@ -1,65 +1,99 @@
-"""Turns at a receiver."""
+"""Lanes: how many have their turn, how long the others wait, and who makes room."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from actions import lanes
-from actions.lanes import LANE_ATTEMPTS_MAX, Crowded, Lane
+from actions.lanes import LANE_ATTEMPTS_MAX, LANE_TURNS_MAX, Crowded, Lane
+
+TIMEOUT_S = 5.0
 
 
-async def take_turns(lane: Lane, count: int, until: asyncio.Event) -> tuple[list[asyncio.Task[None]], list[int]]:
-    """So many that want a turn and keep it until told; and who has had one so far."""
-    had: list[int] = []
+async def _enter(lane: Lane, inside: list[int], attempting: list[int], go: asyncio.Event, number: int = 0) -> None:
+    async with lane.turn() as turn:
+        inside.append(number)
+        await turn.attempt()
+        attempting.append(number)
+        await go.wait()
 
-    async def one(n: int) -> None:
-        async with lane.turn():
-            had.append(n)
-            await until.wait()
 
-    tasks = [asyncio.create_task(one(n)) for n in range(count)]
-    for _ in range(3):
+async def _settle() -> None:
+    for _ in range(10):
         await asyncio.sleep(0)
-    return tasks, had
 
 
-async def test_a_few_have_their_turn_at_a_time_and_the_others_in_order_after_them() -> None:
-    lane, until = Lane(), asyncio.Event()
-    tasks, had = await take_turns(lane, LANE_ATTEMPTS_MAX + 3, until)
+async def test_of_a_receiver_that_nobody_knows_only_as_many_have_their_turn_as_may_attempt() -> None:
+    lane, inside, attempting, go = Lane(), list[int](), list[int](), asyncio.Event()
+    tasks = [asyncio.create_task(_enter(lane, inside, attempting, go, n)) for n in range(100)]
+    await _settle()
 
-    assert had == list(range(LANE_ATTEMPTS_MAX))
-    until.set()
-    await asyncio.gather(*tasks)
-    assert had == list(range(LANE_ATTEMPTS_MAX + 3))
+    assert len(inside) == len(attempting) == LANE_ATTEMPTS_MAX
+    go.set()
+    async with asyncio.timeout(TIMEOUT_S):
+        await asyncio.gather(*tasks)
+    assert attempting == list(range(100))
     assert lane.count == 0
 
 
-async def test_whoever_has_waited_for_too_long_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "LANE_WAIT_S_MAX", 0.05)
-    lane, until = Lane(), asyncio.Event()
-    tasks, _ = await take_turns(lane, LANE_ATTEMPTS_MAX + 2, until)
-    results = await asyncio.gather(*tasks[LANE_ATTEMPTS_MAX:], return_exceptions=True)
+async def test_of_a_quick_receiver_the_next_are_ready_before_it_is_free_for_them() -> None:
+    lane, go = Lane(), asyncio.Event()
+    go.set()
+    await _enter(lane, [], [], go)
+    go.clear()
+    inside, attempting = list[int](), list[int]()
+    tasks = [asyncio.create_task(_enter(lane, inside, attempting, go)) for _ in range(100)]
+    await _settle()
 
-    assert [type(result) for result in results] == [Crowded, Crowded]
-    assert lane.count == LANE_ATTEMPTS_MAX
-    until.set()
-    await asyncio.gather(*tasks[:LANE_ATTEMPTS_MAX])
-    async with lane.turn():
-        assert lane.count == 1
+    assert len(attempting) == LANE_ATTEMPTS_MAX
+    assert len(inside) == LANE_TURNS_MAX
+    go.set()
+    async with asyncio.timeout(TIMEOUT_S):
+        await asyncio.gather(*tasks)
+    assert lane.count == 0
 
 
-async def test_a_lane_is_full_when_a_newcomer_would_wait_for_too_long(
-    monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., object]
+async def test_who_is_next_at_a_receiver_that_was_quick_and_is_no_more_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Judged by how long the attempts under way have taken so far: a receiver that hangs is noticed at once."""
-    lane, until = Lane(), asyncio.Event()
-    tasks, _ = await take_turns(lane, LANE_ATTEMPTS_MAX + 40, until)
-    assert not lane.full
+    monkeypatch.setattr(lanes, "LANE_WAIT_S_MAX", 0.05)
+    lane, go = Lane(), asyncio.Event()
+    go.set()
+    await _enter(lane, [], [], go)
+    go.clear()
+    tasks = [asyncio.create_task(_enter(lane, [], [], go)) for _ in range(20)]
+    async with asyncio.timeout(TIMEOUT_S):
+        done, waiting = await asyncio.wait(tasks, timeout=0.5)
 
-    began_s = asyncio.get_running_loop().time()
-    monkeypatch.setattr(lanes, "_now_s", lambda: began_s + 10)
-    assert lane.full
-    until.set()
-    await asyncio.gather(*tasks)
+    assert len(waiting) == lane.count == LANE_ATTEMPTS_MAX
+    assert all(isinstance(task.exception(), Crowded) for task in done)
+    go.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_cancelled_one_leaves_its_place_to_another() -> None:
+    lane, inside, go = Lane(), list[int](), asyncio.Event()
+    tasks = [asyncio.create_task(_enter(lane, inside, [], go, n)) for n in range(20)]
+    await _settle()
+    for task in tasks[:12]:  # the eight that have their turn, and four that wait
+        task.cancel()
+    await asyncio.gather(*tasks[:12], return_exceptions=True)
+    await _settle()
+
+    assert inside == [*range(8), *range(12, 20)]
+    go.set()
+    await asyncio.gather(*tasks[12:])
+    assert lane.count == 0
+
+
+async def test_a_lane_is_full_when_a_newcomer_would_wait_for_too_long() -> None:
+    lane, go = Lane(), asyncio.Event()
+    tasks = [asyncio.create_task(_enter(lane, [], [], go)) for _ in range(40)]
+    await _settle()
+    assert not lane.full  # nothing is known of it yet
+    lane.turns._average_s = 2.0
+    assert lane.full  # 33 to go before it, eight at a time, two seconds each
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     assert not lane.full
