@@ -11,7 +11,7 @@ from schemas.deliveries import Code, Delivery
 if TYPE_CHECKING:
     import redis.asyncio as redis
 
-    from actions.mail import MailServer
+    from actions.mail_connections import MailServer
     from actions.reach import Reach
     from actions.unsubscribe import UnsubscribeLinks
 

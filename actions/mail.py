@@ -9,7 +9,6 @@ A message that has a group says how to leave it with one click (RFC 8058), or is
 import email.utils
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from actions.channels import SENT, Resources, Result, Sender, certificate_problem, shorten
+from actions.mail_connections import MailConnections, MailServer
 from actions.message import NO_LINKS, encodable, values_of
 from actions.rules import Rule, Template
 from actions.targets import is_address
@@ -28,7 +28,6 @@ from actions.unsubscribe import UnsubscribeLinks
 from schemas.deliveries import Delivery
 from schemas.instants import EPOCH, MS
 
-SMTP_S_MAX = 20
 SUBJECT_CHARACTERS_MAX = 1000
 # with the header's name on the same line, which SMTP allows 998 characters
 LINK_CHARACTERS_MAX = 960
@@ -47,20 +46,6 @@ _HEADERS.map_to_type("list-unsubscribe", _Verbatim)
 _POLICY = SMTP.clone(header_factory=_HEADERS)
 
 
-@dataclass(frozen=True)
-class MailServer:
-    """Where mail goes: `tls` from the start, else STARTTLS where the server offers it."""
-
-    host: str
-    port: int
-    tls: bool
-    user: str | None
-    password: str | None
-
-    def __repr__(self) -> str:
-        return f"MailServer({self.host}:{self.port})"  # never the password
-
-
 def open_sender(resources: Resources) -> Sender:
     """The channel's sender."""
     return MailSender(resources.mail_server, resources.mail_from, resources.now_ms, resources.links)
@@ -73,6 +58,7 @@ class MailSender:
         self, server: MailServer, sender: str, now_ms: Callable[[], int], links: UnsubscribeLinks | None = None
     ) -> None:
         self._server, self._links = server, links
+        self._connections = MailConnections(server)
         self._sender = read_sender(sender) if sender else None
         self._now_ms = now_ms
 
@@ -93,29 +79,15 @@ class MailSender:
         except TemplateError as error:
             return Result("template", shorten(f"{rule.called}, {error}"))
         try:
-            await self._talk(message, delivery.target)
+            async with self._connections.one() as client:
+                await client.send_message(message, sender=self._sender.addr_spec, recipients=[delivery.target])
         except (aiosmtplib.SMTPException, OSError) as error:
             return _result(error)
         return SENT
 
     async def close(self) -> None:
-        """Nothing is kept open."""
-
-    async def _talk(self, message: EmailMessage, recipient: str) -> None:
-        server = self._server
-        assert self._sender is not None
-        await aiosmtplib.send(
-            message,
-            sender=self._sender.addr_spec,
-            recipients=[recipient],
-            hostname=server.host,
-            port=server.port,
-            use_tls=server.tls,
-            start_tls=False if server.tls else None,
-            username=server.user,
-            password=server.password,
-            timeout=SMTP_S_MAX,
-        )
+        """Closes the connections that are open."""
+        await self._connections.close()
 
 
 def message_of(

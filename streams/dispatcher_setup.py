@@ -10,7 +10,8 @@ from redis.backoff import NoBackoff
 
 from actions import Rule
 from actions.credentials import key_problem
-from actions.mail import MailServer, read_sender, read_server
+from actions.mail import read_sender, read_server
+from actions.mail_connections import MailServer
 from actions.reach import Reach
 from actions.registry import SPECS
 from actions.targets import url_problem
@@ -21,7 +22,7 @@ from streams.settings import SECRET_PREFIX, SettingError, Settings
 logger = logging.getLogger(__name__)
 
 REDIS_S_MAX = 5.0
-REDIS_CONNECTIONS_MAX = 16
+REDIS_CONNECTIONS_MAX = 64
 RULES_SHOWN_MAX = 5
 # what Redis must be told so that it keeps what it has acknowledged
 REDIS_CONFIGURATION = (

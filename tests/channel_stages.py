@@ -15,7 +15,8 @@ from actions import Rule, load_rules
 from actions.channels import NotTaken, Sender
 from actions.inapp import InAppSender, Inbox
 from actions.kafka import KafkaSender
-from actions.mail import MailSender, MailServer
+from actions.mail import MailSender
+from actions.mail_connections import MailServer
 from actions.reach import Reach
 from actions.slack import SlackSender
 from actions.sms import SmsSender
@@ -191,7 +192,7 @@ class MailStage(Stage):
     target = "ada@home.example"
 
     async def start(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("actions.mail.SMTP_S_MAX", 0.3)
+        monkeypatch.setattr("actions.mail_connections.SMTP_S_MAX", 0.3)
         self._sink = MailSink(answer=self._answer)
         await self._sink.start()
         server = MailServer("127.0.0.1", self._sink.port, False, None, None)

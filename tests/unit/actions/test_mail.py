@@ -11,7 +11,8 @@ import pytest
 from receivers import MailSink
 
 from actions import Rule, Template
-from actions.mail import MailSender, MailServer, message_of, read_sender, read_server
+from actions.mail import MailSender, message_of, read_sender, read_server
+from actions.mail_connections import MailServer
 from actions.targets import is_address
 from schemas.deliveries import Delivery
 

@@ -10,7 +10,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from actions import Rule
-from actions.mail import MailSender, MailServer
+from actions.mail import MailSender
+from actions.mail_connections import MailServer
 from schemas.deliveries import Delivery
 
 Make = Callable[..., Delivery]

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 from receivers import MailSink
 
 from actions import Rule, RuleErrors, Template, load_rules
-from actions.mail import MailSender, MailServer, message_of, read_sender
+from actions.mail import MailSender, message_of, read_sender
+from actions.mail_connections import MailServer
 from actions.templates import TemplateError
 from actions.unsubscribe import Unsubscribe, UnsubscribeLinks
 from schemas.deliveries import Delivery
