@@ -148,3 +148,30 @@ def deliveries(messages: int, seconds: int, as_json: bool) -> None:
     from streams.bench_deliveries import run_deliveries
 
     run_deliveries(settings(), messages, seconds, as_json=as_json)
+
+
+@bench.command()
+@click.option("--contacts", type=click.IntRange(100, 10_000_000), default=100_000, show_default=True)
+@click.option(
+    "--rate",
+    "rates",
+    type=click.IntRange(0, 100_000),
+    multiple=True,
+    default=(0, 200),
+    show_default=True,
+    help="Webhooks a second that a policy allows, 0 for no limit. May be given several times.",
+)
+@json_option
+def due(contacts: int, rates: tuple[int, ...], as_json: bool) -> None:
+    """Contacts that wait in a sequence for one hour of the day: how long until all have their webhook, at what memory.
+
+    One worker, one projector, one dispatcher, a receiver on this machine. The hour is the next full minute by which all are
+    waiting.
+
+    \b
+    Example:
+      tidegate bench due --contacts 10000 --rate 0 --rate 500
+    """
+    from streams.bench_due import run_due
+
+    run_due(settings(), contacts, rates, as_json=as_json)
