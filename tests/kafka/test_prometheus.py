@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 import worker_runs as runs
 import yaml
 from aiokafka import AIOKafkaProducer
-from dispatcher_runs import AT, PARTITIONS, Setup
+from dispatcher_runs import AT, PARTITIONS, Dispatching, Setup
 from worker_runs import Sources, Stage
 
 from schemas.topics import EVENTS_EMAIL, MEMBERSHIPS, Topic, partition_of
@@ -42,6 +42,7 @@ sequences:
 """
 OF_WORKERS = {metric.full_name for metric in METRICS}
 BOUNCED = "c0@home.example"
+API_TOKEN = "a token that is long enough for anybody"
 
 
 @pytest.fixture
@@ -136,16 +137,27 @@ async def publish(setup: Setup, topic: Topic, contact: str, value: bytes) -> Non
         await producer.stop()
 
 
-async def test_every_panel_of_dispatchers_and_projectors_has_data_and_their_alerts_fire(
-    setup: Setup, own_redis: Any, prometheus_of: Callable[..., Any], wait_for: WaitFor
+@pytest.fixture
+def api(setup: Setup, tmp_path: Path) -> Iterator[Dispatching]:
+    """`tidegate api`, started."""
+    environment = {**setup.environment, "TIDEGATE_SECRET_API": API_TOKEN}
+    started = Dispatching("api", environment, tmp_path / "api.log", "api")
+    yield started
+    started.kill()
+
+
+async def test_every_other_panel_has_data_and_alerts_fire(
+    setup: Setup, own_redis: Any, api: Dispatching, prometheus_of: Callable[..., Any], wait_for: WaitFor
 ) -> None:
     """One message is sent and one left out; a record that is none of a worker's comes, and Redis goes."""
     bounced = {"type": "track", "userId": "c-0", "event": "Email Bounced", "timestamp": AT}
     await publish(setup, EVENTS_EMAIL, "c-0", orjson.dumps({**bounced, "properties": {"email": BOUNCED}}))
     projector, dispatcher = setup.projector(), setup.dispatcher()
-    await wait_for(lambda: projector.ready() and dispatcher.ready(), 40, "a projector and a dispatcher")
+    await wait_for(lambda: projector.ready() and dispatcher.ready() and api.ready(), 40, "all three to be ready")
+    assert api.get("/v1/sequences")[0] == 401
     await setup.publish(setup.make(1) + setup.make(1, "email"))
-    with prometheus_of(projector=projector.address(), dispatcher=dispatcher.address()) as prometheus:
+    addresses = {"projector": projector.address(), "dispatcher": dispatcher.address(), "api": api.address()}
+    with prometheus_of(**addresses) as prometheus:
 
         def missing() -> list[str]:
             return without_data(prometheus, lambda text: not of_workers(text))
