@@ -35,7 +35,7 @@ LANES = 2
 MARK = "pytest.mark.kafka"
 # the longest of them, begun first: what is begun last is what everything else waits for
 LONG = (
-    "worker_life", "dispatcher", "surroundings", "dispatcher_life", "worker", "torture", "watchdog", "poison", "demo"
+    "worker_life", "dispatcher", "surroundings", "worker", "torture", "dispatcher_life", "poison", "watchdog", "demo"
 )  # fmt: skip
 PROPERTY, SIMULATION = "tests/property", "tests/simulation"
 # what computes gives way to what waits for an answer within a time
