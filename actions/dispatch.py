@@ -13,14 +13,13 @@ Invariants:
 
 import asyncio
 import logging
-import zlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from actions.channels import ATTEMPT_MS_MAX, Result, Sender
 from actions.decisions import Verdict
 from actions.gate import Gate
-from actions.lanes import Crowded, Lane, Turn
+from actions.lanes import LANE_AHEAD_S, Crowded, Lane, Turn
 from actions.ledger import Batch, Claimed, Ledger, Taken
 from actions.ledger_access import LedgerAccess
 from actions.metrics import DispatcherMetrics
@@ -33,7 +32,8 @@ from schemas.instants import format_instant
 logger = logging.getLogger(__name__)
 
 # a delivery that finds its lane crowded is due again after that
-BUSY_MS_MIN, BUSY_MS_MAX = 5_000, 15_000
+BUSY_MS_MIN, BUSY_MS_MAX = 5_000, 300_000
+SKIPPED_MS = 15_000  # until it is looked at whether what is left out has its outcome
 UNDER_WAY_MS = 500
 # the read model is most often milliseconds behind: what comes before it waits so long in memory, then in Redis
 PATIENCE_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.8)
@@ -141,17 +141,19 @@ class Dispatcher:
 
     async def _take(self, delivery: Delivery, rule: Rule | None, turn: Turn, *, last: bool) -> bool:
         """Whether Kafka has what became of it; unless `last`, what is newer than the read model may come again at once."""
-        held = self._environs.paused(delivery)  # it may have waited for its turn
-        if held is not None:
-            await self._park(delivery, held)
-            return True
-        verdict = await self._verdict(delivery)
-        if verdict.code == "behind" and not last:
-            return False
-        if verdict.code is not None:
-            await self._leave(delivery, verdict)
-            return True
-        await turn.attempt()
+        fresh = False  # what was decided long before the receiver was free for it is decided anew
+        while not fresh:
+            held = self._environs.paused(delivery)  # it may have waited for its turn
+            if held is not None:
+                await self._park(delivery, held)
+                return True
+            verdict = await self._verdict(delivery)
+            if verdict.code == "behind" and not last:
+                return False
+            if verdict.code is not None:
+                await self._leave(delivery, verdict)
+                return True
+            fresh = await turn.attempt() <= LANE_AHEAD_S
         taken = await self._access(lambda: self._ledger.take(delivery, self._environs.now_ms()))
         if taken.state != "new" or delivery.id in self._under_way:
             await self._repeat(delivery, taken)
@@ -217,7 +219,7 @@ class Dispatcher:
 
     async def _leave(self, delivery: Delivery, verdict: Verdict) -> None:
         """Puts off or leaves out a delivery that was read from Kafka, as the verdict is."""
-        due_ms = self._environs.now_ms() + BUSY_MS_MAX if verdict.until_ms is None else verdict.until_ms
+        due_ms = self._environs.now_ms() + SKIPPED_MS if verdict.until_ms is None else verdict.until_ms
         parked = await self._access(lambda: self._ledger.park(delivery, due_ms, ""))
         if parked.state != "new":
             await self._repeat(delivery, parked)
@@ -247,20 +249,24 @@ class Dispatcher:
         claimed = await self._access(lambda: self._ledger.claim(self._environs.now_ms(), room))
         if any(item.in_doubt for item in claimed):
             await self._access.catch_up()
+        self._again += len(claimed)
         for item in claimed:
+            group.create_task(self._again_one(item))
+        return len(claimed)
+
+    async def _again_one(self, item: Claimed) -> None:
+        try:
+            lane, held = self._lane(item.delivery), self._environs.paused(item.delivery)
             if item.delivery.id in self._under_way:
                 # an attempt is just ending, or was begun before Redis was lost: its own outcome comes first
                 soon_ms = self._environs.now_ms() + UNDER_WAY_MS
-                await self._access(lambda i=item, due_ms=soon_ms: self._ledger.put_back(i, due_ms, ""))  # type: ignore[misc]
-                continue
-            lane = self._lane(item.delivery)
-            held = self._environs.paused(item.delivery)
-            if held is not None or lane.full:
+                await self._access(lambda: self._ledger.put_back(item, soon_ms, ""))
+            elif held is not None or lane.full:
                 await self._put_back(item, held)
             else:
-                self._again += 1
-                group.create_task(self._attempt_again(item, lane))
-        return len(claimed)
+                await self._attempt_again(item, lane)
+        finally:
+            self._again -= 1
 
     async def _attempt_again(self, item: Claimed, lane: Lane) -> None:
         delivery = item.delivery
@@ -281,17 +287,15 @@ class Dispatcher:
                 await self._attempt(delivery, rule, attempts, turn)
         except Crowded:
             await self._put_back(item, None)
-        finally:
-            self._again -= 1
 
     async def _put_back(self, item: Claimed, held: str | None) -> None:
         due_ms = None if held else self._later_ms(item.delivery)
         await self._access(lambda: self._ledger.put_back(item, due_ms, held or ""))
 
     def _later_ms(self, delivery: Delivery) -> int:
-        """When to come back to a crowded lane: not all at once."""
-        spread = zlib.crc32(delivery.id.encode()) & 0xFFFF
-        return self._environs.now_ms() + BUSY_MS_MIN + spread * (BUSY_MS_MAX - BUSY_MS_MIN) // 0x10000
+        """When to come back to a crowded lane: not all at once, and no oftener than it has room."""
+        later_ms = int(self._lane(delivery).later_s() * 1000)
+        return self._environs.now_ms() + min(max(later_ms, BUSY_MS_MIN), BUSY_MS_MAX)
 
     async def _pause_s(self) -> float:
         next_ms = await self._access(self._ledger.next_due_ms)

@@ -29,6 +29,7 @@ class Lane:
         self.slots = asyncio.Semaphore(LANE_ATTEMPTS_MAX)
         self.turns, self.attempts = _Lasting(), _Lasting()
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._through_s = 0.0  # when all that has made room would be through as well
 
     @property
     def full(self) -> bool:
@@ -50,6 +51,12 @@ class Lane:
             yield turn
         finally:
             turn.end()
+
+    def later_s(self) -> float:
+        """In how many seconds one that makes room should come back: after those before it, as turns come now."""
+        each_s, now_s = self.turns.usual_s / self._width, _now_s()
+        self._through_s = max(self._through_s, now_s + self.count * each_s) + each_s
+        return self._through_s - now_s
 
     def leave(self) -> None:
         """Somebody's turn, or the waiting for one, is over."""
@@ -91,15 +98,21 @@ class Turn:
         self._lane, self._began, self._over = lane, lane.turns.begin(), False
         self._attempt: object | None = None
 
-    async def attempt(self) -> None:
-        """Waits until the receiver is free for the attempt; raises `Crowded` when it isn't in time."""
-        lane = self._lane
+    async def attempt(self) -> float:
+        """Waits until the receiver is free for the attempt, and for how long, in s; raises `Crowded` when it isn't in time.
+
+        Once it is, it stays so until the attempt ends: who asks again doesn't wait.
+        """
+        if self._attempt is not None:
+            return 0.0
+        lane, asked_s = self._lane, _now_s()
         try:
             async with asyncio.timeout(LANE_WAIT_S_MAX):
                 await lane.slots.acquire()
         except TimeoutError:
             raise Crowded from None
         self._attempt = lane.attempts.begin()
+        return _now_s() - asked_s
 
     def end_attempt(self) -> None:
         """The receiver is free for another; may be told so twice."""

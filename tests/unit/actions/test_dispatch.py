@@ -256,6 +256,44 @@ async def test_what_comes_for_a_receiver_that_was_quick_and_hangs_makes_room_and
     assert {outcome.attempts for outcome in world.outcomes if outcome.status == "sent"} == {1}
 
 
+@pytest.mark.parametrize("stop", ["pause", "policy"])
+async def test_what_was_decided_on_before_a_receiver_hung_is_decided_anew_when_it_is_free(
+    make_engine: Callable[..., Dispatcher],
+    world: World,
+    make_delivery: Make,
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: str,
+) -> None:
+    """A pause works at once, and so does what a contact or an operator has said meanwhile."""
+    monkeypatch.setattr("actions.dispatch.LANE_AHEAD_S", 0.0)
+    release = asyncio.Event()
+    release.set()
+
+    async def answer(_: Delivery) -> Result:
+        await release.wait()
+        return SENT
+
+    channel = Channel(answer)
+    engine = make_engine(channel)
+    await engine.deliver(make_delivery("a" * 32))  # so it is known to be quick
+    release.clear()
+    (lane,) = engine._lanes.values()
+    delivering = [asyncio.create_task(engine.deliver(make_delivery(f"{n:032x}"))) for n in range(30)]
+    ahead = 30 - LANE_ATTEMPTS_MAX
+    await wait_for(lambda: len(lane.slots._waiters or ()) == ahead, TIMEOUT_S, "those that are next to be decided on")
+    if stop == "pause":
+        world.pauses.add("rule/hook")
+    else:
+        world.policies = Policies(policies=(Policy("p", {}, caps=(Cap(1, 60_000),)),))
+    release.set()
+    await asyncio.gather(*delivering)
+
+    assert len(channel.sent) == 1 + LANE_ATTEMPTS_MAX
+    left = ("waiting", 0, "paused") if stop == "pause" else ("skipped", 0, "capped")
+    assert world.statuses().count(left) == ahead
+
+
 async def test_a_pause_holds_what_comes_and_what_was_to_be_tried_again(
     make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, wait_for: WaitFor
 ) -> None:
