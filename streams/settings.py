@@ -97,7 +97,7 @@ SETTINGS = (
     Setting("templates", "templates", "text", "directory of the e-mail templates"),
     Setting("log", "text", "text|json", "how log lines look"),
     Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
-    Setting("metrics_segments", "200", "count", "segments, and sequences, that are labels in metrics, the first by id; the rest is `other`",
+    Setting("metrics_segments", "200", "count", "segments and sequences, each, that are labels in metrics; the rest is `other`",
             most=2_000),
     Setting("memory_bytes", "4294967296", "count", "memory for contacts' state in a worker; beyond it no more events are read",
             least=16 << 20, most=1 << 44),
