@@ -97,3 +97,16 @@ async def test_a_lane_is_full_when_a_newcomer_would_wait_for_too_long() -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert not lane.full
+
+
+async def test_those_that_make_room_come_back_no_faster_than_turns_come() -> None:
+    lane, go = Lane(), asyncio.Event()
+    tasks = [asyncio.create_task(_enter(lane, [], [], go)) for _ in range(40)]
+    await _settle()
+    lane.turns._average_s = 2.0
+    later_s = [lane.later_s() for _ in range(400)]
+    assert later_s[0] == pytest.approx(41 * 2.0 / LANE_ATTEMPTS_MAX, abs=0.1)
+    assert later_s[-1] - later_s[0] == pytest.approx(399 * 2.0 / LANE_ATTEMPTS_MAX, abs=0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
