@@ -17,13 +17,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from schemas.instants import format_instant
 from segments.answers import age_of
-from segments.conditions import Definitions, Segment
+from segments.conditions import LIFTED, Definitions, Segment
 from segments.explain_ahead import Watched, look_ahead
 from segments.explain_lines import Story
 from segments.explain_nodes import Change, Evidence, Explanation, Membership, Node, SegmentExplained, UnknownName
 from segments.explain_scene import Scene
 from segments.explain_tree import Place, explain_place, places, unit_of, watched_answer
 from segments.explain_words import close_to, iso
+from segments.following import Follower
 from segments.limits import Limits
 from segments.nodes import KeyedNode, SegmentNode
 from segments.state import ContactState, Keyed
@@ -40,17 +41,18 @@ def explain(
     key: str | None = None,
     at_ms: int | None = None,
     limits: Limits | None = None,
+    follower: Follower | None = None,
 ) -> Explanation:
     """Why `contact` is where it is at `at_ms`, of all segments or one, and of the last few values of its `per` or one `key`.
 
     `lines` are events in order of arrival, as `simulate` takes them; they are gone through twice, and an iterator is kept in
     memory for that. Without `at_ms` it is the instant up to which `simulate` plays time; with it, lines that arrived later
-    are left out, and time is played on up to and including it. Raises `UnknownName` where there is no such contact, segment
-    or key.
+    are left out, and time is played on up to and including it. A `follower` leads the contact on the way. Raises
+    `UnknownName` where there is no such contact, segment or key.
     """
     if isinstance(lines, Iterator):
         lines = list(lines)
-    story = Story(definitions, lines, contact, at_ms, limits or Limits())
+    story = Story(definitions, lines, contact, at_ms, limits or Limits(), follower)
     program, state = story.run.program, story.state
     asked = _asked(program.definitions, segment)
     explained = _Explained(story, asked, key)
@@ -71,7 +73,7 @@ def explain(
 
 
 def _asked(definitions: Definitions, id: str | None) -> list[Segment]:
-    by_id = {each.id: each for each in definitions.segments}
+    by_id = {each.id: each for each in definitions.segments if not each.id.startswith(LIFTED)}
     if id is None:
         return list(by_id.values())
     if id not in by_id:

@@ -14,9 +14,11 @@ import msgspec
 from schemas.events import NAMED, Event, parse_event
 from schemas.instants import parse_instant
 from schemas.rejected import Rejection
+from schemas.transitions import Transition
 from segments.conditions import Definitions
 from segments.explain_nodes import UnknownName
 from segments.explain_words import close_to
+from segments.following import Follower
 from segments.limits import Limits
 from segments.simulate import Run
 
@@ -136,14 +138,21 @@ class Survey:
 class Story:
     """One contact's part of the lines, stepped through by a run of the core; it is played on to `at_ms`.
 
-    `rejected`: the first lines that mention it and are no events, of `rejections`.
+    `rejected`: the first lines that mention it and are no events, of `rejections`. `said`: what a `follower` said.
     """
 
     def __init__(
-        self, definitions: Definitions, lines: Iterable[bytes], contact: str, at_ms: int | None, limits: Limits
+        self,
+        definitions: Definitions,
+        lines: Iterable[bytes],
+        contact: str,
+        at_ms: int | None,
+        limits: Limits,
+        follower: Follower | None = None,
     ) -> None:
         self.survey = Survey(lines, contact, at_ms)
-        self.run = Run(definitions, limits)
+        self.run = Run(definitions, limits, follower=follower)
+        self.said: list[Any] = []
         self.rejected: list[tuple[int, str]] = []
         self.rejections = 0
         self._until_ms = at_ms
@@ -154,8 +163,7 @@ class Story:
         greatest_ms = self.survey.greatest_ms
         end_ms = None if greatest_ms is None else greatest_ms - limits.grace_ms
         until_ms = end_ms if at_ms is None else at_ms
-        for _ in self.run.end(until_ms):
-            pass
+        self._note(self.run.end(until_ms))
         self.contact = self.run.names.contact_of(contact)
         state = self.run.states.get(self.contact)
         if state is None:
@@ -187,14 +195,16 @@ class Story:
                     return
                 if event.type == "delete":
                     self._erased_by = number
-            for _ in self.run.take(line):
-                pass
+            self._note(self.run.take(line))
         except Rejection as rejection:
             if not defines and not self._mentions(line):
                 return
             self.rejections += 1
             if len(self.rejected) < REJECTED_SHOWN_MAX:
                 self.rejected.append((number, rejection.sentence))
+
+    def _note(self, emitted: Iterable[Any]) -> None:
+        self.said.extend(one for one in emitted if not isinstance(one, Transition))
 
     def _unknown(self, contact: str) -> str:
         when = "" if self._until_ms is None else " by then"

@@ -83,7 +83,7 @@ def simulate(
     if as_json and not with_stats:
         raise click.UsageError("expected --stats beside --json, got --json alone: transitions are JSON lines anyway")
     limits = settings().limits(grace_ms)
-    definitions, sequences = _definitions(open_files([segments, *sequence_files]), limits)
+    definitions, sequences = definitions_of(open_files([segments, *sequence_files]), limits)
     stats = Stats(segment.id for segment in definitions.segments if not is_quiet(segment.id)) if with_stats else None
     write = sys.stdout.buffer.write
     keep_past = _has_definitions(events)
@@ -106,7 +106,7 @@ def simulate(
         _print_stats(stats)
 
 
-def _definitions(files: "list[File]", limits: "Limits") -> "tuple[Definitions, tuple[Sequence, ...]]":
+def definitions_of(files: "list[File]", limits: "Limits") -> "tuple[Definitions, tuple[Sequence, ...]]":
     """What the files say, with what sequences lift. Rules are not looked at."""
     from segments import load
     from segments.read import read_text

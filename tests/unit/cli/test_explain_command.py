@@ -159,3 +159,27 @@ def test_json_without_stats_is_refused(files: Path, capsys: pytest.CaptureFixtur
     """Transitions are JSON lines anyway."""
     assert cli.run(["simulate", "s.yaml", "e.jsonl", "--json"]) == 2
     assert "expected --stats beside --json" in capsys.readouterr().err
+
+
+def test_with_sequences_it_says_where_the_contact_stands_in_them(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below the segments, and under a key of its own in JSON; conditions in place are no segments of their own."""
+    welcome = {
+        "id": "welcome",
+        "on": {"segment": "big"},
+        "exit": {"when": {"event": "Left"}, "transition": "entered"},
+        "steps": [{"wait": "2d"}],
+    }
+    (files / "q.yaml").write_text(json.dumps({"sequences": [welcome]}))
+    arguments = ["--contact", "c-1", "--sequences", "q.yaml", "--at", "1970-01-02"]
+
+    assert cli.run(["explain", "s.yaml", "e.jsonl", *arguments]) == 0
+    text = capsys.readouterr().out
+    found = explained(capsys, *arguments)
+
+    assert "c-1 is in sequence welcome (version 1) since 1970-01-01T00:00:02Z" in text
+    assert "  at wait-0 since 1970-01-01T00:00:02Z: waits 2d, until 1970-01-03T00:00:02Z" in text
+    assert [each["segment"] for each in found["segments"]] == ["big", "known"]
+    assert [each["step"] for each in found["sequences"]["running"]] == ["wait-0"]
+    assert "sequences" not in explained(capsys, "--contact", "c-1")
