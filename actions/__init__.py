@@ -3,10 +3,10 @@
 Read `rules.py` first: on which transitions a message goes out, a pure function that the worker calls in the contact's
 own step. `reading.py` makes rules from files, `templates.py` says what a template may do. Sequences: `SEQUENCES.md`
 says what one means, `sequences.py` is its model, `sequence_reading.py` makes it from files. `report.py` sums up what
-one was worth, `standing.py` where a contact stands. The dispatcher's part: `dispatch.py` takes a delivery through the ledger (`ledger.py`, in Redis) to its
-channel (`registry.py` names them), in the lane of its receiver (`lanes.py`), if the last look before it lets it pass
-(`gate.py`, `decisions.py`), and `retry.py` says when an attempt that failed is made again. `README.md` is for those who
-write rules.
+one was worth, `standing.py` where a contact stands. The dispatcher's part: `dispatch.py` takes a delivery through the
+ledger (`ledger.py`, in Redis) to its channel (`registry.py` names them), in the lane of its receiver (`lanes.py`), if the
+last look before it lets it pass (`gate.py`, `decisions.py`), and `retry.py` says when an attempt that failed is made
+again. `README.md` is for those who write rules.
 
 This package knows nothing of Kafka or Faust: records come in and go out as values, through `streams/dispatcher.py`.
 """
