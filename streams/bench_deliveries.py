@@ -16,13 +16,13 @@ from email.message import EmailMessage
 from typing import Any
 
 import aiohttp
-import aiosmtplib
 import click
 import msgspec
 from aiokafka import AIOKafkaProducer
 
 from actions import load_policies, load_rules
 from actions.lanes import LANE_ATTEMPTS_MAX
+from actions.mail_connections import MailConnections, MailServer
 from schemas.deliveries import Channel, Delivery, TransitionOf
 from schemas.instants import format_instant
 from schemas.topics import CONTACTS, DELIVERIES, EVENTS_PRODUCT, TRANSITIONS, partition_of
@@ -265,6 +265,8 @@ async def _bare(receivers: Sinks, channel: Channel, messages: int) -> tuple[floa
 
 @asynccontextmanager
 async def _client(receivers: Sinks, channel: Channel) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    host, _, port = receivers.smtp.removeprefix("smtp://").partition(":")
+    mails = MailConnections(MailServer(host, int(port), False, None, None))
     async with aiohttp.ClientSession() as session:
 
         async def post(contact: str) -> None:
@@ -279,10 +281,11 @@ async def _client(receivers: Sinks, channel: Channel) -> AsyncIterator[Callable[
                 "Hello",
             )
             message.set_content("pro")
-            host, _, port = receivers.smtp.removeprefix("smtp://").partition(":")
-            await aiosmtplib.send(message, hostname=host, port=int(port), start_tls=False)
+            async with mails.one() as client:
+                await client.send_message(message)
 
         yield post if channel == "webhook" else mail
+    await mails.close()
 
 
 # ---- how soon ----------------------------------------------------------------------------------------------------------
