@@ -85,7 +85,9 @@ class Limits:
 
 
 def host_of(delivery: Delivery) -> str:
-    """Where the delivery goes: host and port of a URL, domain of an address, else nothing."""
+    """Where the delivery goes: host and port of a URL, domain of an address, Slack's webhook, a topic; else nothing."""
+    if delivery.channel in ("slack", "kafka"):
+        return delivery.target.lower()
     if "://" in delivery.target:
         return urlsplit(delivery.target).netloc.lower()
     return delivery.target.rpartition("@")[2].lower() if "@" in delivery.target else ""

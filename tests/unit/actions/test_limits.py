@@ -154,13 +154,15 @@ async def test_a_full_cap_takes_no_token_and_a_turn_to_come_counts_nothing(limit
 
 
 @pytest.mark.parametrize(
-    ("target", "host"),
+    ("channel", "target", "host"),
     [
-        ("https://Shop.example:8443/a?b", "shop.example:8443"),
-        ("Ada@Home.example", "home.example"),
-        ("+4930901820", ""),
-        ("orders", ""),
+        ("webhook", "https://Shop.example:8443/a?b", "shop.example:8443"),
+        ("email", "Ada@Home.example", "home.example"),
+        ("sms", "+4930901820", ""),
+        ("inapp", "inapp", ""),
+        ("slack", "HOT_LEADS", "hot_leads"),  # of which Slack takes one message a second each
+        ("kafka", "orders", "orders"),
     ],
 )
-def test_a_host_is_where_a_delivery_goes(target: str, host: str, make_delivery: Make) -> None:
-    assert host_of(make_delivery(target=target)) == host
+def test_a_host_is_where_a_delivery_goes(channel: str, target: str, host: str, make_delivery: Make) -> None:
+    assert host_of(make_delivery(channel=channel, target=target)) == host
