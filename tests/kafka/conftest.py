@@ -1,4 +1,4 @@
-"""Helpers beside the tests can be imported by name; workers of a test end with it."""
+"""Helpers beside the tests can be imported by name; workers of a test end with it; repeats after kills are summed up."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from worker_runs import SEGMENTS, Stage
+
+_REPEATS: list[tuple[str, int, int]] = []
+
+
+@pytest.fixture
+def note_repeats() -> Callable[[str, int, int], None]:
+    """Told a channel, how many messages it got, and how many of them twice, after a kill; said when the tests are over."""
+    return lambda channel, messages, twice: _REPEATS.append((channel, messages, twice))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What `note_repeats` was told, by channel."""
+    for name in sorted({name for name, _, _ in _REPEATS}):
+        told = [each for each in _REPEATS if each[0] == name]
+        messages, twice = (sum(each[n] for each in told) for n in (1, 2))
+        terminalreporter.write_line(f"{name}: {messages} messages through {len(told)} kills, {twice} of them twice")
 
 
 @pytest.fixture
