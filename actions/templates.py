@@ -18,6 +18,7 @@ import msgspec
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from actions import template_bounds
 from schemas.deliveries import TransitionOf
 from schemas.transitions import CauseEvent
 
@@ -39,7 +40,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 # how values are escaped: not at all, for HTML, for Slack's mrkdwn
 Escape = Literal["", "html", "mrkdwn"]
-# none of these makes much out of little, but for `join` and `replace`, which the bound on the result catches
+# none of these makes much out of little, but for `join` and `replace`, which have bounds of their own
 FILTERS = (
     "abs", "capitalize", "default", "e", "escape", "first", "float", "int", "join", "last", "length", "lower", "max",
     "min", "replace", "round", "sort", "sum", "title", "trim", "truncate", "unique", "upper", "urlencode",
@@ -67,11 +68,14 @@ class _Missing(jinja2.StrictUndefined):
 class _Environment(ImmutableSandboxedEnvironment):
     """Values in, text out; `%` and `*` are for numbers only, as both can blow up text."""
 
-    intercepted_binops = frozenset(("*", "%"))
+    intercepted_binops = frozenset(("*", "%", "+"))
+    rounds_left = 0  # of the loops of the message that is being rendered
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if isinstance(left, bool) or not isinstance(left, int | float) or not isinstance(right, int | float):
-            raise TemplateError(f"expected numbers on both sides of `{operator}`")
+        if operator == "+":
+            template_bounds.added(left, right)
+        else:
+            template_bounds.multiplied(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -91,7 +95,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 def _environment(*, autoescape: bool = False, finalize: Callable[[Any], Any] | None = None) -> _Environment:
     environment = _Environment(undefined=_Missing, autoescape=autoescape, finalize=finalize, keep_trailing_newline=True)
     environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    environment.filters = {name: environment.filters[name] for name in FILTERS} | template_bounds.FILTERS
     return environment
 
 
@@ -134,6 +138,7 @@ def render(text: str, values: Mapping[str, Any], *, escape: Escape = "") -> str:
     template = _compiled(text, escape)
     parts: list[str] = []
     size = 0
+    _BY_ESCAPE[escape].rounds_left = template_bounds.ROUNDS_MAX
     try:
         for part in template.generate(values):
             size += len(part.encode("utf-8", "replace"))
@@ -143,6 +148,8 @@ def render(text: str, values: Mapping[str, Any], *, escape: Escape = "") -> str:
     except jinja2.UndefinedError as error:
         hint = "give it a `default`, or leave such contacts out of the segment"
         raise TemplateError(f"a value is missing: {error.message}; {hint}") from None
+    except template_bounds.TooMuch as error:
+        raise TemplateError(str(error)) from None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise TemplateError(f"{type(error).__name__}: {error}") from None
     return "".join(parts)
@@ -158,7 +165,9 @@ def _compiled(text: str, escape: Escape) -> jinja2.Template:
         check_template(text)
         if len(_cache) >= _CACHE_MAX:
             _cache.pop(next(iter(_cache)))
-        found = _cache[text, escape] = _BY_ESCAPE[escape].from_string(text)
+        environment = _BY_ESCAPE[escape]
+        found = environment.from_string(template_bounds.tamed(environment.parse(text), environment))
+        _cache[text, escape] = found
     return found
 
 

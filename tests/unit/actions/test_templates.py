@@ -144,3 +144,43 @@ def test_for_slack_the_three_characters_that_mean_something_are_escaped(value: A
 def test_a_hole_is_an_error_however_it_is_escaped(escape: Any) -> None:
     with pytest.raises(TemplateError, match="a value is missing"):
         render("{{ traits.x }}", values(), escape=escape)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{% set a = traits.word %}" + "{% set a = a ~ a %}" * 60 + "{{ a | length }}", "at most 524288 characters"),
+        ("{% set a = traits.word %}" + "{% set a = a + a %}" * 60 + "{{ a | length }}", "at most 524288 characters"),
+        ("{% set a = traits.list %}" + "{% set a = a + a %}" * 60 + "{{ a | length }}", "at most 524288 characters"),
+        ("{% set a = traits.word %}" + "{% set a = [a, a] %}" * 60 + "{{ a | length }}", "at most 524288 characters"),
+        ("{% set a = traits.word %}" + "{% set a = (a, a) %}" * 60 + "{{ a | length }}", "at most 524288 characters"),
+        ("{% set a = 99999 %}" + "{% set a = a * a %}" * 60 + "{{ a is even }}", "numbers of at most 150 digits"),
+        ("{{ traits.long | replace('', traits.long) | length }}", "at most 524288 characters"),
+        ("{{ traits.list | join(traits.long) | length }}", "at most 524288 characters"),
+        ("{{ traits.lists | sum(start=[]) | length }}", "expected a number as `start` of `sum`"),
+        (
+            "{% for a in traits.list %}{% for b in traits.list %}{% endfor %}{% endfor %}",
+            "rounds of all loops together",
+        ),
+    ],
+)
+def test_much_is_not_made_out_of_little(text: str, expected: str) -> None:
+    """One message must not take the dispatcher's memory, nor its time: nothing else is sent meanwhile."""
+    check_template(text)
+    given = values(word="word", long="x" * 60_000, list=[1] * 30_000, lists=[[1]] * 10_000)
+
+    with pytest.raises(TemplateError, match=expected):
+        render(text, given)
+
+
+def test_what_has_bounds_does_what_it_did() -> None:
+    given = values(a="<", b=[3, 1], pairs=[["x", 1], ["y", 2]], people=[{"n": "Bo"}, {"n": "Al"}])
+    text = (
+        "{{ traits.a ~ 1 ~ '&' }} {{ ('<i>' | e) ~ traits.a }} {{ 1 + 2.5 }} {{ traits.b + [5] }} {{ traits.b | sum }} "
+        "{% for k, v in traits.pairs if v > 1 %}{{ loop.length }}{{ k }}{% endfor %} {{ 'x' in ('x', 'y') }} "
+        "{{ traits.people | join(', ', attribute='n') }} {{ traits.a | replace('<', '>') }}"
+    )
+    plain, html = render(text, given), render(text, given, escape="html")
+
+    assert plain == "<1& &lt;i&gt;< 3.5 [3, 1, 5] 4 1y True Bo, Al >"
+    assert html == "&lt;1&amp; &lt;i&gt;&lt; 3.5 [3, 1, 5] 4 1y True Bo, Al &gt;"
