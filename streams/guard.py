@@ -30,8 +30,9 @@ ASK_EVERY_MS = 10_000.0
 
 ADVICE = {
     "assignment": "the group {group} has given this worker no share: the broker may refuse its session (TIDEGATE_SESSION "
-    "has to be within the broker's group.min.session.timeout.ms and group.max.session.timeout.ms), may not let it in, or "
-    "another member holds the group up",
+    "has to be within the broker's group.min.session.timeout.ms and group.max.session.timeout.ms), may not let it in, "
+    "another member holds the group up, or a worker with a TIDEGATE_INSTANCE is back with another TIDEGATE_WEB_PORT within "
+    "TIDEGATE_SESSION (after that it goes on)",
     "recovery": "reading the state has not moved: see that each partition of {state} has a leader",
     "reading": "nothing is read any more, though the broker answers others",
     "position": "there are records to take in, and the position has not moved",
