@@ -32,7 +32,7 @@ from schemas.instants import format_instant
 logger = logging.getLogger(__name__)
 
 # a delivery that finds its lane crowded is due again after that
-BUSY_MS_MIN, BUSY_MS_MAX = 5_000, 300_000
+BUSY_MS_MIN, BUSY_MS_MAX = 5_000, 120_000
 SKIPPED_MS = 15_000  # until it is looked at whether what is left out has its outcome
 UNDER_WAY_MS = 500
 # the read model is most often milliseconds behind: what comes before it waits so long in memory, then in Redis
@@ -294,8 +294,8 @@ class Dispatcher:
 
     def _later_ms(self, delivery: Delivery) -> int:
         """When to come back to a crowded lane: not all at once, and no oftener than it has room."""
-        later_ms = int(self._lane(delivery).later_s() * 1000)
-        return self._environs.now_ms() + min(max(later_ms, BUSY_MS_MIN), BUSY_MS_MAX)
+        later_ms = int(self._lane(delivery).later_s(BUSY_MS_MIN / 1000) * 1000)
+        return self._environs.now_ms() + min(later_ms, BUSY_MS_MAX)
 
     async def _pause_s(self) -> float:
         next_ms = await self._access(self._ledger.next_due_ms)

@@ -12,6 +12,7 @@ LANE_WAIT_S_MAX: Final = 5.0  # a delivery that would wait, or has waited, for l
 # so long, and no more, as what was decided must hold
 LANE_AHEAD_S: Final = 0.2
 LANE_TURNS_MAX: Final = 64
+LANE_STUCK_S: Final = 2.0  # an attempt that has lasted for so long: there is no use in waiting behind it
 
 
 class Crowded(Exception):
@@ -27,15 +28,14 @@ class Lane:
     def __init__(self) -> None:
         self.count = 0  # turns, and those that wait for one
         self.slots = asyncio.Semaphore(LANE_ATTEMPTS_MAX)
-        self.turns, self.attempts = _Lasting(), _Lasting()
+        self.attempts = _Lasting()
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._through_s = 0.0  # when all that has made room would be through as well
+        self._through_s = 0.0  # when the last of those that have made room comes back
 
     @property
     def full(self) -> bool:
-        """Whether a newcomer would have to wait for too long, judging by how long turns take now."""
-        width = self._width
-        return (self.count - width + 1) * self.turns.usual_s / width > LANE_WAIT_S_MAX
+        """Whether a newcomer had better make room at once."""
+        return self.count >= LANE_ATTEMPTS_MAX and self.attempts.oldest_s > LANE_STUCK_S
 
     @contextlib.asynccontextmanager
     async def turn(self) -> "AsyncIterator[Turn]":
@@ -52,10 +52,10 @@ class Lane:
         finally:
             turn.end()
 
-    def later_s(self) -> float:
-        """In how many seconds one that makes room should come back: after those before it, as turns come now."""
-        each_s, now_s = self.turns.usual_s / self._width, _now_s()
-        self._through_s = max(self._through_s, now_s + self.count * each_s) + each_s
+    def later_s(self, least_s: float) -> float:
+        """In how many seconds one that makes room should come back: one after the other, as fast as attempts are made now."""
+        now_s = _now_s()
+        self._through_s = max(self._through_s, now_s + least_s) + self.attempts.usual_s / LANE_ATTEMPTS_MAX
         return self._through_s - now_s
 
     def leave(self) -> None:
@@ -87,7 +87,8 @@ class Lane:
         """How many may have their turn: of a receiver that isn't known to be quick, as many as may attempt."""
         if not self.attempts.known:
             return LANE_ATTEMPTS_MAX
-        quick = LANE_ATTEMPTS_MAX * (1 + LANE_AHEAD_S / max(self.attempts.usual_s, 0.001))
+        attempt_s = max(self.attempts.usual_s, self.attempts.oldest_s, 0.001)
+        quick = LANE_ATTEMPTS_MAX * (1 + LANE_AHEAD_S / attempt_s)
         return min(LANE_TURNS_MAX, int(quick))
 
 
@@ -95,7 +96,7 @@ class Turn:
     """To decide on a delivery, and to make one attempt at it."""
 
     def __init__(self, lane: Lane) -> None:
-        self._lane, self._began, self._over = lane, lane.turns.begin(), False
+        self._lane, self._over = lane, False
         self._attempt: object | None = None
 
     async def attempt(self) -> float:
@@ -126,12 +127,11 @@ class Turn:
         self.end_attempt()
         if not self._over:
             self._over = True
-            self._lane.turns.end(self._began)
             self._lane.leave()
 
 
 class _Lasting:
-    """How long something usually lasts. What is under way counts for as long as it has lasted."""
+    """How long something lasts."""
 
     def __init__(self) -> None:
         self._average_s: float | None = None
@@ -144,9 +144,14 @@ class _Lasting:
 
     @property
     def usual_s(self) -> float:
-        """0 where nothing is known."""
+        """How long the last ones lasted; 0 where none has ended."""
+        return self._average_s or 0.0
+
+    @property
+    def oldest_s(self) -> float:
+        """For how long the oldest under way has lasted so far; 0 where none is."""
         now_s = _now_s()
-        return max(self._average_s or 0.0, now_s - next(iter(self._since_s.values()), now_s))
+        return now_s - next(iter(self._since_s.values()), now_s)
 
     def begin(self) -> object:
         """One begins; what `end` is to be told."""

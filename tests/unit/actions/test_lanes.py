@@ -86,27 +86,26 @@ async def test_a_cancelled_one_leaves_its_place_to_another() -> None:
     assert lane.count == 0
 
 
-async def test_a_lane_is_full_when_a_newcomer_would_wait_for_too_long() -> None:
+async def test_a_lane_is_full_when_an_attempt_has_lasted_for_long_and_there_is_no_place_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "LANE_STUCK_S", -1.0)
     lane, go = Lane(), asyncio.Event()
-    tasks = [asyncio.create_task(_enter(lane, [], [], go)) for _ in range(40)]
+    tasks = [asyncio.create_task(_enter(lane, [], [], go)) for _ in range(LANE_ATTEMPTS_MAX - 1)]
     await _settle()
-    assert not lane.full  # nothing is known of it yet
-    lane.turns._average_s = 2.0
-    assert lane.full  # 33 to go before it, eight at a time, two seconds each
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
     assert not lane.full
-
-
-async def test_those_that_make_room_come_back_no_faster_than_turns_come() -> None:
-    lane, go = Lane(), asyncio.Event()
-    tasks = [asyncio.create_task(_enter(lane, [], [], go)) for _ in range(40)]
+    tasks.append(asyncio.create_task(_enter(lane, [], [], go)))
     await _settle()
-    lane.turns._average_s = 2.0
-    later_s = [lane.later_s() for _ in range(400)]
-    assert later_s[0] == pytest.approx(41 * 2.0 / LANE_ATTEMPTS_MAX, abs=0.1)
+    assert lane.full
+    monkeypatch.setattr(lanes, "LANE_STUCK_S", 2.0)
+    assert not lane.full  # none has lasted for as long as that
+    go.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_those_that_make_room_come_back_no_faster_than_attempts_are_made() -> None:
+    lane = Lane()
+    lane.attempts._average_s = 2.0
+    later_s = [lane.later_s(5.0) for _ in range(400)]
+    assert later_s[0] == pytest.approx(5.0 + 2.0 / LANE_ATTEMPTS_MAX, abs=0.1)
     assert later_s[-1] - later_s[0] == pytest.approx(399 * 2.0 / LANE_ATTEMPTS_MAX, abs=0.1)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
