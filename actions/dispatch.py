@@ -273,11 +273,17 @@ class Dispatcher:
         try:
             rule = await self._environs.rule(delivery)
             async with lane.turn() as turn:
-                verdict = await self._verdict(delivery)
-                if verdict.code is not None:
-                    await self._leave_again(item, verdict)
-                    return
-                await turn.attempt()
+                fresh = False
+                while not fresh:
+                    held = self._environs.paused(delivery)
+                    if held is not None:
+                        await self._put_back(item, held)
+                        return
+                    verdict = await self._verdict(delivery)
+                    if verdict.code is not None:
+                        await self._leave_again(item, verdict)
+                        return
+                    fresh = await turn.attempt() <= LANE_AHEAD_S
                 attempts = await self._access(lambda: self._ledger.begin(item, self._environs.now_ms()))
                 if attempts is None:
                     return  # it has an outcome by now, or somebody else has begun it

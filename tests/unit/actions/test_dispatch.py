@@ -294,6 +294,40 @@ async def test_what_was_decided_on_before_a_receiver_hung_is_decided_anew_when_i
     assert world.statuses().count(left) == ahead
 
 
+async def test_a_pause_holds_what_is_next_to_be_tried_again_at_a_receiver_that_hangs(
+    make_engine: Callable[..., Dispatcher],
+    world: World,
+    make_delivery: Make,
+    wait_for: WaitFor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actions.dispatch.LANE_AHEAD_S", 0.0)
+    release = asyncio.Event()
+    tried: set[str] = set()
+
+    async def answer(delivery: Delivery) -> Result:
+        if delivery.id not in tried:
+            tried.add(delivery.id)
+            return Result("retry", "expected 2xx, got 503", again=True)
+        await release.wait()
+        return SENT
+
+    channel = Channel(answer)
+    engine = make_engine(channel)
+    await asyncio.gather(*(engine.deliver(make_delivery(f"{n:032x}")) for n in range(30)))
+    (lane,) = engine._lanes.values()
+    await wait_for(lambda: lane.slots._waiters and engine.under_way == LANE_ATTEMPTS_MAX, TIMEOUT_S, "some to be next")
+    world.pauses.add("rule/hook")
+    release.set()
+    ledger = engine._ledger
+
+    async def all_held() -> bool:
+        return await ledger.next_due_ms() is None and await ledger.waiting() == 30 - LANE_ATTEMPTS_MAX
+
+    await wait_for(all_held, TIMEOUT_S, "all others to be held")
+    assert len(channel.sent) == 30 + LANE_ATTEMPTS_MAX
+
+
 async def test_a_pause_holds_what_comes_and_what_was_to_be_tried_again(
     make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, wait_for: WaitFor
 ) -> None:
