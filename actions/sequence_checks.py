@@ -11,6 +11,7 @@ from segments import Definitions, Segment
 from segments.conditions import (
     EventIs,
     EventRule,
+    Held,
     InSegment,
     Listed,
     Matching,
@@ -123,7 +124,7 @@ def warn_of_sequences(sequences: List[Sequence], definitions: Definitions) -> li
 def _warn_of_sets(sequences: Iterable[Sequence], definitions: Definitions) -> Iterator[str]:
     """Of sequences that begin every time, those that set what they begin on, be it by way of others."""
     each_time = [sequence for sequence in sequences if sequence.again.kind == "every_time"]
-    asked = {sequence.id: _asked_in(sequence.on.segment, definitions) for sequence in each_time}
+    asked = {sequence.id: _begins_by(sequence, definitions) for sequence in each_time}
     feeds: dict[str, dict[str, str]] = {sequence.id: {} for sequence in each_time}
     for sequence in each_time:
         for step in (step for step in sequence.steps if isinstance(step, Set)):
@@ -142,14 +143,19 @@ def _warn_of_sets(sequences: Iterable[Sequence], definitions: Definitions) -> It
                 yield _said(sequence, sentence, "$.again")
 
 
-def _asked_in(segment: str, definitions: Definitions) -> tuple[set[str], set[str]]:
-    """The traits and the lists that a segment asks for, itself or by what it names."""
+def _begins_by(sequence: Sequence, definitions: Definitions) -> tuple[set[str], set[str]]:
+    """The traits and the lists by which one may begin: those that its segment asks for, itself or by what it names."""
     traits: set[str] = set()
     lists: set[str] = set()
+    # what a list brings has cause `manual`; but for what a hold puts off, which has `timer`
+    heeds_lists = "manual" in sequence.causes
     scores = {score.id: score for score in definitions.scores}
-    for each in _closure(segment, {segment.id: segment for segment in definitions.segments}):
+    for each in _closure(sequence.on.segment, {segment.id: segment for segment in definitions.segments}):
+        heeds_lists |= bool(each.enter_ms or each.leave_ms) and "timer" in sequence.causes
         for leaf in walk(each.when):
-            if isinstance(leaf, TraitIs):
+            if isinstance(leaf, Held):
+                heeds_lists |= "timer" in sequence.causes
+            elif isinstance(leaf, TraitIs):
                 traits |= trait_keys(leaf.path)
             elif isinstance(leaf, Listed):
                 lists.add(leaf.list)
@@ -158,7 +164,7 @@ def _asked_in(segment: str, definitions: Definitions) -> tuple[set[str], set[str
                 traits |= {
                     key for rule in rules if isinstance(rule, TraitRule) for key in trait_keys(rule.condition.path)
                 }
-    return traits, lists
+    return traits, lists if heeds_lists else set()
 
 
 def _set_of(step: Set, traits: set[str], lists: set[str]) -> list[str]:

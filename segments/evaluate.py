@@ -150,7 +150,7 @@ class Program(Index):
             if state.known and state.knows(digest, since_ms):
                 return
             state.learn(digest, state.arrived_ms, since_ms)
-        work = Work(now_ms, "event", event, out)
+        work = Work(now_ms, cause_of(event), event, out)
         take_event(self, state, event, now_ms, work)
         if state.due_ms is not None and state.due_ms <= now_ms:
             read_due(self, state, work)

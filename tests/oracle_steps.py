@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from actions import sequences as model
-from tests.oracle import Run
+from tests.oracle import Run, cause_of
 from tests.oracle_contact import Contact
 from tests.oracle_input import Event, settled
 from tests.oracle_led import Entry, Led, Told, clock_of, in_order, next_time, plainly, step_of, zone_of
@@ -188,7 +188,7 @@ class StepsRun(Run):
         self.lines += 1
         event.t, event.r, event.order = now, now, self.lines
         contact.add([event])
-        self.take_answers(contact, "event")
+        self.take_answers(contact, cause_of(event))
 
     def tell(self, contact: Contact, kind: str, body: dict[str, Any]) -> None:
         self.told.append(Told(kind, clock_of(contact), contact.name, json.loads(json.dumps(body))))

@@ -220,7 +220,7 @@ def test_who_takes_any_event_takes_those_of_sequences(names: Any) -> None:
 def test_who_sets_what_it_begins_on_is_warned(when: dict[str, Any], set_: dict[str, Any], what: str) -> None:
     """Where it begins every time: it could begin itself again without end."""
     scores = [{"id": "lead", "rules": [{"trait": "plan", "eq": "pro", "points": 1}]}]
-    change = {"on": {"segment": "asked"}, "steps": [{"set": set_}]}
+    change = {"on": {"segment": "asked", "causes": ["event", "manual"]}, "steps": [{"set": set_}]}
     segments = ({"id": "inner", "when": when}, {"id": "asked", "when": {"segment": "inner"}})
     more: dict[str, Any] = {"segments": segments, "scores": scores}
 
@@ -230,6 +230,27 @@ def test_who_sets_what_it_begins_on_is_warned(when: dict[str, Any], set_: dict[s
     ]
     assert warn_of_sequences(*checked(change, **more)) == []
     assert warn_of_sequences(*checked({"again": "every_time", "steps": [{"set": set_}]}, **more)) == []
+
+
+@pytest.mark.parametrize(
+    ("causes", "more", "warnings"),
+    [
+        (["event", "timer"], {}, 0),
+        (["event", "timer", "manual"], {}, 1),
+        (["event", "timer"], {"hold": {"enter": "1m"}}, 1),
+        (["event"], {"hold": {"enter": "1m"}}, 0),
+        (["timer"], {"when": {"held": {"listed": "vip"}, "for": "1m"}}, 1),
+    ],
+)
+def test_who_sets_a_list_is_warned_where_what_that_brings_has_a_cause_to_begin_by(
+    causes: list[str], more: dict[str, Any], warnings: int
+) -> None:
+    """A list's own transitions are `manual`; those that it brings after a hold are the timer's."""
+    change = {"on": {"segment": "asked", "causes": causes}, "again": "every_time"}
+    steps = [{"set": {"list": "vip", "action": "removed"}}]
+    segment = {"id": "asked", "when": {"listed": "vip"}} | more
+
+    assert len(warn_of_sequences(*checked(change | {"steps": steps}, segments=(segment,)))) == warnings
 
 
 def test_sequences_that_set_what_each_other_begins_on_are_warned() -> None:
