@@ -134,12 +134,13 @@ class Reader:
         found: Any,
         path: str,
         *,
+        ms_min: int = 1,
         ms_max: int = DURATION_MS_MAX,
         expected: str = "a duration such as 30m, 1d or 1d12h",
     ) -> int:
-        """Milliseconds, more than none and at most `ms_max`; 0 with an error."""
+        """Milliseconds, from `ms_min` to `ms_max`, both included; of no use with an error."""
         duration_ms = parse_duration(found) if isinstance(found, str) else None
-        if duration_ms is None or not 0 < duration_ms <= ms_max:
+        if duration_ms is None or not ms_min <= duration_ms <= ms_max:
             self.error(expected, found, path)
         return duration_ms or 0
 

@@ -8,6 +8,8 @@ from actions.sequence_conditions import read_tz
 from actions.sequences import END, Wait, WaitDate, WaitTime
 from schemas.instants import DAY_MS, parse_duration
 
+# sequences that begin each other go around as fast as they wait: after an outage all of it is played in one go
+WAIT_MS_MIN: Final = 1_000
 WAIT_MS_MAX: Final = 366 * DAY_MS
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
@@ -33,9 +35,9 @@ def read_wait(reader: Reader, found: Any, name: str, path: str, tz: str) -> Wait
 
 
 def read_duration(reader: Reader, found: Any, path: str) -> int:
-    """How long a sequence waits, in ms; 0 with an error."""
-    expected = "a duration such as 30m, 2d or 1d12h, at most 366d"
-    return reader.duration(found, path, ms_max=WAIT_MS_MAX, expected=expected)
+    """How long a sequence waits, in ms; of no use with an error."""
+    expected = "a duration from 1s to 366d such as 30m, 2d or 1d12h"
+    return reader.duration(found, path, ms_min=WAIT_MS_MIN, ms_max=WAIT_MS_MAX, expected=expected)
 
 
 def _weekdays(reader: Reader, found: Any, path: str) -> frozenset[int]:

@@ -10,6 +10,11 @@ _STEPS: Final[Schema] = {"type": "array", "items": {"$ref": "#/$defs/step"}}
 _DIRECTION: Final[Schema] = {"enum": ["entered", "left"]}
 _GROUP: Final[Schema] = {"type": "string", "description": "message group, for consent and the unsubscribe link"}
 _WEEKDAYS: Final[Schema] = list_of({"enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]})
+# a duration of a second at least
+_WAIT: Final[Schema] = {
+    "allOf": [DURATION, {"type": "string", "pattern": r"[1-9]\d*([wdhs]|m(?!s))|[1-9]\d{3,}ms"}],
+    "description": "a duration from 1s to 366d",
+}
 _SIGNED: Final[Schema] = {"type": "string", "pattern": r"^[+-]?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}
 
 
@@ -50,7 +55,7 @@ def _asked(beside: Schema, **more: Any) -> Schema:
 def _wait() -> Schema:
     clock = {"until": {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$"}, "weekdays": _WEEKDAYS, "tz": TZ}
     date = {"until": mapping({"trait": TEXT}, "trait"), "offset": _SIGNED, "tz": TZ, "else": _STEPS}
-    return {"anyOf": [DURATION, mapping(clock, "until"), mapping(date, "until")]}
+    return {"anyOf": [_WAIT, mapping(clock, "until"), mapping(date, "until")]}
 
 
 def _split() -> Schema:
@@ -74,7 +79,7 @@ def step() -> Schema:
         "send": mapping({**_message(), "transactional": {"type": "boolean"}}, "channel"),
         "wait": _wait(),
         "wait_for": _asked(
-            {"transition": _DIRECTION, "timeout": DURATION, **after}, dependentRequired={"else": ["timeout"]}
+            {"transition": _DIRECTION, "timeout": _WAIT, **after}, dependentRequired={"else": ["timeout"]}
         ),
         "branch": mapping({"if": CONDITION, **after}, "if", minProperties=2),
         "set": _set(),

@@ -174,7 +174,7 @@ def lengths(world: World) -> st.SearchStrategy[str]:
 
 
 def wait(world: World, segments: list[str], depth: int) -> st.SearchStrategy[Line]:
-    return st.one_of(lengths(world), st.just("1ms")).map(lambda length: {"wait": length})
+    return st.one_of(lengths(world), st.just("1s1ms")).map(lambda length: {"wait": length})
 
 
 @st.composite

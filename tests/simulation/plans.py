@@ -67,17 +67,17 @@ LEADS = """
     exit: {segment: told, transition: entered}
     steps:
       - send: &message {channel: webhook, target: "https://example.org/", secret: X}
-      - wait: 700ms
+      - wait: 1s
       - split: {name: half, paths: [{name: on, percent: 60, steps: []}, {name: out, percent: 40, holdout: true}]}
       - wait_for: {when: {event: B, within: 1s}, timeout: LATER, then: [{send: *message}], else: [{set: {traits: {led: true}}}]}
-      - branch: {if: {trait: led, eq: true}, then: [{wait: 300ms}, {send: *message}]}
+      - branch: {if: {trait: led, eq: true}, then: [{wait: 1s100ms}, {send: *message}]}
   - id: carts
     on: {segment: cart}
     again: per_key
     goal: {when: {event: B, within: LATER}, ends: false}
     exit: {segment: cart}
     steps:
-      - wait: 400ms
+      - wait: 1s
       - send: *message
       - wait: {until: {trait: due}, offset: 1s, else: []}
       - set: {list: vip, action: added}
