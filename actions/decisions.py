@@ -1,8 +1,8 @@
 """Whether a delivery may go out now: facts in, verdict out. Pure; caps and rates, which count, are `limits.py`.
 
 Asked at the instant of sending, in this order, and the first that objects is the reason: the read model is as new as the
-delivery; the contact is still there; it is in the segment of `while`; it consents; its address is not suppressed; nobody
-sleeps.
+delivery; the contact is still there; nothing has ended the sequence; it is in the segment of `while`; it consents; its
+address is not suppressed; nobody sleeps. That a rule or a sequence was removed, the engine asks before.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,15 @@ from typing import Final
 
 from actions.facts import Facts
 from actions.policies import CONTACT, SPEAKING, Policies, QuietHours, zone_of
-from actions.sequences import LIFTED
+from actions.sequences import GOAL, LIFTED
 from schemas.deliveries import Code, Delivery
 from schemas.instants import format_instant
 from segments.calendar import Zone
 
 # why a delivery is left out for good; of `while` a worker leaves out messages, too, which then are no deliveries
-JUDGED: Final[frozenset[Code]] = frozenset(("gone", "while", "consent", "suppressed", "quiet", "capped"))
+JUDGED: Final[frozenset[Code]] = frozenset(
+    ("removed", "gone", "ended", "while", "consent", "suppressed", "quiet", "capped")
+)
 BEHIND_MS: Final = 30_000
 BEHIND_MS_MAX: Final = 600_000
 
@@ -45,6 +47,7 @@ def decide(delivery: Delivery, facts: Facts, policies: Policies, now_ms: int, be
         return Verdict("behind", reason, now_ms + BEHIND_MS)
     for verdict in (
         _gone(delivery, facts, policies),
+        _ended(delivery, facts),
         _while(delivery, facts),
         _consent(delivery, facts, policies),
         _suppressed(delivery, facts),
@@ -58,7 +61,10 @@ def decide(delivery: Delivery, facts: Facts, policies: Policies, now_ms: int, be
 def asks_read_model(delivery: Delivery, policies: Policies) -> bool:
     """Whether what may be sent hangs on the contact; else a read model that is behind, or not there, is in nobody's way."""
     return not _of_erasure(delivery) and (
-        _asks_consent(delivery) or delivery.while_segment is not None or asks_zone(delivery, policies)
+        _asks_consent(delivery)
+        or delivery.while_segment is not None
+        or delivery.ends is not None
+        or asks_zone(delivery, policies)
     )
 
 
@@ -94,15 +100,31 @@ def _behind(delivery: Delivery, facts: Facts) -> str | None:
 
 
 def _named(delivery: Delivery) -> str:
-    """The segment of `while`, for people: one that was written in place has no name."""
-    id = delivery.while_segment or ""
-    return "what `while` asks for" if id.startswith(LIFTED) else f"segment {id!r}"
+    return _asked(delivery.while_segment or "", "while")
+
+
+def _asked(id: str, key: str) -> str:
+    """The segment `id` that stands under `key`, for people: one that was written in place has no name."""
+    return f"what `{key}` asks for" if id.startswith(LIFTED) else f"segment {id!r}"
 
 
 def _gone(delivery: Delivery, facts: Facts, policies: Policies) -> Verdict:
     # where the read model isn't asked for it may not be there: then only a mark says that somebody was erased
     missing = facts.ready and facts.revision is None and asks_read_model(delivery, policies)
     return Verdict("gone", "expected the contact, it has been erased") if facts.gone or missing else GO
+
+
+def _ended(delivery: Delivery, facts: Facts) -> Verdict:
+    ends = delivery.ends
+    for ending, membership in zip(() if ends is None else ends.on, facts.endings, strict=False):
+        if membership is None or membership.member is not (ending.transition == "entered"):
+            continue
+        # within the very step of the message, what came at a later instant
+        if membership.revision > delivery.revision or (ends is not None and membership.since > ends.at):
+            what = _asked(ending.segment, "goal" if ending.segment.startswith(GOAL) else "exit")
+            came = f"the contact has {ending.transition} {what} at {membership.since}"
+            return Verdict("ended", f"expected nothing since that ends sequence {delivery.rule!r}, but {came}")
+    return GO
 
 
 def _while(delivery: Delivery, facts: Facts) -> Verdict:

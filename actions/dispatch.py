@@ -54,6 +54,9 @@ class Environs(Protocol):
     def paused(self, delivery: Delivery) -> str | None:
         """What a delivery is held for (`channel/email`, `rule/cart-mail`, `sequence/welcome`); None for nothing."""
 
+    def is_removed(self, delivery: Delivery) -> bool:
+        """Whether its rule or sequence was in force and, in whatever version, is no more."""
+
     def is_paused(self, held: str) -> bool:
         """Whether `held` (as `paused` says it) is in force."""
 
@@ -162,6 +165,8 @@ class Dispatcher:
         return True
 
     async def _verdict(self, delivery: Delivery) -> Verdict:
+        if self._environs.is_removed(delivery):
+            return Verdict("removed", f"expected {delivery.kind} {delivery.rule!r} in force, it was removed")
         return await self._access(lambda: self._gate.verdict(delivery, self._environs.now_ms()))
 
     async def _attempt(self, delivery: Delivery, rule: Rule | None, attempts: int, turn: Turn) -> None:
@@ -231,16 +236,17 @@ class Dispatcher:
     async def _leave_again(self, item: Claimed, verdict: Verdict) -> None:
         """The same of one that has waited."""
         if verdict.until_ms is None:
-            return await self._record(self._judged(item.delivery, verdict, item.attempts))
+            return await self._record(self._judged(item.delivery, verdict, item.attempts, item.in_doubt))
         await self._access(lambda: self._ledger.put_back(item, verdict.until_ms, ""))
-        return await self._write(self._judged(item.delivery, verdict, item.attempts))
+        return await self._write(self._judged(item.delivery, verdict, item.attempts, item.in_doubt))
 
-    def _judged(self, delivery: Delivery, verdict: Verdict, attempts: int) -> Outcome:
+    def _judged(self, delivery: Delivery, verdict: Verdict, attempts: int, in_doubt: bool = False) -> Outcome:
         if verdict.code == "behind":
             self.metrics.behind.labels("put_off").inc()
         status: Status = "skipped" if verdict.until_ms is None else "waiting"
-        now_ms = self._environs.now_ms()
-        return outcome_of(delivery, status, attempts, now_ms, verdict.code, verdict.reason, due_ms=verdict.until_ms)
+        reason = f"{verdict.reason}; attempt {attempts} may have sent it" if in_doubt else verdict.reason
+        now_ms, due_ms = self._environs.now_ms(), verdict.until_ms
+        return outcome_of(delivery, status, attempts, now_ms, verdict.code, reason, due_ms=due_ms, in_doubt=in_doubt)
 
     async def _sweep(self, group: asyncio.TaskGroup) -> int:
         room = min(CLAIM_MAX, AGAIN_MAX - self._again)
@@ -312,7 +318,7 @@ class Dispatcher:
     async def _repeat(self, delivery: Delivery, taken: Taken) -> None:
         """Says once more what is known of a delivery that was read a second time, so that its offset can be committed."""
         if taken.outcome is not None:
-            if taken.outcome.status != "sent":
+            if taken.outcome.status != "sent" and not taken.outcome.in_doubt:
                 await self._access(lambda: self._gate.give_back(delivery))
             return await self._write(taken.outcome)
         code: Code = "in_doubt" if taken.state == "taken" else "retry"
@@ -350,6 +356,7 @@ def outcome_of(
     reason: str | None = None,
     *,
     due_ms: int | None = None,
+    in_doubt: bool = False,
 ) -> Outcome:
     """The outcome of a delivery; one that is `waiting` carries it."""
     return Outcome(
@@ -372,4 +379,5 @@ def outcome_of(
         kind=delivery.kind,
         step=delivery.step,
         entry=delivery.transition.id if delivery.kind == "sequence" else None,
+        in_doubt=in_doubt,
     )

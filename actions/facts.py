@@ -15,7 +15,7 @@ class Facts:
     `ready`: the read model is whole; else nothing can be said of what is not in it. `revision`: counter of the contact's
     changes, None where there is no such contact. `gone`: it was erased. `consent`: by group, the last word on each, in order
     of arrival. `zone`: its trait `timezone`. `membership`: of the segment that the delivery's `while` asks for.
-    `suppressed`: why nothing is sent to the address any more.
+    `endings`: of what ends its sequence, in that order. `suppressed`: why nothing is sent to the address any more.
     """
 
     ready: bool = True
@@ -25,6 +25,7 @@ class Facts:
     zone: object = None
     membership: MembershipRecord | None = None
     suppressed: str | None = None
+    endings: tuple[MembershipRecord | None, ...] = ()
 
     def word(self, group: str | None) -> bool | None:
         """Whether messages of a group (None: of no group in particular) are wanted; None where nothing was said of it.

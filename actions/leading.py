@@ -26,7 +26,7 @@ from actions.sequences import (
     WaitTime,
 )
 from actions.step_times import date_ms, path_of, time_ms
-from schemas.deliveries import Channel, Delivery, LeftOut, Outcome, delivery_id, transition_of
+from schemas.deliveries import Channel, Delivery, Ending, Ends, LeftOut, Outcome, delivery_id, transition_of
 from schemas.instants import format_instant
 from schemas.transitions import Transition
 
@@ -290,8 +290,18 @@ class Lead:
                 kind="sequence",
                 transactional=step.transactional,
                 while_segment=step.while_,
+                ends=self._ends(each),
             )
         )
+
+    def _ends(self, each: UnderWay) -> Ends | None:
+        sequence = self._sequence(each)
+        goal = (sequence.goal,) if sequence.goal is not None and sequence.goal_ends else ()
+        on = tuple(
+            Ending(on.segment, on.transition, each.key if on.segment == sequence.on.segment else None)
+            for on in (*goal, *sequence.exits)
+        )
+        return Ends(format_instant(self._now_ms), on) if on else None
 
     # ---- saying so ----------------------------------------------------------------------------------------------------
 

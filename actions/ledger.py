@@ -227,7 +227,8 @@ class Ledger:
         args = [outcome.delivery, outcome.retry, outcome.attempts, outcome.status, msgspec.json.encode(outcome), body]
         counted = "" if outcome.transactional else self.counted(outcome)
         at_ms = parse_instant(outcome.at, offset_required=True) or 0
-        return keys, [*args, due_ms, ENTRY_MS, not_before_ms, outcome.code or "", counted, at_ms, CAP_MS_MAX]
+        in_doubt = "1" if outcome.in_doubt or outcome.code == "in_doubt" else ""
+        return keys, [*args, due_ms, ENTRY_MS, not_before_ms, in_doubt, counted, at_ms, CAP_MS_MAX]
 
     def caps(self, contact: str) -> str:
         """Key of the messages to a contact that caps count."""

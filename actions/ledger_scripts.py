@@ -53,7 +53,7 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 """
 # KEYS: epoch or lock, entry, body, due, parked set, caps · ARGV: id, retry, attempts, state, outcome, delivery, due, ms to
-# keep, not before (0, or of a rebuild), code, what caps count ('' for nothing), when, ms to keep that
+# keep, not before (0, or of a rebuild), '1' where in doubt, what caps count ('' for nothing), when, ms to keep that
 RECORD = """
 local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state')
 if e[3] then
@@ -61,13 +61,18 @@ if e[3] then
   local retry, attempts = tonumber(e[1]), tonumber(e[2])
   local r, n, f = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] ~= 'waiting' and 1 or 0
   if retry > r or (retry == r and (attempts > n or (attempts == n and final > f))) then return 0 end
-  local known = e[3] == 'waiting' or ARGV[10] == 'in_doubt'
+  local known = e[3] == 'waiting' or ARGV[10] == '1'
   if ARGV[9] ~= '0' and f == 0 and retry == r and attempts == n and known then return 0 end
 end
-redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', ARGV[3], 'state', ARGV[4])
+local state = ARGV[4]
+if state == 'waiting' and ARGV[10] == '1' then
+  state = 'taken'
+  redis.call('HSET', KEYS[2], 'owner', '')
+end
+redis.call('HSET', KEYS[2], 'retry', ARGV[2], 'attempts', ARGV[3], 'state', state)
 redis.call('PEXPIRE', KEYS[2], ARGV[8])
 if ARGV[11] ~= '' then
-  if ARGV[4] == 'sent' or (ARGV[4] == 'waiting' and ARGV[3] ~= '0') then
+  if ARGV[4] == 'sent' or ARGV[10] == '1' or (ARGV[4] == 'waiting' and ARGV[3] ~= '0') then
     redis.call('ZADD', KEYS[6], 'NX', ARGV[12], ARGV[11])
     redis.call('PEXPIRE', KEYS[6], ARGV[13])
   elseif ARGV[4] ~= 'waiting' then

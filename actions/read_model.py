@@ -160,17 +160,20 @@ class ReadModel:
         """What is known of the delivery's contact, all of it as of one instant; `with_zone`: its `timezone` as well."""
         address = delivery.target if delivery.channel == "email" else ""
         keys = [self._positions, self._filling, self._contact(delivery.contact), self._memberships(delivery.contact)]
-        args = [delivery.while_segment or "", "1" if with_zone else ""]
+        ending = () if delivery.ends is None else delivery.ends.on
+        fields = [_field(each.segment, each.key) for each in ending]
+        args = [delivery.while_segment or "", "1" if with_zone else "", *fields]
         found = await self._facts(keys=[*keys, self._suppressed(address)], args=args)
-        ready, revision, consent, gone, traits, membership, suppressed = found
+        ready, revision, consent, gone, traits, membership, suppressed, endings = found
         return Facts(
             ready=bool(ready),
             gone=gone is not None,
             revision=None if revision is None else int(revision),
             consent=msgspec.json.decode(consent, type=dict[str, Consent]) if consent else {},
             zone=msgspec.json.decode(traits, type=_Zone).timezone if traits else None,
-            membership=msgspec.json.decode(membership, type=MembershipRecord) if membership else None,
+            membership=_membership(membership),
             suppressed=_why(suppressed.decode()) if suppressed and address else None,
+            endings=tuple(map(_membership, endings)),
         )
 
     async def traits(self, contact: str) -> dict[str, Any] | None:
@@ -191,6 +194,10 @@ class ReadModel:
 def _field(segment: str, key: str | None = None) -> str:
     """Field of a membership: the segment's id; with `per` a line end, which no id has, and the value after it."""
     return segment if key is None else f"{segment}\n{key}"
+
+
+def _membership(found: bytes | None) -> MembershipRecord | None:
+    return msgspec.json.decode(found, type=MembershipRecord) if found else None
 
 
 def _why(suppressed: str) -> str | None:

@@ -43,13 +43,15 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
-# KEYS: positions, filling, contact, memberships, suppressed · ARGV: segment of `while` or '', '1' for traits
+# KEYS: positions, filling, contact, memberships, suppressed · ARGV: segment of `while` or '', '1' for traits,
+# then the memberships of what ends its sequence
 FACTS = """
 local ready = 0
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('EXISTS', KEYS[2]) == 0 then ready = 1 end
 local contact = redis.call('HMGET', KEYS[3], 'revision', 'consent', 'gone')
-local traits, membership = false, false
+local traits, membership, endings = false, false, {}
 if ARGV[2] == '1' then traits = redis.call('HGET', KEYS[3], 'traits') end
 if ARGV[1] ~= '' then membership = redis.call('HGET', KEYS[4], ARGV[1]) end
-return {ready, contact[1], contact[2], contact[3], traits, membership, redis.call('GET', KEYS[5])}
+if #ARGV > 2 then endings = redis.call('HMGET', KEYS[4], unpack(ARGV, 3)) end
+return {ready, contact[1], contact[2], contact[3], traits, membership, redis.call('GET', KEYS[5]), endings}
 """

@@ -37,7 +37,9 @@ LeftOut = Literal[
 # What a dispatcher leaves out, puts off and gives up comes after it.
 Code = Literal[
     LeftOut,
+    "removed",
     "gone",
+    "ended",
     "consent",
     "suppressed",
     "quiet",
@@ -72,6 +74,23 @@ class TransitionOf(msgspec.Struct, frozen=True, omit_defaults=True):
     event: CauseEvent | None = None
 
 
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A transition of the contact that ends a sequence for it; `key` where it counts for one value of `per` alone."""
+
+    segment: str
+    transition: Direction
+    key: str | None = None
+
+
+class Ends(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What ends the entry that a message belongs to, when it comes after the message's step."""
+
+    at: Annotated[str, msgspec.Meta(description="instant at which the step was taken, by the contact's clock")]
+    on: Annotated[
+        tuple[Ending, ...], msgspec.Meta(description="of the sequence, its exits, and its goal if that ends it")
+    ]
+
+
 class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message to send: by which rule, over which channel, whereto, and with which traits of the contact."""
 
@@ -96,6 +115,7 @@ class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
     while_segment: Annotated[
         str | None, msgspec.Meta(description="left out when the contact has left this by then")
     ] = None
+    ends: Annotated[Ends | None, msgspec.Meta(description="left out when one of these has come by then")] = None
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -128,6 +148,9 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     entry: Annotated[
         str | None, msgspec.Meta(description="of a sequence's message: id of the transition that began the sequence")
     ] = None
+    in_doubt: Annotated[
+        bool, msgspec.Meta(description="left out or put off after an attempt that may have sent it: caps count it")
+    ] = False
 
     @property
     def final(self) -> bool:

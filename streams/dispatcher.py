@@ -204,6 +204,10 @@ class KafkaEnvirons:
         """What such a delivery is held for."""
         return self._book.held_for(delivery)
 
+    def is_removed(self, delivery: Delivery) -> bool:
+        """Whether its rule or sequence was removed."""
+        return self._book.is_removed(delivery)
+
     def is_paused(self, held: str) -> bool:
         """Whether that pause is in force."""
         return held in self._book.paused

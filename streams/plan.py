@@ -145,7 +145,7 @@ class Plan:
         if state.told:
             told, state.told = state.told, []
             for _, (_, what) in told:
-                emitted.say(key, what)
+                emitted.say(key, _as_of_step(what, state.revision))
         return emitted
 
 
@@ -204,6 +204,13 @@ class Plans(Protocol):
 
     async def of(self, revision: int) -> Plan:
         """That of a revision, waiting until it has been read."""
+
+
+def _as_of_step(what: Delivery | Outcome | OwnEvent, revision: int) -> Delivery | Outcome | OwnEvent:
+    """What a sequence said; a message that fell due was written before the step was counted."""
+    if isinstance(what, Delivery) and what.revision != revision:
+        return msgspec.structs.replace(what, revision=revision)
+    return what
 
 
 def contact_record(state: State) -> Outgoing:

@@ -61,6 +61,8 @@ class RuleBook:
         self._settings = settings
         self._on_pause, self._on_rules = on_pause, on_rules
         self._in_force: list[bytes] | None = None  # None: told already
+        self._newest: frozenset[tuple[str, str]] = frozenset()  # kind and id of the rules and sequences in force
+        self._ever: set[tuple[str, str]] = set()  # and of those that ever were
         self._partition = TopicPartition(settings.topic(DEFINITIONS.name), 0)
         self._rules: dict[bytes, dict[int, Rule]] = {}  # by step
         self._names: dict[bytes, dict[int, str]] = {}
@@ -80,6 +82,12 @@ class RuleBook:
         """Why a delivery must wait, as its channel, rule or sequence is paused; None if it need not."""
         helds = (f"channel/{delivery.channel}", f"{delivery.kind}/{delivery.rule}")
         return next((held for held in helds if held in self._paused), None)
+
+    def is_removed(self, delivery: Delivery) -> bool:
+        """Whether a delivery's rule or sequence, in whatever version, was in force and is no more."""
+        # not what no revision has had: a delivery may be read before the revision that brought it
+        named = (delivery.kind, delivery.rule)
+        return named in self._ever and named not in self._newest
 
     async def start(self) -> None:
         """Reads to the end of the topic. Raises `StreamsError`."""
@@ -172,7 +180,8 @@ class RuleBook:
                     for each in listed
                     if each.kind in ("rule", "sequence")
                 ]
-
+                self._newest = frozenset((each.kind, each.id) for each in listed)
+                self._ever |= self._newest
                 keys = [definition_key("policy", each.id, each.version) for each in listed if each.kind == "policy"]
                 self.policies = tuple(self._policy(key) for key in keys)
 

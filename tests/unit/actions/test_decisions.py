@@ -10,7 +10,7 @@ from actions.decisions import BEHIND_MS, BEHIND_MS_MAX, asks_read_model, decide
 from actions.facts import Facts
 from actions.policies import Policies
 from actions.policy_reading import load_policies
-from schemas.deliveries import Delivery
+from schemas.deliveries import Delivery, Ending, Ends
 from schemas.instants import parse_instant
 from schemas.transitions import Consent, MembershipRecord
 
@@ -36,6 +36,19 @@ def member(member: bool, revision: int) -> MembershipRecord:
     return MembershipRecord("c-17", "trial", member, NOW, 1 if member else 2, 1, revision)
 
 
+# of a delivery of revision 4, whose step was taken at noon; a goal and an exit
+BOUGHT = {"ends": Ends("2026-03-02T12:00:00.000Z", (Ending("paying", "entered"), Ending("trial", "left")))}
+
+
+def ended(paying: tuple[bool, int, int] | None, trial: tuple[bool, int, int] | None) -> Facts:
+    """Of each segment whether the contact is in it, as of which revision, and since which second after noon."""
+    found = (
+        each and MembershipRecord("c-17", "any", each[0], f"2026-03-02T12:00:{each[2]:02}.000Z", 1, 1, each[1])
+        for each in (paying, trial)
+    )
+    return there(revision=9, endings=tuple(found))
+
+
 def there(**changes: Any) -> Facts:
     """What is known of somebody of whom nothing speaks against a message."""
     return Facts(**{"revision": 4, **changes})
@@ -55,6 +68,16 @@ CASES: dict[str, tuple[dict[str, Any], Facts, Policies, tuple[str | None, str | 
     "left it before the delivery: not read yet that it is back": (
         {"while_segment": "trial"}, there(membership=member(False, 3)), Policies(), ("behind", "later")),
     "not read yet that it entered": ({"while_segment": "trial"}, there(), Policies(), ("behind", "later")),
+    "has bought since": (BOUGHT, ended((True, 5, 0), (True, 3, 0)), Policies(), ("ended", None)),
+    "has left the trial since": (BOUGHT, ended(None, (False, 5, 0)), Policies(), ("ended", None)),
+    "bought at a later instant of the same step": (BOUGHT, ended((True, 4, 1), None), Policies(), ("ended", None)),
+    "had bought, and left the trial, when the message was written": (
+        BOUGHT, ended((True, 4, 0), (False, 3, 0)), Policies(), (None, None)),
+    "has entered what only leaving ends, and left what only entering does": (
+        BOUGHT, ended((False, 5, 1), (True, 5, 1)), Policies(), (None, None)),
+    "was never in any of it": (BOUGHT, ended(None, None), Policies(), (None, None)),
+    "a webhook is asked as well whether its sequence goes on": (
+        {**BOUGHT, "channel": "webhook"}, Facts(ready=False), Policies(), ("behind", "later")),
     "consent is assumed": ({"group": "promo"}, there(consent={"news": OFF}), Policies(), (None, None)),
     "consent has to be given": ({"group": "promo"}, there(), policies_of("consent: explicit"), ("consent", None)),
     "consent has to be given, everywhere": ({"group": "promo"}, there(), policies_of(explicit=True), ("consent", None)),
@@ -155,3 +178,16 @@ def test_a_condition_in_place_has_no_name_that_people_know(make_delivery: Make) 
     verdict = decide(delivery, there(membership=member(False, 4)), Policies(), at(NOW), 0)
 
     assert verdict.reason == f"expected the contact in what `while` asks for, which it has left at {NOW}"
+
+
+def test_of_a_sequence_that_has_ended_it_is_said_by_what_and_since_when(make_delivery: Make) -> None:
+    def reason(segment: str, transition: Any) -> str | None:
+        ends = Ends("2026-03-02T11:00:00.000Z", (Ending(segment, transition),))
+        since = MembershipRecord("c-17", segment, transition == "entered", NOW, 1, 1, 4)
+        delivery = make_delivery(rule="cart", kind="sequence", ends=ends)
+        return decide(delivery, there(endings=(since,)), Policies(), at(NOW), 0).reason
+
+    expected = "expected nothing since that ends sequence 'cart', but the contact has"
+    assert reason("paying", "entered") == f"{expected} entered segment 'paying' at {NOW}"
+    assert reason("~goal-0123456789abcdef", "entered") == f"{expected} entered what `goal` asks for at {NOW}"
+    assert reason("~0123456789abcdef", "left") == f"{expected} left what `exit` asks for at {NOW}"

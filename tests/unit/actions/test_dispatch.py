@@ -39,6 +39,7 @@ class World:
         self.outcomes: list[Outcome] = []
         self.rules: dict[str, Rule] = rules
         self.pauses: set[str] = set()
+        self.removed: set[str] = set()
         self.policies = Policies()
         self._clock = SystemClock()
 
@@ -51,6 +52,9 @@ class World:
     def paused(self, delivery: Delivery) -> str | None:
         helds = (f"channel/{delivery.channel}", f"{delivery.kind}/{delivery.rule}")
         return next((held for held in helds if held in self.pauses), None)
+
+    def is_removed(self, delivery: Delivery) -> bool:
+        return f"{delivery.kind}/{delivery.rule}" in self.removed
 
     def is_paused(self, held: str) -> bool:
         return held in self.pauses
@@ -442,6 +446,58 @@ async def test_what_is_left_out_has_its_reason_and_stays_out_when_it_is_read_aga
     assert channel.sent == []
     assert world.statuses() == [("skipped", 0, "consent")] * 2
     assert world.outcomes[0].reason == "expected consent to messages of group 'promo', it was taken back"
+
+
+async def test_what_waits_for_another_attempt_is_left_out_when_its_rule_was_removed_meanwhile(
+    make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, wait_for: WaitFor
+) -> None:
+    async def away(_: Delivery) -> Result:
+        world.removed.add("rule/hook")
+        return Result("retry", "expected 2xx, got 503", again=True)
+
+    channel = Channel(away)
+    await make_engine(channel).deliver(make_delivery())
+    await wait_for(lambda: world.outcomes[-1].status == "skipped", TIMEOUT_S, "it to be left out")
+
+    assert world.statuses() == [("waiting", 1, "retry"), ("skipped", 1, "removed")]
+    assert world.outcomes[-1].reason == "expected rule 'hook' in force, it was removed"
+    assert len(channel.sent) == 1
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["read again", "not read again"])
+async def test_what_may_have_been_sent_and_is_left_out_then_says_so_and_is_counted_on(
+    make_engine: Callable[..., Dispatcher],
+    world: World,
+    make_delivery: Make,
+    wait_for: WaitFor,
+    client: redis.Redis,
+    prefix: str,
+    again: bool,
+) -> None:
+    """Its dispatcher died on the way; by the next one its rule is removed. It may be the one message that the cap allows."""
+    world.policies = Policies(False, (Policy("p", {}, caps=(Cap(1, 60_000),)),))
+    mail, other = make_delivery(channel="email"), make_delivery(channel="email", id="e" * 32, rule="other")
+    await project(client, prefix, "c-17", 4)
+
+    async def hang(_: Delivery) -> Result:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    died = make_engine(Channel(hang), lease_ms=300)
+    attempting = asyncio.create_task(died.deliver(mail))
+    await wait_for(lambda: died.under_way, TIMEOUT_S, "an attempt")
+    attempting.cancel()
+    await asyncio.gather(attempting, return_exceptions=True)
+    world.removed.add("rule/mail")
+    engine = make_engine(Channel())
+    await wait_for(lambda: world.statuses() == [("skipped", 1, "removed")], TIMEOUT_S, "it to be left out")
+    if again:
+        await engine.deliver(mail)
+    await engine.deliver(other)
+
+    assert world.outcomes[0].reason == "expected rule 'mail' in force, it was removed; attempt 1 may have sent it"
+    assert world.outcomes[0].in_doubt
+    assert world.statuses()[-1] == ("skipped", 0, "capped")
 
 
 async def test_of_three_under_a_cap_of_two_the_third_is_left_out_and_transactional_ones_are_not(

@@ -317,3 +317,21 @@ async def test_what_was_left_out_is_over_whatever_comes_late(ledger: Ledger, mak
 
     assert (await ledger.take(delivery, NOW_MS)).state == "skipped"
     assert await ledger.claim(NOW_MS, 10) == []
+
+
+async def test_what_is_put_off_in_doubt_is_in_doubt_still_when_it_is_due_also_after_a_rebuild(
+    client: redis.Redis, prefix: str, make_delivery: Make
+) -> None:
+    """At once where the ledger knows it, and from the outcome alone."""
+    delivery = make_delivery()
+    put_off = outcome_of(delivery, "waiting", 1, NOW_MS, "quiet", due_ms=NOW_MS, in_doubt=True)
+    for name, known in (("empty", False), ("known", True)):
+        ledger = Ledger(client, prefix + name)
+        if known:
+            assert await ledger.rebuild(NOW_MS, nothing)
+            await ledger.take(delivery, NOW_MS - LEASE_MS)
+        assert await ledger.rebuild(NOW_MS, history(put_off))
+        assert (await ledger.take(delivery, NOW_MS)).state == ("new" if known else "taken")
+
+        (claimed,) = await ledger.claim(NOW_MS + LEASE_MS, 10)
+        assert (claimed.attempts, claimed.in_doubt) == (1, True), name

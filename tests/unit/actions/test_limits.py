@@ -103,6 +103,32 @@ async def test_what_fails_for_good_is_given_back(limits: Limits, ledger: Ledger,
     assert await limits.take(promo(3), (TWO,), None) is None
 
 
+@pytest.mark.parametrize("rebuilt", [False, True], ids=["as it was", "rebuilt"])
+async def test_what_may_have_been_sent_counts_on_when_it_is_left_out(
+    limits: Limits, ledger: Ledger, client: redis.Redis, promo: Make, rebuilt: bool
+) -> None:
+    """What was refused before it was left out, or never tried, doesn't."""
+    now = await now_ms(client)
+    outcomes = [
+        outcome_of(promo(1), "waiting", 1, now, "quiet", due_ms=now, in_doubt=True),
+        outcome_of(promo(1), "skipped", 1, now, "ended", in_doubt=True),
+        outcome_of(promo(2), "waiting", 1, now, "retry", due_ms=now),
+        outcome_of(promo(2), "skipped", 1, now, "ended"),
+        outcome_of(promo(3), "skipped", 0, now, "ended"),
+    ]
+    if rebuilt:
+        assert await ledger.rebuild(now, read(*outcomes))
+    else:
+        for n in (1, 2):
+            await ledger.take(promo(n), now)
+            assert await limits.take(promo(n), (TWO,), None) is None
+        for outcome in outcomes:
+            await ledger.record(outcome)
+
+    assert await limits.take(promo(4), (TWO,), None) is None
+    assert await limits.take(promo(5), (TWO,), None) is not None
+
+
 async def test_a_redis_that_lost_the_counts_lets_nothing_pass_until_they_are_rebuilt(
     limits: Limits, ledger: Ledger, client: redis.Redis, promo: Make
 ) -> None:

@@ -10,7 +10,7 @@ import redis.asyncio as redis
 
 from actions.facts import Facts
 from actions.read_model import BeingRebuilt, Moved, ReadModel
-from schemas.deliveries import Delivery
+from schemas.deliveries import Delivery, Ending, Ends
 from schemas.transitions import Consent, ContactRecord, MembershipRecord, membership_key
 
 pytestmark = pytest.mark.kafka  # it takes a Redis
@@ -60,6 +60,18 @@ async def test_what_was_written_is_what_is_told(model: ReadModel, mail: Delivery
     assert await model.begin(PARTITIONS) == {"contacts/0": 3, "memberships/0": 7}
     assert await model.traits("c-17") == {"timezone": "UTC"}
     assert await model.traits("c-18") is None
+
+
+async def test_of_what_ends_a_sequence_each_membership_is_told_by_its_value(
+    model: ReadModel, make_delivery: Make
+) -> None:
+    on = Ending("cart", "left", "k1"), Ending("paying", "entered"), Ending("cart", "left", "k2")
+    delivery = make_delivery(ends=Ends(AT, on))
+    record = MembershipRecord("c-17", "cart", False, AT, 2, 1, 7, "k2")
+    write = model.membership(membership_key("c-17", "cart", "k2"), msgspec.json.encode(record))
+    await model.apply("memberships/0", 0, 1, [write])
+
+    assert (await model.facts(delivery, with_zone=False)).endings == (None, None, record)
 
 
 @pytest.mark.parametrize("size", [200, 300, 70_000, 900_000])

@@ -7,7 +7,7 @@ import orjson
 
 from actions import lifted_bodies, load_sequences
 from actions.simulated import Told, simulate_all
-from schemas.deliveries import Outcome
+from schemas.deliveries import Ending, Ends, Outcome
 from schemas.transitions import Transition
 from segments import RejectedLine, load_data
 
@@ -77,3 +77,34 @@ def test_a_sequence_that_sends_nothing_leaves_out_a_beginning_in_an_outcome_that
     (outcome,) = [one.body for one in told if one.kind == "outcome"]
     read = msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome)
     assert (read.code, read.channel, read.step) == ("again", None, 0)
+
+
+ENDING = """
+sequences:
+  - id: carts
+    on: {segment: carts}
+    again: per_key
+    goal: {when: {event: Called, within: 7d}}
+    exit: [{segment: carts, transition: left}, {segment: trial, transition: left}]
+    steps: [{send: {channel: email, target: {trait: email}, template: {subject: s, text: t}}}]
+"""
+
+
+def test_a_message_carries_what_ends_its_sequence_and_of_per_the_value_alone() -> None:
+    """A goal that ends nothing is not among it."""
+    segments = [*SEGMENTS, {"id": "carts", "when": {"event": "Added", "within": "7d"}, "per": "cart"}]
+    who = {"userId": "c", "timestamp": at(1), "receivedAt": at(1)}
+    lines = [
+        {"type": "identify", **who, "traits": {"plan": "trial", "email": "c@home.example"}},
+        {"type": "track", "event": "Added", "properties": {"cart": "k1"}, **who},
+    ]
+    for text, goals in ((ENDING, 1), (ENDING.replace("7d}}", "7d}, ends: false}"), 0)):
+        sequences = load_sequences(text, "test", None)
+        definitions = load_data({"segments": segments}, lifted=lifted_bodies(sequences))
+        told = simulate_all(definitions, sequences, map(orjson.dumps, lines))
+        (delivery,) = [one.body for one in told if isinstance(one, Told) and one.kind == "delivery"]
+        goal = [Ending(id, "entered") for id in sequences[0].lifted][:goals]
+
+        assert delivery.ends == Ends(
+            "2026-03-01T09:00:00.000Z", (*goal, Ending("carts", "left", "k1"), Ending("trial", "left"))
+        )
