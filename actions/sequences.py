@@ -10,11 +10,11 @@ from typing import Any, Final, Literal, Protocol
 
 from actions.rules import Rule
 from schemas.transitions import Cause, Direction
-from segments.conditions import LIFTED as LIFTED  # part of the model as well: taken from here
+from segments.conditions import GOAL as GOAL  # these are part of the model as well: taken from here
+from segments.conditions import LIFTED as LIFTED
+from segments.conditions import is_quiet as is_quiet
 
 UTC: Final = "UTC"
-# what ids of lifted segments begin with that are goals
-GOAL: Final = f"{LIFTED}goal-"
 # as a `tz`: the contact's own zone
 CONTACT: Final = "contact"
 # where a step leads that is the last one
@@ -43,14 +43,6 @@ class Again:
         if self.kind == "per_key":
             return not has_key
         return self.kind == "every_time" or (self.kind == "cooldown" and now_ms - begun_ms >= self.cooldown_ms)
-
-
-def is_quiet(segment: str) -> bool:
-    """Whether nobody is told of a segment's transitions: it is lifted, and no goal, whose transitions are conversions.
-
-    Which it is stands in the id, so that it doesn't change as sequences do, and what is told of a segment is whole.
-    """
-    return segment.startswith(LIFTED) and not segment.startswith(GOAL)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from segments.answers import (
     takes_effect,
 )
 from segments.bounds import drop_keys
-from segments.conditions import Definitions, ScoreIs, Segment, walk
+from segments.conditions import Definitions, ScoreIs, Segment, is_quiet, walk
 from segments.nodes import HeldNode, KeyedNode, SegmentNode
 from segments.program import Index
 from segments.refresh import refresh
@@ -123,10 +123,14 @@ def _forget(index: Index, state: ContactState, change_: Change | None) -> None:
 
 
 def _remove(index: Index, state: ContactState, work: Work) -> None:
-    """Members of segments that are no more leave them; the last `seq` stays."""
-    for id in [id for id in state.members if id not in index.by_id and state.is_in(id)]:
-        seq = count_up(state, id, work.now_ms)
-        work.out.append(Transition(id, 0, state.contact, seq, work.now_ms, "edit"))
+    """Members of segments that are no more leave them; the last `seq` stays, but of those that nobody was told of."""
+    for id in [id for id in state.members if id not in index.by_id]:
+        if state.is_in(id):
+            seq = count_up(state, id, work.now_ms)
+            work.out.append(Transition(id, 0, state.contact, seq, work.now_ms, "edit"))
+        if is_quiet(id):  # each edit of a condition in place leaves one behind
+            del state.members[id]
+            state.forgotten.append((id, None))
     for id in [id for id in state.keyed if id not in index.by_id]:
         for key, keyed in state.keyed[id].items():
             if keyed.seq & 1:

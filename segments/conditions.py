@@ -21,6 +21,16 @@ UTC = Tz()
 
 # what the ids of segments begin with that stand for conditions of sequences: no segment that anybody wrote has such an id
 LIFTED: Final = "~"
+# what ids of lifted segments begin with that are goals
+GOAL: Final = f"{LIFTED}goal-"
+
+
+def is_quiet(segment: str) -> bool:
+    """Whether nobody is told of a segment's transitions: it is lifted, and no goal, whose transitions are conversions.
+
+    Which it is stands in the id, so that it doesn't change as sequences do, and what is told of a segment is whole.
+    """
+    return segment.startswith(LIFTED) and not segment.startswith(GOAL)
 
 
 @dataclasses.dataclass(frozen=True)

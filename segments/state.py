@@ -74,7 +74,8 @@ class ContactState(Unit):
     arrival of each, oldest first. `first_ms`: the earliest event. `born_ms`: the clock at its first step. `revision`
     counts this contact's changes, `limits_passed` how often a limit made it drop something. `contact_changed` is for the
     caller, who clears it. `progress` is what follows the contact's transitions keeps of it, and `told` what that had to say,
-    each with how many transitions of its step went before, for the caller, who takes it (`following.py`).
+    each with how many transitions of its step went before, for the caller, who takes it (`following.py`). `forgotten` has
+    segment and key of memberships of which nothing is kept any more, for the caller, too: an erasure wouldn't name them.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class ContactState(Unit):
         "contact",
         "contact_changed",
         "first_ms",
+        "forgotten",
         "keyed",
         "known",
         "limits_passed",
@@ -106,6 +108,7 @@ class ContactState(Unit):
         self.bytes_estimated = 0
         self.keyed: dict[str, dict[str, Keyed]] = {}
         self.told: list[tuple[int, Any]] = []
+        self.forgotten: list[tuple[str, str | None]] = []
         if stored is None:
             stored = layout.unknown()
         self.clock_ms = stored.clock_ms

@@ -9,7 +9,7 @@ Invariants:
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -117,8 +117,12 @@ class Overlay:
     def erase(self, key: Key, state: State) -> None:
         """Takes in that nothing is kept of a contact any more: a tombstone for each record that was."""
         self.dirty[key] = None
-        for segment, value in state.every_membership():
-            membership = membership_key(state.contact, segment, value)
+        self.forget(state.contact, state.every_membership())
+
+    def forget(self, contact: str, memberships: Iterable[tuple[str, str | None]]) -> None:
+        """Takes in that nothing is kept of these any more, segment and key: no later erasure would know of them."""
+        for segment, value in memberships:
+            membership = membership_key(contact, segment, value)
             self.memberships[membership] = Outgoing(membership, None)
 
     def keep(self, topic: str, records: list[Outgoing]) -> None:

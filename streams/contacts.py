@@ -166,6 +166,9 @@ class Contacts:
             self.overlay.emit(emitted)
             self.metrics.emitted(emitted)
             self.sizes.move(key, state, transitions)
+        if state.forgotten:
+            self.overlay.forget(state.contact, state.forgotten)
+            state.forgotten = []
         dirty = self.overlay.dirty
         if key not in dirty:
             self.overlay.bytes += state.bytes_estimated

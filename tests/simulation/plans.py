@@ -85,9 +85,17 @@ LEADS = """
 EXISTING = """
   - {id: quiet, on: {segment: no-b}, existing: true, steps: [{send: *message}, {wait: 1s}, {send: *message}]}
 """
+# its condition in place goes with it
+BRIEF = """
+  - id: brief
+    on: {segment: no-b}
+    again: every_time
+    exit: {when: {event: A, within: 1s}}
+    steps: [{wait: 1s}, {send: *message}]
+"""
 SEQUENCES = tuple(
-    "sequences:" + LEADS.replace("LATER", later) + existing
-    for later, existing in (("1s", ""), ("1500ms", EXISTING), ("1500ms", EXISTING))
+    "sequences:" + LEADS.replace("LATER", later) + others
+    for later, others in (("1s", ""), ("1500ms", EXISTING + BRIEF), ("1500ms", EXISTING))
 )
 TEXTS = tuple(
     "segments:" + UNCHANGED + changed + (SCORES if "score:" in changed else "") for changed in (FIRST, SECOND, THIRD)

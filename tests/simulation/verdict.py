@@ -33,12 +33,13 @@ def check(world: World) -> None:
     """Raises AssertionError with the first thing that is wrong."""
     told = told_by(world)
     _check_sequence(world, told)
-    members = memberships_of(world)
+    members = recorded(world, members=True)
     assert members == in_state(world), (
         f"memberships and state differ: {sorted(map(str, members ^ in_state(world)))[:3]}"
     )
     shown = {named for named in members if not is_quiet(named[1])}
     assert shown == in_transitions(told), "memberships differ from what transitions said last"
+    _check_kept(world)
     _check_sizes(world, members)
     _check_contacts(world)
     _check_deliveries(world, told)
@@ -166,14 +167,14 @@ def metas_of(world: World, number: int) -> list[Meta]:
     return [read_meta(each.value or b"") for each in records if each.key == META_KEY]
 
 
-def memberships_of(world: World) -> Memberships:
-    """Who is in, by the compacted topic."""
+def recorded(world: World, *, members: bool = False) -> Memberships:
+    """Of which memberships the compacted topic has a record; those alone that say who is in, with `members`."""
     last: dict[bytes | None, bytes | None] = {}
     for number in range(PARTITIONS):
         last |= {record.key: record.value for record in world.broker.committed("memberships", number)}
     found = set()
     for name, value in last.items():
-        if value is not None and orjson.loads(value)["member"]:
+        if value is not None and (orjson.loads(value)["member"] or not members):
             contact, segment, *key = orjson.loads(name or b"")
             found.add((contact, segment, key[0] if key else None))
     return found
@@ -196,6 +197,22 @@ def in_state(world: World) -> Memberships:
             assert state.program_revision == world.revision, f"{contact}: left under revision {state.program_revision}"
             found |= {(contact, segment, value) for segment, value, _, _ in state.memberships()}
     return found
+
+
+def _check_kept(world: World) -> None:
+    """An erasure leaves tombstones for what the state knows, which has nothing of conditions that nobody asks any more."""
+    asked = plan_of(world.revision).program.segment_ids
+    known = {
+        (contact, segment, key)
+        for number in range(PARTITIONS)
+        for contact, state in states_of(world, number)
+        for segment, key in state.every_membership()
+    }
+    assert not [each for each in known if is_quiet(each[1]) and each[1] not in asked], (
+        "kept of a condition that is gone"
+    )
+    unknown = recorded(world) - known
+    assert not unknown, f"an erasure would leave what the state doesn't know: {sorted(map(str, unknown))[:3]}"
 
 
 def in_transitions(told: Told) -> Memberships:

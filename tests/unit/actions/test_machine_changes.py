@@ -12,6 +12,7 @@ from actions import sequence_of
 from actions.compiled import compile_sequences
 from actions.machine import InForce
 from actions.progress import Progress, digest_of
+from actions.sequences import GOAL, is_quiet
 from actions.simulated import BEFORE_MS, Told, told_of
 from schemas.events import parse_event
 from schemas.transitions import Transition
@@ -222,3 +223,23 @@ def test_history_that_is_read_after_a_sequence_takes_nobody_in() -> None:
     life.revise([A], [body], since_ms=life.now_ms + 1441 * MINUTE_MS + 1)
     life.identify(a=True)
     assert life.said() == [("one", "skipped before_rule")]
+
+
+def test_an_edited_condition_in_place_leaves_nothing_in_the_state() -> None:
+    """Else a sequence that is tuned every day weighs on every contact that was ever in one of its versions; a goal counts."""
+    life = Life()
+
+    def body(number: int) -> dict[str, Any]:
+        goal, exit_ = ({"trait": "a", "in": [True, kind, number]} for kind in ("goal", "exit"))
+        return {"id": "one", "on": {"segment": "b"}, "goal": {"when": goal}, "exit": {"when": exit_}, "steps": []}
+
+    b = {"id": "b", "when": {"trait": "b", "eq": True}}
+    life.revise([A, b], [body(0)])
+    life.identify(a=True)
+    for number in range(1, 5):
+        life.revise([A, b], [body(number)], version=number + 1)
+        assert life.state is not None
+        known = [segment for segment, _ in life.state.every_membership()]
+        goals = sum(segment.startswith(GOAL) for segment in known)
+        assert (number + 1, 1) == (goals, sum(map(is_quiet, known)))
+        assert number == len(life.state.forgotten)

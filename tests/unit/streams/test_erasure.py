@@ -8,6 +8,11 @@ import orjson
 import pytest
 from test_worker import Bench
 
+from actions import Rules
+from segments import Limits, compile_program, load_data
+from segments.read import read_text
+from streams.plan import Plan
+
 TEXT = """
 segments:
   - {id: pro, when: {trait: plan, eq: pro}}
@@ -90,6 +95,34 @@ async def test_erased_while_a_checkpoint_runs_stays_erased(bench: Bench) -> None
         ("cart", "left", "erasure"),
     ]
     assert compacted(bench, "state")[b"c"] is None
+
+
+async def test_a_condition_in_place_that_nobody_asks_any_more_leaves_nothing_that_an_erasure_would_miss(
+    bench: Bench,
+) -> None:
+    """Each edit of one makes another segment of it: a contact would carry all that it was ever in."""
+    in_, out = "~0000000000000001", "~0000000000000002"
+    lifted = [{"id": in_, "when": {"event": "A"}}, {"id": out, "when": {"trait": "plan", "eq": "pro"}}]
+    before = load_data(read_text(TEXT, "test"), lifted=lifted)
+    bench.plans.current = Plan(compile_program(before, limits=Limits(), revision=1), Rules(), 1)
+    await bench.restart()
+    bench.publish(type="identify", traits={"plan": "pro"})
+    bench.publish(type="identify", traits={"plan": None})
+    bench.publish()
+    await bench.commit()
+    told = {key: value and orjson.loads(value)["member"] for key, value in compacted(bench, "memberships").items()}
+    assert told == {b'["c","pro"]': False, f'["c","{in_}"]'.encode(): True, f'["c","{out}"]'.encode(): False}
+
+    bench.plans.older.append(bench.plans.current)
+    after = load_data(read_text(TEXT, "test"))
+    bench.plans.current = Plan(compile_program(after, limits=Limits(), revision=2), Rules(), 2)
+    await bench.commit()
+
+    gone = [f'["c","{id}"]'.encode() for id in (in_, out)]
+    assert [compacted(bench, "memberships")[key] for key in gone] == [None, None]
+    state = bench.worker.partitions[0].contacts.state_of(b"c")
+    assert [("pro", None)] == [each for each in state.every_membership() if each[1] is None]
+    assert not bench.worker.partitions[0].sizes.members.get(in_)
 
 
 async def test_nobody_is_erased_by_a_delete_of_a_stranger(bench: Bench) -> None:
