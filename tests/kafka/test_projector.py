@@ -73,9 +73,8 @@ class Keys:
         return found
 
     async def throw_away(self) -> None:
-        """As a Redis that was emptied."""
-        async for key in self._client.scan_iter(match=f"{self.stem}*", count=5_000):
-            await self._client.delete(key)
+        """As a Redis that was emptied: all at once, or a projector that has noticed writes what is deleted then."""
+        await self._client.delete(*[key async for key in self._client.scan_iter(match=f"{self.stem}*", count=5_000)])
 
     async def suppressed(self) -> set[str]:
         """Addresses that no mail goes to."""
