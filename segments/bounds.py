@@ -55,6 +55,8 @@ def drop_keys(index: Index, state: ContactState, node: KeyedNode, work: Work, nu
         state.limits_passed += 1
         if keyed.seq & 1:
             emit(state, node, key, keyed.seq + 1, work)
+        if keyed.seq:
+            state.forgotten.append((node.id, key))
     find_keyed_due(state, node)
 
 

@@ -178,6 +178,7 @@ class Run:
 
 def told_with(transitions: list[Transition], state: ContactState) -> list[Any]:
     """A step's transitions and what its follower said, in their order; that is taken from the state."""
+    state.forgotten.clear()  # there are no records here that would outlast it
     if not state.told:
         return transitions
     told, state.told = state.told, []

@@ -162,6 +162,17 @@ class ContactState(Unit):
             for key in by_key:
                 yield segment, key
 
+    def take_forgotten(self) -> list[tuple[str, str | None]]:
+        """What is `forgotten`, and nothing is afterwards; without what has been entered anew in the same step."""
+        gone, self.forgotten = self.forgotten, []
+        return [(segment, key) for segment, key in gone if not self._was_entered(segment, key)]
+
+    def _was_entered(self, segment: str, key: str | None) -> bool:
+        if key is None:
+            return segment in self.members
+        keyed = self.keyed.get(segment, {}).get(key)
+        return keyed is not None and keyed.seq > 0
+
     def knows(self, digest: bytes, since_ms: int) -> bool:
         """Whether a message of this digest was accepted later than `since_ms` (by arrival)."""
         known, since_ms = self.known, min(since_ms, _KNOWN_MS_MAX - 1)

@@ -153,6 +153,7 @@ class Contacts:
         """Puts into the overlay that nothing is kept of a contact any more."""
         emitted = self.plan.act(transitions, state, arrived_ms, now_ms)
         self.overlay.emit(emitted)
+        self.overlay.forget(state.contact, state.take_forgotten())
         self.overlay.erase(key, state)
         self.metrics.emitted(emitted)
         self.sizes.move(key, None, transitions)
@@ -167,8 +168,7 @@ class Contacts:
             self.metrics.emitted(emitted)
             self.sizes.move(key, state, transitions)
         if state.forgotten:
-            self.overlay.forget(state.contact, state.forgotten)
-            state.forgotten = []
+            self.overlay.forget(state.contact, state.take_forgotten())
         dirty = self.overlay.dirty
         if key not in dirty:
             self.overlay.bytes += state.bytes_estimated

@@ -8,7 +8,8 @@ import pytest
 
 from schemas.events import Event, parse_event
 from segments import ContactState, Limits, Program, StateError, compile_program, header, load_data
-from segments.state import encode
+from segments.members import pack_member
+from segments.state import Keyed, encode
 
 HERE = pathlib.Path(__file__).parent
 DAY_MS = 86_400_000
@@ -312,3 +313,15 @@ def test_a_transition_quotes_of_an_event_no_more_than_its_bounds() -> None:
         entered.event.properties,
         entered.event.properties_cut,
     )
+
+
+def test_what_was_forgotten_and_entered_anew_in_one_step_is_not_told_as_forgotten() -> None:
+    """Its record would be a tombstone, and the contact a member."""
+    state = ContactState("c", 1)
+    state.forgotten = [("gone", None), ("back", None), ("cart", "gone"), ("cart", "back"), ("cart", "seen")]
+    state.members["back"] = pack_member(1, 0)
+    state.keyed["cart"] = {"back": Keyed(0), "seen": Keyed(0)}
+    state.keyed["cart"]["back"].seq = 1
+
+    assert [("gone", None), ("cart", "gone"), ("cart", "seen")] == state.take_forgotten()
+    assert [] == state.take_forgotten()

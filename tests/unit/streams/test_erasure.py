@@ -6,7 +6,7 @@ import asyncio
 
 import orjson
 import pytest
-from test_worker import Bench
+from test_worker import Bench, plan_of
 
 from actions import Rules
 from segments import Limits, compile_program, load_data
@@ -123,6 +123,24 @@ async def test_a_condition_in_place_that_nobody_asks_any_more_leaves_nothing_tha
     state = bench.worker.partitions[0].contacts.state_of(b"c")
     assert [("pro", None)] == [each for each in state.every_membership() if each[1] is None]
     assert not bench.worker.partitions[0].sizes.members.get(in_)
+
+
+async def test_a_value_of_per_that_a_limit_drops_leaves_nothing_that_an_erasure_would_miss(bench: Bench) -> None:
+    bench.plans.current = plan_of(TEXT, 1, values=2)
+    await bench.restart()
+    for cart in ("c1", "c2", "c3"):
+        bench.publish(properties={"cart": cart})
+    await bench.commit()
+    records = compacted(bench, "memberships")
+    assert records[b'["c","cart","c1"]'] is None
+    assert None not in (records[b'["c","cart","c2"]'], records[b'["c","cart","c3"]'])
+
+    bench.publish(properties={"cart": "c1"})
+    await bench.commit()
+    assert compacted(bench, "memberships")[b'["c","cart","c1"]'] is not None, "it has come back"
+    bench.publish(type="delete")
+    await bench.commit()
+    assert set(compacted(bench, "memberships").values()) == {None}
 
 
 async def test_nobody_is_erased_by_a_delete_of_a_stranger(bench: Bench) -> None:
