@@ -17,7 +17,7 @@ All keys share one hash tag, so that a Redis Cluster keeps them together.
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import redis.asyncio as redis
@@ -29,10 +29,14 @@ from schemas.deliveries import Delivery, Outcome
 from schemas.instants import parse_instant
 from schemas.topics import DAY_MS
 
+if TYPE_CHECKING:
+    from redis.asyncio.client import Pipeline
+
 # deliveries are kept for 30 days; one that is read on the last of them may wait for a day's retries and a long pause
 ENTRY_MS: Final = 45 * DAY_MS
 LEASE_MS: Final = 45_000
 REBUILD_LOCK_MS: Final = 60_000
+LEARN_MAX: Final = 500  # outcomes at once: ten thousand took longer than a connection may
 BEHIND_KEPT_MS: Final = 3_600_000
 
 
@@ -197,18 +201,15 @@ class Ledger:
 
     async def _learn_batch(self, batch: "Batch", token: str, now_ms: int) -> None:
         # an attempt under way when Redis was lost ends within the lease: nothing found waiting is attempted before
-        calls = [self._record_args(self._lock, outcome, now_ms + self._lease_ms) for outcome in batch.outcomes]
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for keys, args in calls:
-                await self._learn(keys=keys, args=[*args, token], client=pipeline)
-            flat = [part for item in batch.positions.items() for part in item]
-            await self._set_positions(
-                keys=[self._lock, self._positions], args=[*flat, REBUILD_LOCK_MS, token], client=pipeline
-            )
-            try:
-                await pipeline.execute()
-            except ResponseError as error:
-                raise known_error(error) from None
+        not_before_ms, outcomes = now_ms + self._lease_ms, list(batch.outcomes)
+        for first in range(0, len(outcomes), LEARN_MAX):
+            calls = [self._record_args(self._lock, each, not_before_ms) for each in outcomes[first : first + LEARN_MAX]]
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for keys, args in calls:
+                    await self._learn(keys=keys, args=[*args, token], client=pipeline)
+                await _executed(pipeline)
+        flat = [part for item in batch.positions.items() for part in item]
+        await self._run(self._set_positions, [self._lock, self._positions], [*flat, REBUILD_LOCK_MS, token])
 
     async def _unlock(self, token: str) -> None:
         """Best effort: the lock ends by itself."""
@@ -272,6 +273,13 @@ class Batch:
 
     outcomes: Iterable[Outcome]
     positions: dict[str, int]
+
+
+async def _executed(pipeline: "Pipeline") -> None:
+    try:
+        await pipeline.execute()
+    except ResponseError as error:
+        raise known_error(error) from None
 
 
 def _text(value: bytes | str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio as redis
+from redis.asyncio.client import Pipeline
 
 from actions.dispatch import outcome_of
 from actions.ledger import LEASE_MS, Batch, Ledger, LockLost, Unsynced
@@ -228,6 +229,31 @@ async def test_a_second_rebuild_reads_only_what_is_new(client: redis.Redis, pref
     await ledger.rebuild(NOW_MS, read)
 
     assert seen == [{}, {"0": 3}]
+
+
+async def test_a_rebuild_asks_for_a_bounded_number_of_outcomes_at_once(
+    client: redis.Redis, prefix: str, make_delivery: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute's outcomes in one request took longer than a connection may, and Redis counted as away."""
+    monkeypatch.setattr("actions.ledger.LEARN_MAX", 2)
+    at_once: list[int] = []
+    execute = Pipeline.execute
+
+    async def counted(pipeline: Pipeline) -> Any:
+        at_once.append(len(pipeline.command_stack))
+        return await execute(pipeline)
+
+    monkeypatch.setattr(Pipeline, "execute", counted)
+    ledger = Ledger(client, prefix)
+    sent = [make_delivery(str(n) * 32) for n in range(5)]
+
+    async def read(_: dict[str, int]) -> AsyncIterator[Batch]:
+        yield Batch([outcome_of(each, "sent", 1, NOW_MS) for each in sent], {"0": 5})
+
+    await ledger.rebuild(NOW_MS, read)
+
+    assert at_once == [2, 2, 1]
+    assert [(await ledger.take(each, NOW_MS)).state for each in sent] == ["sent"] * 5
 
 
 async def test_a_rebuild_leaves_alone_what_goes_on_meanwhile(ledger: Ledger, make_delivery: Make) -> None:
