@@ -27,10 +27,11 @@ class Unsubscribe:
 
 
 class UnsubscribeLinks:
-    """Makes and reads links below `public_url` (no `/` at its end), signed with `secret`."""
+    """Makes and reads links below `public_url` (no `/` at its end), signed with `secret`; reads those of `before`, too."""
 
-    def __init__(self, public_url: str, secret: str) -> None:
-        self._public_url, self._key = public_url.rstrip("/"), secret.encode()
+    def __init__(self, public_url: str, secret: str, before: str | None = None) -> None:
+        self._public_url = public_url.rstrip("/")
+        self._keys = [key.encode() for key in (secret, before) if key is not None]
 
     def __repr__(self) -> str:
         return f"UnsubscribeLinks({self._public_url})"  # never the secret
@@ -38,19 +39,20 @@ class UnsubscribeLinks:
     def url(self, contact: str, group: str, delivery: str) -> str:
         """The link that unsubscribes `contact` from `group`; `delivery` is the id of the message that it stands in."""
         named = base64.urlsafe_b64encode(msgspec.json.encode([contact, group, delivery])).rstrip(b"=")
-        return f"{self._public_url}/u/{named.decode()}.{self._signature(named).decode()}"
+        return f"{self._public_url}/u/{named.decode()}.{_signature(self._keys[0], named).decode()}"
 
     def read(self, token: str) -> Unsubscribe | None:
         """What `token` stands for; None where it is none of ours."""
         if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
             return None
         named, _, signature = token.encode().partition(b".")
-        if not hmac.compare_digest(signature, self._signature(named)):
+        if not any(hmac.compare_digest(signature, _signature(key, named)) for key in self._keys):
             return None
         try:
             return Unsubscribe(*msgspec.json.decode(base64.urlsafe_b64decode(named + b"=" * (-len(named) % 4))))
         except (binascii.Error, msgspec.DecodeError, TypeError):
             return None
 
-    def _signature(self, named: bytes) -> bytes:
-        return base64.urlsafe_b64encode(hmac.digest(self._key, _PURPOSE + named, hashlib.sha256)).rstrip(b"=")
+
+def _signature(key: bytes, named: bytes) -> bytes:
+    return base64.urlsafe_b64encode(hmac.digest(key, _PURPOSE + named, hashlib.sha256)).rstrip(b"=")

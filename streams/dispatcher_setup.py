@@ -34,11 +34,15 @@ REDIS_CONFIGURATION = (
 
 @dataclasses.dataclass(frozen=True)
 class Secrets:
-    """`by_name`: what rules name. `unsubscribe` signs links, `inapp` is the token of who reads in-app messages."""
+    """`by_name`: what rules name. `unsubscribe` signs links, `unsubscribe_before` signed those of before.
+
+    `inapp` is the token of who reads in-app messages.
+    """
 
     by_name: Mapping[str, str]
     unsubscribe: str | None = None
     inapp: str | None = None
+    unsubscribe_before: str | None = None
 
     def __repr__(self) -> str:
         return f"Secrets({', '.join(sorted(self.by_name))})"  # never what they are
@@ -51,7 +55,7 @@ def read_secrets(environment: Mapping[str, str]) -> Secrets:
         for variable, secret in environment.items()
         if variable.startswith(SECRET_PREFIX)
     }
-    own = {name: named.pop(name, None) for name in ("UNSUBSCRIBE", "INAPP", "API")}
+    own = {name: named.pop(name, None) for name in ("UNSUBSCRIBE", "UNSUBSCRIBE_BEFORE", "INAPP", "API")}
     for name, secret in own.items():
         problem = None if secret is None else key_problem(secret)
         if problem is not None:
@@ -63,11 +67,13 @@ def read_secrets(environment: Mapping[str, str]) -> Secrets:
                 f"{SECRET_PREFIX}{name}: expected `whsec_` and 24 to 64 bytes in base64 (`tidegate dispatcher --new-secret` "
                 "makes one), the URL of a Slack webhook, or `sid:token` of an SMS account, got something else"
             )
-    return Secrets(named, own["UNSUBSCRIBE"], own["INAPP"])
+    return Secrets(named, own["UNSUBSCRIBE"], own["INAPP"], own["UNSUBSCRIBE_BEFORE"])
 
 
 def read_links(settings: Settings, secrets: Secrets) -> UnsubscribeLinks | None:
     """What makes unsubscribe links, None where none are set up; raises `SettingError` where half of it is."""
+    if secrets.unsubscribe is None and secrets.unsubscribe_before is not None:
+        raise SettingError(f"{SECRET_PREFIX}UNSUBSCRIBE_BEFORE: expected {SECRET_PREFIX}UNSUBSCRIBE with it, got none")
     if not settings.public_url and secrets.unsubscribe is None:
         return None
     if not settings.public_url:
@@ -77,7 +83,7 @@ def read_links(settings: Settings, secrets: Secrets) -> UnsubscribeLinks | None:
     expected = url_problem(settings.public_url)
     if expected is not None or "?" in settings.public_url or "#" in settings.public_url:
         raise SettingError(f"TIDEGATE_PUBLIC_URL: expected {expected or 'a URL that a path can follow'}, got another")
-    return UnsubscribeLinks(settings.public_url, secrets.unsubscribe)
+    return UnsubscribeLinks(settings.public_url, secrets.unsubscribe, secrets.unsubscribe_before)
 
 
 def read_reach(settings: Settings) -> Reach:

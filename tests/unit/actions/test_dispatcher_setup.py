@@ -194,3 +194,14 @@ def test_a_new_assignment_leaves_nothing_of_the_old_one() -> None:
     offsets.clear()
 
     assert (offsets.committable(), offsets.count([ONE, OTHER])) == ({}, 0)
+
+
+def test_the_key_before_of_links_is_nothing_without_the_one_of_now() -> None:
+    secrets = read_secrets({"TIDEGATE_SECRET_UNSUBSCRIBE_BEFORE": KEY})
+    with pytest.raises(SettingError, match="expected TIDEGATE_SECRET_UNSUBSCRIBE with it, got none") as raised:
+        read_links(load_settings({}), secrets)
+    assert KEY not in str(raised.value)
+    both = read_secrets({"TIDEGATE_SECRET_UNSUBSCRIBE_BEFORE": KEY, "TIDEGATE_SECRET_UNSUBSCRIBE": KEY + "x"})
+    assert read_links(load_settings({"TIDEGATE_PUBLIC_URL": "https://shop.example"}), both) is not None
+    with pytest.raises(SettingError, match="UNSUBSCRIBE_BEFORE: expected at least 32 characters, got 5"):
+        read_secrets({"TIDEGATE_SECRET_UNSUBSCRIBE_BEFORE": "short"})

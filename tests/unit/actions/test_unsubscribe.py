@@ -70,6 +70,15 @@ def test_another_key_makes_no_token() -> None:
     assert UnsubscribeLinks("https://shop.example", KEY + "x").read(token_of()) is None
 
 
+def test_links_signed_with_the_key_before_work_and_new_ones_have_the_new_key() -> None:
+    links = UnsubscribeLinks("https://shop.example", KEY + "x", KEY)
+    assert links.read(token_of()) == Unsubscribe("c-17", "promo", "d1")
+    made = links.url("c-17", "promo", "d1").rpartition("/")[2]
+    assert UnsubscribeLinks("https://shop.example", KEY + "x").read(made) is not None
+    assert LINKS.read(made) is None
+    assert UnsubscribeLinks("https://shop.example", KEY + "x", KEY + "y").read(token_of()) is None
+
+
 # ---- the mail
 
 
