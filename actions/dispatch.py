@@ -144,25 +144,34 @@ class Dispatcher:
 
     async def _take(self, delivery: Delivery, rule: Rule | None, turn: Turn, *, last: bool) -> bool:
         """Whether Kafka has what became of it; unless `last`, what is newer than the read model may come again at once."""
-        fresh = False  # what was decided long before the receiver was free for it is decided anew
-        while not fresh:
-            held = self._environs.paused(delivery)  # it may have waited for its turn
-            if held is not None:
-                await self._park(delivery, held)
-                return True
-            verdict = await self._verdict(delivery)
-            if verdict.code == "behind" and not last:
+        against = await self._against(delivery, turn)
+        if isinstance(against, str):
+            await self._park(delivery, against)
+            return True
+        if against is not None:
+            if against.code == "behind" and not last:
                 return False
-            if verdict.code is not None:
-                await self._leave(delivery, verdict)
-                return True
-            fresh = await turn.attempt() <= LANE_AHEAD_S
+            await self._leave(delivery, against)
+            return True
         taken = await self._access(lambda: self._ledger.take(delivery, self._environs.now_ms()))
         if taken.state != "new" or delivery.id in self._under_way:
             await self._repeat(delivery, taken)
         else:
             await self._attempt(delivery, rule, taken.attempts, turn)
         return True
+
+    async def _against(self, delivery: Delivery, turn: Turn) -> str | Verdict | None:
+        """What it is held for, or the verdict against it; None when it may go out and the receiver is free for it."""
+        fresh = False  # what was decided long before the receiver was free for it is decided anew
+        while not fresh:
+            held = self._environs.paused(delivery)  # it may have waited for its turn
+            if held is not None:
+                return held
+            verdict = await self._verdict(delivery)
+            if verdict.code is not None:
+                return verdict
+            fresh = await turn.attempt() <= LANE_AHEAD_S
+        return None
 
     async def _verdict(self, delivery: Delivery) -> Verdict:
         if self._environs.is_removed(delivery):
@@ -279,17 +288,13 @@ class Dispatcher:
         try:
             rule = await self._environs.rule(delivery)
             async with lane.turn() as turn:
-                fresh = False
-                while not fresh:
-                    held = self._environs.paused(delivery)
-                    if held is not None:
-                        await self._put_back(item, held)
-                        return
-                    verdict = await self._verdict(delivery)
-                    if verdict.code is not None:
-                        await self._leave_again(item, verdict)
-                        return
-                    fresh = await turn.attempt() <= LANE_AHEAD_S
+                against = await self._against(delivery, turn)
+                if isinstance(against, str):
+                    await self._put_back(item, against)
+                    return
+                if against is not None:
+                    await self._leave_again(item, against)
+                    return
                 attempts = await self._access(lambda: self._ledger.begin(item, self._environs.now_ms()))
                 if attempts is None:
                     return  # it has an outcome by now, or somebody else has begun it
