@@ -96,7 +96,7 @@ def _told_of(outcome: Outcome, name: str, named: list[Any], properties: dict[str
     """An event of the outcome's contact, whose `messageId` is derived from `named`."""
     return orjson.dumps(
         {
-            "messageId": hashlib.sha256(orjson.dumps(named)).hexdigest()[:32],
+            "messageId": _message_id(named),
             "type": "track",
             "event": name,
             "userId": outcome.contact,
@@ -119,10 +119,10 @@ class Moment:
 
 def _own(each: UnderWay, what: str, fields: dict[str, Any], told: Moment) -> OwnEvent:
     entry = each.begun_by(told.contact).id
-    named = orjson.dumps([entry, each.sequence, each.version, each.began_ms, what])
+    named = [entry, each.sequence, each.version, each.began_ms, what]
     value = orjson.dumps(
         {
-            "messageId": hashlib.sha256(named).hexdigest()[:32],
+            "messageId": _message_id(named),
             "userId": told.contact,
             "timestamp": format_instant(told.now_ms),
             "receivedAt": format_instant(told.arrived_ms),
@@ -131,3 +131,8 @@ def _own(each: UnderWay, what: str, fields: dict[str, Any], told: Moment) -> Own
         }
     )
     return OwnEvent(told.contact, told.now_ms, parse_event(value), value)
+
+
+def _message_id(named: list[Any]) -> str:
+    """Derived from what an event is of: written again, it is the same."""
+    return hashlib.sha256(orjson.dumps(named)).hexdigest()[:32]

@@ -20,12 +20,12 @@ import redis.asyncio as redis
 
 from actions import read_model_scripts as scripts
 from actions.facts import Facts
+from actions.ledger import ENTRY_MS
 from schemas.deliveries import Delivery
-from schemas.topics import DAY_MS
 from schemas.transitions import Consent, MembershipRecord
 
-# as long as a delivery may wait (`ledger.ENTRY_MS`): none that was written before goes out afterwards
-GONE_MS: Final = 45 * DAY_MS
+# as long as a delivery may wait: none that was written before goes out afterwards
+GONE_MS: Final = ENTRY_MS
 REBUILD_LOCK_MS: Final = 30_000
 UNLINK_KEYS: Final = 1_000
 REBUILDING: Final = -2

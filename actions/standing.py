@@ -10,6 +10,7 @@ from typing import Any
 from actions.machine import InForce, Machine
 from actions.own_events import SAID, OwnEvent
 from actions.progress import UnderWay, progress_of
+from actions.sequence_waits import WEEKDAYS
 from actions.sequences import END, Branch, Send, Sequence, Step, Wait, WaitDate, WaitFor, WaitTime
 from actions.simulated import BEFORE_MS
 from schemas.instants import format_duration, format_instant
@@ -18,7 +19,6 @@ from segments import Definitions, Limits
 from segments.explain_lines import Story
 from segments.explain_words import flow
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _ENDS = {f"{SAID}Exited", f"{SAID}Completed"}
 
 
@@ -171,9 +171,8 @@ def _waits(step: Step, sequence: Sequence) -> str:
         return f"waits {format_duration(step.for_ms)}"
     if isinstance(step, WaitTime):
         hours, minutes = divmod(step.clock_ms // 60_000, 60)
-        days = (
-            "" if len(step.weekdays) == len(_DAYS) else " on " + " ".join(_DAYS[day] for day in sorted(step.weekdays))
-        )
+        named = " ".join(WEEKDAYS[day] for day in sorted(step.weekdays))
+        days = "" if len(step.weekdays) == len(WEEKDAYS) else f" on {named}"
         return f"waits for {hours:02}:{minutes:02}{days} ({step.tz})"
     if isinstance(step, WaitDate):
         sign = "-" if step.offset_ms < 0 else "+"

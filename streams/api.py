@@ -22,6 +22,7 @@ from streams.api_definitions import DefinitionsInForce
 from streams.api_metrics import ApiMetrics
 from streams.api_reading import read_apart
 from streams.api_web import Pages, web_app
+from streams.dispatcher_web import refusal
 from streams.errors import StreamsError
 from streams.report import Asked
 from streams.settings import SECRET_PREFIX, SettingError, Settings
@@ -91,18 +92,9 @@ def listen(host: str, port: int) -> socket.socket:
     """Listens, on any free port for 0. Raises `StreamsError` naming the setting to change."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (OSError, UnicodeError):
-        raise StreamsError(
-            f"expected to listen on {host}:{port}, got no address: set TIDEGATE_WEB_HOST to an address of this machine"
-        ) from None
-    try:
         return socket.create_server(address, family=family)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise StreamsError(
-            f"expected to listen on {host}:{port}, got {why}: set TIDEGATE_WEB_PORT (0: any free one), or "
-            "TIDEGATE_WEB_HOST to an address of this machine"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        raise StreamsError(f"expected to listen on {host}:{port}, got {refusal(error)}") from None
 
 
 class _Server(uvicorn.Server):

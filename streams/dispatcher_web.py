@@ -47,7 +47,7 @@ class WebServer:
         try:
             await web.TCPSite(self._runner, host, port).start()
         except (OSError, UnicodeError) as error:
-            raise StreamsError(f"expected to listen on {host}:{port}, got {_refusal(error)}") from None
+            raise StreamsError(f"expected to listen on {host}:{port}, got {refusal(error)}") from None
         self.port = self._runner.addresses[0][1]
         logger.info("metrics and health on http://%s:%d/metrics, /livez, /readyz", host, self.port)
 
@@ -66,8 +66,8 @@ class WebServer:
         return _answer(self._ready())
 
 
-def _refusal(error: OSError | UnicodeError) -> str:
-    """What came, and which setting to change."""
+def refusal(error: OSError | UnicodeError) -> str:
+    """Of what listening failed with: what came, and which setting to change."""
     if isinstance(error, UnicodeError | socket.gaierror) or error.errno in _NO_ADDRESS:
         came = "no address" if isinstance(error, UnicodeError) else _words(error)
         return f"{came}: set TIDEGATE_WEB_HOST to an address of this machine"
