@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from dispatcher_runs import Setup
 from worker_runs import SEGMENTS, Stage
 
 _REPEATS: list[tuple[str, int, int]] = []
@@ -26,6 +27,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         told = [each for each in _REPEATS if each[0] == name]
         messages, twice = (sum(each[n] for each in told) for n in (1, 2))
         terminalreporter.write_line(f"{name}: {messages} messages through {len(told)} kills, {twice} of them twice")
+
+
+@pytest.fixture
+def setup_redis(redis_url: str) -> str:
+    """The Redis of `setup`; a file of tests that stops or empties it has one of its own in its place."""
+    return redis_url
+
+
+@pytest.fixture
+async def setup(broker: str, setup_redis: str, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
+    """Topics, rules and receivers for dispatchers."""
+    made = Setup(broker, setup_redis, prefix, tmp_path)
+    await made.start()
+    yield made
+    await made.stop()
 
 
 @pytest.fixture

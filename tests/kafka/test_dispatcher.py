@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,11 +24,9 @@ TIMEOUT_S = 60
 
 
 @pytest.fixture
-async def setup(broker: str, own_redis: Any, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
-    made = Setup(broker, own_redis.url, prefix, tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
+def setup_redis(own_redis: Any) -> str:
+    """One that may be stopped and emptied."""
+    return str(own_redis.url)
 
 
 @pytest.fixture

@@ -41,14 +41,6 @@ PUBLIC_URL = "https://shop.example/mail"
 
 
 @pytest.fixture
-async def setup(broker: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
-    made = Setup(broker, redis_url, prefix, tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
 async def topic(broker: str, prefix: str) -> str:
     """A topic of the user's."""
     name = f"crm-{prefix.strip('.')}"

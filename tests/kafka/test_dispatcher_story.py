@@ -7,7 +7,7 @@ import base64
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,6 @@ rules:
   - {{id: crm, on: {{segment: abandoned}}, channel: webhook, target: "{url}", secret: DEMO, traits: [email]}}
   - {{id: bought, on: {{segment: abandoned, transition: left}}, channel: webhook, target: "{url}", secret: DEMO}}
 """
-
-
-@pytest.fixture
-async def setup(broker: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
-    made = Setup(broker, redis_url, prefix, tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 def process(setup: Setup, name: str, directory: Path) -> Child:

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,9 @@ def test_every_panel_of_workers_has_data_and_every_rule_is_evaluated_while_event
 
 
 @pytest.fixture
-async def setup(broker: str, own_redis: Any, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
-    made = Setup(broker, own_redis.url, prefix, tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
+def setup_redis(own_redis: Any) -> str:
+    """One that may be stopped and emptied."""
+    return str(own_redis.url)
 
 
 async def publish(setup: Setup, topic: Topic, contact: str, value: bytes) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,6 @@ sequences:
         name: hello
       - wait: 1d
 """
-
-
-@pytest.fixture
-async def setup(broker: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
-    made = Setup(broker, redis_url, prefix, tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 async def values(setup: Setup, topic: str) -> list[dict[str, Any]]:

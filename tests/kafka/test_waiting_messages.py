@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,6 @@ sequences:
 rules:
   - {id: hello, on: {segment: added}, channel: email, target: {trait: email}, template: {subject: "Hello", text: "you"}}
 """
-
-
-@pytest.fixture
-async def setup(broker: str, redis_url: str, prefix: str, tmp_path: Path) -> AsyncIterator[Setup]:
-    made = Setup(broker, redis_url, prefix, tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 async def tidegate(setup: Setup, *arguments: str) -> str:

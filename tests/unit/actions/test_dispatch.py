@@ -224,6 +224,24 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(
     assert len({outcome.delivery for outcome in world.outcomes if outcome.status == "sent"}) == 400
 
 
+async def quick_and_hanging(
+    make_engine: Callable[..., Dispatcher], make_delivery: Make
+) -> tuple[Dispatcher, Channel, asyncio.Event]:
+    """An engine whose receiver is known to be quick, as it has taken one, and hangs until the event is set."""
+    release = asyncio.Event()
+    release.set()
+
+    async def answer(_: Delivery) -> Result:
+        await release.wait()
+        return SENT
+
+    channel = Channel(answer)
+    engine = make_engine(channel)
+    await engine.deliver(make_delivery("a" * 32))
+    release.clear()
+    return engine, channel, release
+
+
 async def test_what_comes_for_a_receiver_that_was_quick_and_hangs_makes_room_and_is_sent_once(
     make_engine: Callable[..., Dispatcher],
     world: World,
@@ -234,17 +252,7 @@ async def test_what_comes_for_a_receiver_that_was_quick_and_hangs_makes_room_and
     monkeypatch.setattr("actions.lanes.LANE_WAIT_S_MAX", 0.3)
     monkeypatch.setattr("actions.dispatch.BUSY_MS_MIN", 200)
     monkeypatch.setattr("actions.dispatch.BUSY_MS_MAX", 600)
-    release = asyncio.Event()
-    release.set()
-
-    async def answer(_: Delivery) -> Result:
-        await release.wait()
-        return SENT
-
-    channel = Channel(answer)
-    engine = make_engine(channel)
-    await engine.deliver(make_delivery("a" * 32))  # so it is known to be quick
-    release.clear()
+    engine, channel, release = await quick_and_hanging(make_engine, make_delivery)
     delivering = [asyncio.create_task(engine.deliver(make_delivery(f"{n:032x}"))) for n in range(30)]
 
     def given_up() -> int:
@@ -271,17 +279,7 @@ async def test_what_was_decided_on_before_a_receiver_hung_is_decided_anew_when_i
 ) -> None:
     """A pause works at once, and so does what a contact or an operator has said meanwhile."""
     monkeypatch.setattr("actions.dispatch.LANE_AHEAD_S", 0.0)
-    release = asyncio.Event()
-    release.set()
-
-    async def answer(_: Delivery) -> Result:
-        await release.wait()
-        return SENT
-
-    channel = Channel(answer)
-    engine = make_engine(channel)
-    await engine.deliver(make_delivery("a" * 32))  # so it is known to be quick
-    release.clear()
+    engine, channel, release = await quick_and_hanging(make_engine, make_delivery)
     (lane,) = engine._lanes.values()
     delivering = [asyncio.create_task(engine.deliver(make_delivery(f"{n:032x}"))) for n in range(30)]
     ahead = 30 - LANE_ATTEMPTS_MAX
