@@ -182,7 +182,9 @@ class Dispatcher:
         self._under_way.add(delivery.id)
         self.metrics.under_way.set(len(self._under_way))
         try:
-            outcome = self._outcome(delivery, attempts, await self._send(delivery, rule))
+            with turn.sending():
+                result = await self._send(delivery, rule)
+            outcome = self._outcome(delivery, attempts, result)
             # when this process dies, what has been sent and is not written down is sent again: where that can't be told from
             # the first, there is no more of it than attempts at a time
             if SPECS[delivery.channel].tells_repeats:

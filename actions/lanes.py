@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 LANE_ATTEMPTS_MAX: Final = 8  # attempts at one receiver at a time
@@ -97,14 +97,14 @@ class Turn:
 
     def __init__(self, lane: Lane) -> None:
         self._lane, self._over = lane, False
-        self._attempt: object | None = None
+        self._attempting = False
 
     async def attempt(self) -> float:
         """Waits until the receiver is free for the attempt, and for how long, in s; raises `Crowded` when it isn't in time.
 
         Once it is, it stays so until the attempt ends: who asks again doesn't wait.
         """
-        if self._attempt is not None:
+        if self._attempting:
             return 0.0
         lane, asked_s = self._lane, _now_s()
         try:
@@ -112,15 +112,23 @@ class Turn:
                 await lane.slots.acquire()
         except TimeoutError:
             raise Crowded from None
-        self._attempt = lane.attempts.begin()
+        self._attempting = True
         return _now_s() - asked_s
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """What the receiver itself takes of an attempt: only that tells how quick it is, and not a Redis that is away."""
+        began = self._lane.attempts.begin()
+        try:
+            yield
+        finally:
+            self._lane.attempts.end(began)
 
     def end_attempt(self) -> None:
         """The receiver is free for another; may be told so twice."""
-        if self._attempt is not None:
-            self._lane.attempts.end(self._attempt)
+        if self._attempting:
             self._lane.slots.release()
-            self._attempt = None
+            self._attempting = False
 
     def end(self) -> None:
         """The turn is over, and the attempt; may be told so twice."""

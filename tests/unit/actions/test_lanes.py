@@ -14,8 +14,9 @@ async def _enter(lane: Lane, inside: list[int], attempting: list[int], go: async
     async with lane.turn() as turn:
         inside.append(number)
         await turn.attempt()
-        attempting.append(number)
-        await go.wait()
+        with turn.sending():
+            attempting.append(number)
+            await go.wait()
 
 
 async def _settle() -> None:
@@ -109,3 +110,24 @@ async def test_those_that_make_room_come_back_no_faster_than_attempts_are_made()
     later_s = [lane.later_s(5.0) for _ in range(400)]
     assert later_s[0] == pytest.approx(5.0 + 2.0 / LANE_ATTEMPTS_MAX, abs=0.1)
     assert later_s[-1] - later_s[0] == pytest.approx(399 * 2.0 / LANE_ATTEMPTS_MAX, abs=0.1)
+
+
+async def test_a_redis_that_is_away_makes_no_receiver_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had its turn waited for it; taken for the receiver's time, all that came after was put off for minutes."""
+    monkeypatch.setattr(lanes, "LANE_STUCK_S", 0.0)
+    lane, back = Lane(), asyncio.Event()
+
+    async def take_and_send() -> None:
+        async with lane.turn() as turn:
+            await turn.attempt()
+            await back.wait()
+            with turn.sending():
+                pass
+
+    tasks = [asyncio.create_task(take_and_send()) for _ in range(20)]
+    await asyncio.sleep(0.2)  # for so long it is away
+    assert not lane.full
+    back.set()
+    await asyncio.gather(*tasks)
+    assert lane.attempts.usual_s < 0.1
+    assert lane.later_s(5.0) < 5.1
