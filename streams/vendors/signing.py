@@ -1,0 +1,94 @@
+"""How requests are proved: HMACs, logins and ages. Compared in constant time, whatever came, over the raw bytes."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from streams.vendors.contract import Request, Unproved
+
+SECOND_MS: Final = 1000
+AGE_MS_MAX: Final = 5 * 60 * SECOND_MS
+# of a header that is looked at at all; vendors' are below 1 KiB
+HEADER_CHARACTERS_MAX: Final = 4096
+SIGNATURES_MAX: Final = 16
+
+
+def header(request: Request, name: str) -> str:
+    """The header of that name; raises `Unproved` where it is missing, or is more than anybody signs with."""
+    found = request.headers.get(name.lower(), "")
+    if not found:
+        raise Unproved("no_signature", f"expected a header {name}, got none")
+    if len(found) > HEADER_CHARACTERS_MAX:
+        raise Unproved("wrong_signature", f"expected at most {HEADER_CHARACTERS_MAX} characters in {name}, got more")
+    return found
+
+
+def digest(secret: str, signed: bytes, algorithm: str = "sha256") -> bytes:
+    """HMAC of `signed`."""
+    return hmac.digest(secret.encode(), signed, algorithm)
+
+
+def hex_digest(secret: str, signed: bytes, algorithm: str = "sha256") -> str:
+    """The same as small hexadecimal digits."""
+    return digest(secret, signed, algorithm).hex()
+
+
+def base64_digest(secret: str, signed: bytes, algorithm: str = "sha256") -> str:
+    """The same in base64."""
+    return base64.b64encode(digest(secret, signed, algorithm)).decode()
+
+
+def prove_one_of(given: Iterable[str], expected: Iterable[str], what: str) -> None:
+    """Raises `Unproved` unless one of `given` is one of `expected`; every pair is compared, each in constant time."""
+    wanted = [each.encode() for each in expected]
+    came = [each.encode("utf-8", "surrogateescape") for each in given][:SIGNATURES_MAX]
+    if not sum(hmac.compare_digest(one, other) for one in came for other in wanted):
+        raise Unproved("wrong_signature", f"expected {what} of this body with this connection's secret, got another")
+
+
+def prove_age(signed_at_ms: int, now_ms: int, age_ms_max: int = AGE_MS_MAX) -> None:
+    """Raises `Unproved` for what was signed longer than that ago, or is that far ahead; to be asked after the signature."""
+    off_ms = now_ms - signed_at_ms
+    if abs(off_ms) > age_ms_max:
+        side = "old" if off_ms > 0 else "ahead of this machine's clock"
+        raise Unproved(
+            "old", f"expected a request signed within {age_ms_max // 1000} s, got one {abs(off_ms) // 1000} s {side}"
+        )
+
+
+def number_in(text: str, what: str) -> int:
+    """A whole number of a signature's header; raises `Unproved`."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise Unproved("wrong_signature", f"expected digits as {what}, got something else")
+    return int(text)
+
+
+def prove_login(request: Request, secrets: Sequence[str]) -> None:
+    """HTTP Basic: raises `Unproved` unless the login is one of `secrets`, each `user:password`."""
+    given = request.headers.get("authorization", "")
+    if not given:
+        raise Unproved("no_login", "expected HTTP Basic authentication, got none")
+    expected = [basic(secret) for secret in secrets]
+    came = given[:HEADER_CHARACTERS_MAX].encode("utf-8", "surrogateescape")
+    if not sum(hmac.compare_digest(came, each.encode()) for each in expected):
+        raise Unproved("wrong_login", "expected the user and password of this connection's secret, got others")
+
+
+def basic(secret: str) -> str:
+    """The `Authorization` header of a login `user:password`."""
+    return "Basic " + base64.b64encode(secret.encode()).decode()
+
+
+def login_problem(secret: str) -> str | None:
+    """What a login should have been; None when it is all right."""
+    user, colon, password = secret.partition(":")
+    if user and colon and len(password) >= 8:
+        return None
+    return "expected `user:password` with at least 8 characters of password, got something else"
+
+
+def fingerprint(raw: bytes) -> str:
+    """128 bits of SHA-256, as an id of what has none."""
+    return hashlib.sha256(raw).hexdigest()[:32]
