@@ -95,6 +95,7 @@ SETTINGS = (
             "called; those that TIDEGATE_TARGETS names always may"),
     Setting("consent", "assumed", "assumed|explicit", "whether who has said nothing of a message group gets its messages"),
     Setting("templates", "templates", "text", "directory of the e-mail templates"),
+    Setting("connections", "connections.yaml", "text", "file of the connections: who may send what, and where it comes in"),
     Setting("log", "text", "text|json", "how log lines look"),
     Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
     Setting("metrics_segments", "200", "count", "segments and sequences, each, that are labels in metrics; the rest is `other`",
@@ -161,6 +162,7 @@ class Settings:
     targets_private: str
     consent: str
     templates: str
+    connections: str
     log: str
     log_level: str
     metrics_segments: int
