@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import jsonpath_rfc9535
 from jsonpath_rfc9535 import JSONPathQuery
 
+from schemas.events import CONTACT_BYTES_MAX
 from streams.vendors.contract import Names, Notification, text_of
 
 # what a contact may be named by, in the order of the rule unless a connection says another
@@ -77,7 +78,8 @@ class Connection:
     def names_of(self, notification: Notification, names: Names) -> list[str]:
         """What the contact is called, the best name first and each once; empty where it has none.
 
-        An e-mail address is in small letters, and a vendor's id begins with the namespace.
+        An e-mail address is in small letters, and a vendor's id begins with the namespace. What is longer than a contact's
+        name may be is none.
         """
         user_id = next((found for path in self.user_ids if (found := text_of(path.first(notification.body)))), None)
         called = {
@@ -85,4 +87,5 @@ class Connection:
             "email": names.email.strip().lower() if names.email else None,
             "vendor_id": f"{self.namespace or self.vendor}:{names.vendor_id}" if names.vendor_id else None,
         }
-        return list(dict.fromkeys(found for kind in self.contact if (found := called[kind])))
+        found = [name for kind in self.contact if (name := called[kind]) and len(name.encode()) <= CONTACT_BYTES_MAX]
+        return list(dict.fromkeys(found))

@@ -2,17 +2,22 @@
 
 import decimal
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
 
+from schemas.events import EVENT_DEPTH_MAX
 from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, format_instant, parse_instant
 from schemas.rejected import Reason, Rejection
 
 # ISO 4217's minor units, where they aren't hundredths
 _WITHOUT: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _WITH_THREE: Final = "BHD IQD JOD KWD LYD OMR TND"
-_EXPONENTS: Final = dict.fromkeys(_WITHOUT.split(), 0) | dict.fromkeys(_WITH_THREE.split(), 3)
+EXPONENTS: Final[Mapping[str, int]] = dict.fromkeys(_WITHOUT.split(), 0) | dict.fromkeys(_WITH_THREE.split(), 3)
+
+# of a notification: what it becomes stands a few levels deeper in an event
+LEVELS_MAX: Final = EVENT_DEPTH_MAX - 4
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
@@ -24,11 +29,23 @@ def json_object(raw: bytes) -> dict[str, Any]:
 
 
 def json_value(raw: bytes) -> Any:
-    """The JSON value that `raw` is; raises `Rejection`."""
+    """The JSON value that `raw` is; raises `Rejection`, also where it is nested deeper than an event may be."""
     try:
-        return orjson.loads(raw)
+        found = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Rejection(Reason.NOT_JSON, f"expected JSON in UTF-8: {error.msg} at byte {error.pos}") from None
+    level = [found]
+    for _ in range(LEVELS_MAX):
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return found
+    raise Rejection(Reason.TOO_DEEP, f"expected at most {LEVELS_MAX} levels of nesting, got more")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def json_objects(raw: bytes) -> list[dict[str, Any]]:
@@ -64,16 +81,16 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def major(minor: Any, currency: Any) -> float | int | None:
+def major(minor: Any, currency: Any, exponents: Mapping[str, int] = EXPONENTS) -> float | int | None:
     """An amount in minor units as one in major units, exact: 1999 EUR is 19.99, 500 JPY 500; None where it is no number.
 
-    The number of minor units is ISO 4217's.
+    `exponents`: of currencies whose minor units aren't hundredths; ISO 4217's, unless a vendor has others.
     """
     exact = exact_number(minor)
     if exact is None:
         return None
     code = currency.upper() if isinstance(currency, str) else ""
-    return plain(exact.scaleb(-_EXPONENTS.get(code, 2)))
+    return plain(exact.scaleb(-exponents.get(code, 2)))
 
 
 def amount(value: Any) -> float | int | None:
