@@ -87,5 +87,5 @@ class Connection:
             "email": names.email.strip().lower() if names.email else None,
             "vendor_id": f"{self.namespace or self.vendor}:{names.vendor_id}" if names.vendor_id else None,
         }
-        found = [name for kind in self.contact if (name := called[kind]) and len(name.encode()) <= CONTACT_BYTES_MAX]
-        return list(dict.fromkeys(found))
+        fitting = (name for kind in self.contact if (name := called[kind]) and len(name.encode()) <= CONTACT_BYTES_MAX)
+        return list(dict.fromkeys(fitting))
