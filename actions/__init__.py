@@ -14,7 +14,7 @@ This package knows nothing of Kafka or Faust: records come in and go out as valu
 from actions.errors import RuleErrors, SequenceErrors
 from actions.policies import Policy
 from actions.policy_reading import load_policies
-from actions.reading import check_segments, load_rules, rule_of
+from actions.reading import check_identify, check_segments, load_rules, rule_of
 from actions.rules import Rule, Rules, Template, compile_rules, too_large
 from actions.sequence_checks import check_loops, check_named, in_sequence, lifted_bodies, warn_of_sequences
 from actions.sequence_reading import load_sequences, sequence_of
@@ -29,6 +29,7 @@ __all__ = [
     "Sequence",
     "SequenceErrors",
     "Template",
+    "check_identify",
     "check_loops",
     "check_named",
     "check_segments",

@@ -11,6 +11,8 @@ SIGNING_BYTES_MIN, SIGNING_BYTES_MAX = 24, 64
 KEY_CHARACTERS_MIN: Final = 32
 # no URL: it must not be taken for a login, and shown to another service
 _LOGIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}:(?!//)[!-~]{1,512}", re.ASCII)
+# nor a webhook's for a write key
+_WRITE_KEY: Final = re.compile(r"(?!whsec_)[A-Za-z0-9._~-]{8,256}", re.ASCII)
 
 
 def signing_problem(secret: str) -> str | None:
@@ -34,6 +36,13 @@ def login_problem(secret: str) -> str | None:
     if _LOGIN.fullmatch(secret):
         return None
     return "expected the account's sid, `:` and its token, got something else"
+
+
+def write_key_problem(secret: str) -> str | None:
+    """What the write key of a Segment source should have been; None when it is all right."""
+    if _WRITE_KEY.fullmatch(secret):
+        return None
+    return "expected a write key of 8 to 256 letters, digits, `.`, `_`, `~` and `-`, got something else"
 
 
 def key_problem(secret: str) -> str | None:

@@ -13,6 +13,7 @@ from schemas.deliveries import CHANNELS, Channel
 SECRET = re.compile(r"[A-Z0-9][A-Z0-9_]{0,63}", re.ASCII)
 SUBJECT_CHARACTERS_MAX = 1000
 GROUP_CHARACTERS_MAX = 100
+EVENT_CHARACTERS_MAX = 100
 TRAITS_MAX = 100
 # a number, a short code, a name of at most 11 characters, or a messaging service
 SENDER = re.compile(
@@ -20,7 +21,7 @@ SENDER = re.compile(
 )
 _KEYS = ("channel", "traits")
 # what a message may have of a channel that there isn't: one error is enough
-_ALL_KEYS: Final = ("target", "secret", "template", "from")
+_ALL_KEYS: Final = ("target", "secret", "template", "from", "event", "identify")
 _NO_TEMPLATE: tuple[None, None, frozenset[str]] = (None, None, frozenset())
 
 
@@ -36,6 +37,8 @@ class Message:
     sender: str | None
     template: Template | None
     parts: dict[str, str] | None
+    event: str | None = None
+    identify: bool = False
 
 
 def read_message(reader: Reader, body: dict[str, Any], path: str, others: tuple[str, ...]) -> Message:
@@ -49,13 +52,17 @@ def read_message(reader: Reader, body: dict[str, Any], path: str, others: tuple[
     secret = _secret(reader, body.get("secret"), f"{path}.secret") if spec.secret_problem else None
     target, target_trait = _target(reader, body.get("target"), spec, f"{path}.target")
     sender = _sender(reader, body.get("from"), f"{path}.from") if "from" in spec.keys else None
+    event = _event(reader, body["event"], f"{path}.event") if "event" in spec.keys and "event" in body else None
+    identify = "identify" in spec.keys and reader.boolean(body, "identify", path)
     template, parts, asked = _NO_TEMPLATE
     if spec.parts:
         template, parts, asked = _template(reader, body.get("template"), spec, f"{path}.template")
     traits = _traits(reader, body.get("traits", []), asked, f"{path}.traits")
     # of a channel whose messages have but one place to go, the target is only what is shown of it
     shown = target if spec.target else secret or channel
-    return Message(cast(Channel, channel), shown, target_trait, traits, secret, sender, template, parts)
+    return Message(
+        cast(Channel, channel), shown, target_trait, traits, secret, sender, template, parts, event, identify
+    )
 
 
 def read_group(reader: Reader, body: dict[str, Any], path: str) -> str | None:
@@ -100,6 +107,12 @@ def _sender(reader: Reader, sender: Any, path: str) -> str:
             "in quotes a phone number, a short code, a name of 11 characters or a messaging service", sender, path
         )
     return str(sender)
+
+
+def _event(reader: Reader, event: Any, path: str) -> str:
+    if not isinstance(event, str) or not 0 < len(event) <= EVENT_CHARACTERS_MAX or not event.isprintable():
+        reader.error(f"the name of an event, of at most {EVENT_CHARACTERS_MAX} characters", event, path)
+    return str(event)
 
 
 def _secret(reader: Reader, secret: Any, path: str) -> str:

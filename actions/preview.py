@@ -10,6 +10,7 @@ from actions.message import payload, values_of
 from actions.rules import Rule, carried, target_of
 from actions.sequences import Send, Sequence
 from actions.templates import Escape, TemplateError, render
+from actions.tracking_calls import calls_of
 from schemas.deliveries import Delivery, TransitionOf
 
 # stands where the signed link to leave the group does
@@ -50,7 +51,8 @@ def preview(name: str, rule: Rule, contact: str, traits: Mapping[str, Any], at: 
         except TemplateError as error:
             problems.append(f"{part}: {error}")
     if rule.template is None:
-        parts["body"] = msgspec.json.format(msgspec.json.encode(payload(delivery))).decode()
+        body = {"batch": calls_of(delivery, rule)} if rule.channel == "segment" else payload(delivery)
+        parts["body"] = msgspec.json.format(msgspec.json.encode(body)).decode()
     return Preview(name, rule.channel, target, parts, tuple(problems))
 
 

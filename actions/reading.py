@@ -51,6 +51,16 @@ def check_segments(rules: Iterable[Rule], segments: Iterable[str]) -> list[str]:
     ]
 
 
+def check_identify(rules: Iterable[Rule], segments: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Errors of rules whose `identify` has no one answer: of the segments (bodies by id), those with `per`."""
+    return [
+        f"rule {rule.id!r}: expected no `identify` for a segment with `per`, got one for {rule.segment!r}; its memberships"
+        " are many a contact - at $.identify"
+        for rule in rules
+        if rule.identify and "per" in segments.get(rule.segment, ())
+    ]
+
+
 def _rule(reader: Reader, body: Any) -> Rule | None:
     """The rule, or None with something in the reader's `errors`."""
     if not reader.is_mapping(body, ""):
@@ -79,4 +89,6 @@ def _rule(reader: Reader, body: Any) -> Rule | None:
         body=body if message.parts is None else {**body, "template": message.parts},
         sender=message.sender,
         group=group,
+        event=message.event,
+        identify=message.identify,
     )

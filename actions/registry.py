@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from actions.credentials import hook_problem, login_problem, signing_problem
-from actions.targets import ADDRESS, PHONE, TOPIC, URL, Target
+from actions.credentials import hook_problem, login_problem, signing_problem, write_key_problem
+from actions.targets import ADDRESS, ENDPOINT, PHONE, TOPIC, URL, Target
 from schemas.deliveries import Channel
 
 if TYPE_CHECKING:
@@ -48,6 +48,14 @@ _SPECS: Final = (
     ChannelSpec("sms", "actions.sms", PHONE, ("text",), secret_problem=login_problem, keys=("from",)),
     ChannelSpec("inapp", "actions.inapp", None, ("text",), ("subject",), tells_repeats=True),
     ChannelSpec("kafka", "actions.kafka", TOPIC, tells_repeats=True),
+    ChannelSpec(
+        "segment",
+        "actions.tracking",
+        ENDPOINT,
+        secret_problem=write_key_problem,
+        keys=("event", "identify"),
+        tells_repeats=True,
+    ),
 )
 SPECS: Final = {spec.name: spec for spec in _SPECS}
 

@@ -34,6 +34,7 @@ class Rule:
     Either `target` or `target_trait` is set. `traits` are the paths of those that a delivery carries. `secret` names
     what the channel needs: environment variable `TIDEGATE_SECRET_<secret>`. `sender` is who an SMS comes from, `group`
     the message group that consent is asked for. `step`: of what is the message of a sequence's step, the step's name.
+    `event` names a tracking call, None as the transition has it; `identify`: another one goes with it, with a boolean.
     """
 
     id: str
@@ -51,6 +52,8 @@ class Rule:
     sender: str | None = None
     group: str | None = None
     step: str | None = None
+    event: str | None = None
+    identify: bool = False
 
     @property
     def called(self) -> str:

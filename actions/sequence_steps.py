@@ -116,6 +116,9 @@ class StepsReader:
         transactional = reader.boolean(body, "transactional", path)
         group = read_group(reader, body, path) or given.group
         check_link(reader, message, group, path)
+        if message.identify:
+            # it would say what was true when the sequence began
+            reader.say("expected `identify` in a rule, got it in a sequence", f"{path}.identify")
         max_age_ms = given.max_age_ms
         if "max_age" in body:
             max_age_ms = reader.duration(body["max_age"], f"{path}.max_age")
@@ -136,6 +139,7 @@ class StepsReader:
             sender=message.sender,
             group=group,
             step=name,
+            event=message.event,
         )
         return Draft(number, Send(name, END, rule, given.while_, group, transactional))
 

@@ -59,6 +59,16 @@ def url_problem(value: Any) -> str | None:
     return "a URL with no user or password in it" if "@" in parts.netloc else None
 
 
+def _endpoint_problem(value: Any) -> str | None:
+    expected = url_problem(value)
+    if expected is not None:
+        return expected
+    path = urlsplit(value).path.rstrip("/")
+    if "?" in value or "#" in value or path.endswith(("/v1", "/v1/batch")):
+        return "a URL that /v1/batch comes after, such as https://api.segment.io"
+    return None
+
+
 def _topic_problem(value: Any) -> str | None:
     if not isinstance(value, str) or not _TOPIC.fullmatch(value) or value in (".", ".."):
         return "the name of a topic: at most 249 letters, digits, '.', '_' and '-'"
@@ -69,4 +79,5 @@ ADDRESS: Final = Target(_address_problem, by_trait=True)
 PHONE: Final = Target(_phone_problem, by_trait=True)
 # out of a trait, a URL or a topic would let a contact choose what is called or written to
 URL: Final = Target(url_problem, by_trait=False)
+ENDPOINT: Final = Target(_endpoint_problem, by_trait=False)
 TOPIC: Final = Target(_topic_problem, by_trait=False)

@@ -31,9 +31,10 @@ def _message() -> Schema:
         "target": {"anyOf": [TEXT, mapping({"trait": TEXT}, "trait")]},
         "secret": {
             "type": "string",
-            "description": "webhook, slack, sms: NAME of TIDEGATE_SECRET_NAME in the environment",
+            "description": "webhook, slack, sms, segment: NAME of TIDEGATE_SECRET_NAME in the environment",
         },
         "from": {"type": "string", "description": "sms: a number, a sender's name, or the sid of a messaging service"},
+        "event": {"type": "string", "description": "segment: name of the track call"},
         "group": _GROUP,
         "template": {"anyOf": [TEXT, parts]},
         "traits": {"type": "array", "items": TEXT},
@@ -43,7 +44,8 @@ def _message() -> Schema:
 
 def rule() -> Schema:
     """A rule."""
-    return mapping({"id": ID, **prose(), "on": _on(), **_message()}, "id", "on", "channel")
+    identify = {"type": "boolean", "description": "segment: the membership as a trait, too"}
+    return mapping({"id": ID, **prose(), "on": _on(), **_message(), "identify": identify}, "id", "on", "channel")
 
 
 def _asked(beside: Schema, **more: Any) -> Schema:

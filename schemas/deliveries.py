@@ -15,7 +15,7 @@ import orjson
 from schemas.instants import format_instant
 from schemas.transitions import Cause, CauseEvent, Direction, Transition
 
-Channel = Literal["webhook", "email", "slack", "sms", "inapp", "kafka"]
+Channel = Literal["webhook", "email", "slack", "sms", "inapp", "kafka", "segment"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 Kind = Literal["rule", "sequence"]
 Status = Literal["sent", "failed", "skipped", "waiting"]

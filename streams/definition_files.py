@@ -18,6 +18,7 @@ from actions import (
     RuleErrors,
     Sequence,
     SequenceErrors,
+    check_identify,
     check_loops,
     check_named,
     check_segments,
@@ -101,6 +102,7 @@ def check_files(files: List[File], in_force: InForce, templates: Path, limits: L
     definitions = draft.definitions({key: _others(there[key], bodies[key]) for key in there}, asking)
     segments = {record.id: record.body for record in in_force.segments} | bodies["segments"]
     draft.errors += check_segments(draft.rules.values(), segments)
+    draft.errors += check_identify(draft.rules.values(), segments)
     draft.errors += check_named(sequences, segments)
     if draft.errors or definitions is None:
         raise DefinitionsRefused(*draft.lines())

@@ -65,7 +65,8 @@ def read_secrets(environment: Mapping[str, str]) -> Secrets:
         if all(check(secret) is not None for check in checks):
             raise SettingError(
                 f"{SECRET_PREFIX}{name}: expected `whsec_` and 24 to 64 bytes in base64 (`tidegate dispatcher --new-secret` "
-                "makes one), the URL of a Slack webhook, or `sid:token` of an SMS account, got something else"
+                "makes one), the URL of a Slack webhook, `sid:token` of an SMS account, or a write key of 8 to 256 letters and "
+                "digits, got something else"
             )
     return Secrets(named, own["UNSUBSCRIBE"], own["INAPP"], own["UNSUBSCRIBE_BEFORE"])
 

@@ -20,6 +20,7 @@ from actions.mail_connections import MailServer
 from actions.reach import Reach
 from actions.slack import SlackSender
 from actions.sms import SmsSender
+from actions.tracking import TrackingSender
 from actions.unsubscribe import UnsubscribeLinks
 from actions.webhook import WebhookSender
 from schemas.deliveries import Channel, Delivery, TransitionOf
@@ -34,6 +35,7 @@ HERE = Reach(private=True)
 KEY = "a key of ours that nobody guesses"
 LINKS = UnsubscribeLinks("https://shop.example", KEY)
 SLACK_PATH, LOGIN = "/services/T0/B0/very-secret", "AC0123:very-secret-token"
+WRITE_KEY = "very-secret-write-key"
 RULES = """
 rules:
   - {id: webhook, on: {segment: cart}, channel: webhook, target: "https://shop.example/", secret: HOOK}
@@ -52,6 +54,12 @@ rules:
     template: {text: "Hi {{ traits.name }}"}
   - {id: inapp, on: {segment: cart}, channel: inapp, template: {text: "Hi {{ traits.name }}"}}
   - {id: kafka, on: {segment: cart}, channel: kafka, target: crm.messages}
+  - id: segment
+    on: {segment: cart}
+    channel: segment
+    target: https://cdp.example
+    secret: CDP
+    identify: true
 """
 
 
@@ -120,7 +128,12 @@ class HttpStage(Stage):
         self.channel = channel
         self.tells_repeats = channel != "sms"
         login = (LOGIN.partition(":")[2], base64.b64encode(LOGIN.encode()).decode())
-        own = {"webhook": (DEMO_SECRET.removeprefix("whsec_"),), "slack": ("very-secret",), "sms": login}
+        own: dict[str, tuple[str, ...]] = {
+            "webhook": (DEMO_SECRET.removeprefix("whsec_"),),
+            "slack": ("very-secret",),
+            "sms": login,
+            "segment": (WRITE_KEY, base64.b64encode(f"{WRITE_KEY}:".encode()).decode()),
+        }
         self.secrets = (KEY, *own[channel])
         self._transports: set[Any] = set()
 
@@ -132,14 +145,17 @@ class HttpStage(Stage):
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        secrets = {"HOOK": DEMO_SECRET, "SALES": url + SLACK_PATH, "TWILIO": LOGIN}
-        self.target = {"webhook": url + "/hooks", "slack": "SALES", "sms": "+4930901820"}[self.channel]
+        secrets = {"HOOK": DEMO_SECRET, "SALES": url + SLACK_PATH, "TWILIO": LOGIN, "CDP": WRITE_KEY}
+        targets = {"webhook": url + "/hooks", "slack": "SALES", "sms": "+4930901820", "segment": url}
+        self.target = targets[self.channel]
         self.sender = self.make(secrets, url, HERE)
 
     def make(self, secrets: dict[str, str], url: str, reach: Reach) -> Sender:
         """A sender of the channel."""
         if self.channel == "webhook":
             return WebhookSender(secrets, lambda: NOW_MS, reach)
+        if self.channel == "segment":
+            return TrackingSender(secrets, lambda: NOW_MS, reach)
         if self.channel == "slack":
             return SlackSender(secrets, lambda: NOW_MS, reach, LINKS)
         return SmsSender(url, secrets, lambda: NOW_MS, reach, LINKS)
@@ -169,7 +185,10 @@ class HttpStage(Stage):
             return web.json_response(said, status=400)
         if self.mode == "refuses":
             return _REFUSALS[self.channel]()
-        self.arrived.append(request.headers.get("webhook-id") or request.headers.get("x-delivery-id"))
+        if self.channel == "segment":
+            self.arrived.append(json.loads(body)["batch"][-1]["messageId"])
+        else:
+            self.arrived.append(request.headers.get("webhook-id") or request.headers.get("x-delivery-id"))
         return _YESES[self.channel]()
 
 
@@ -177,11 +196,13 @@ _YESES = {
     "webhook": lambda: web.Response(status=204),
     "slack": lambda: web.Response(text="ok"),
     "sms": lambda: web.json_response({"sid": "SM" + "0" * 32, "status": "queued"}, status=201),
+    "segment": lambda: web.json_response({"success": True}),
 }
 _REFUSALS = {
     "webhook": lambda: web.Response(status=410),
     "slack": lambda: web.Response(status=404, text="no_service"),
     "sms": lambda: web.json_response({"code": 21211, "message": "Invalid 'To' Phone Number"}, status=400),
+    "segment": lambda: web.json_response({"success": False, "message": "too large"}, status=400),
 }
 
 

@@ -18,9 +18,9 @@ from schemas.deliveries import CHANNELS
 from tests.channel_stages import HERE, KEY, LINKS, HttpStage, InAppStage, KafkaStage, MailStage, Mode, Stage
 
 WaitFor = Callable[..., Awaitable[object]]
-STAGES = ("webhook", "slack", "sms", "email", "inapp", "kafka")
+STAGES = ("webhook", "slack", "sms", "email", "inapp", "kafka", "segment")
 WITH_TEMPLATES = tuple(name for name, spec in SPECS.items() if spec.parts)
-HTTP = ("webhook", "slack", "sms")
+HTTP = ("webhook", "slack", "sms", "segment")
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ async def test_a_secret_that_is_missing_or_another_channels_is_for_later(stage: 
 @of(*HTTP)
 async def test_our_own_network_is_not_called_unless_it_is_allowed(stage: HttpStage) -> None:
     url = stage.url
-    secrets = {"HOOK": "whsec_" + "QUJD" * 10, "SALES": url + "/x", "TWILIO": "AC1:token"}
+    secrets = {"HOOK": "whsec_" + "QUJD" * 10, "SALES": url + "/x", "TWILIO": "AC1:token", "CDP": "a-write-key"}
     sender = stage.make(secrets, url, Reach())
     result = await sender.send(stage.delivery(), stage.rule)
     await sender.close()

@@ -23,6 +23,7 @@ ONE, OTHER = TopicPartition("deliveries", 1), TopicPartition("deliveries", 2)
 
 def test_secrets_are_read_by_the_names_that_rules_give_them() -> None:
     given = {"SHOP": DEMO_SECRET, "SALES": "https://hooks.slack.example/services/T/B/x", "TWILIO": "AC0123:token"}
+    given |= {"CDP": "a-write-key"}
     own = {"UNSUBSCRIBE": KEY, "INAPP": KEY[::-1]}
     found = read_secrets({f"TIDEGATE_SECRET_{name}": secret for name, secret in (given | own).items()} | {"HOME": "/"})
 

@@ -34,7 +34,7 @@ WRONG = {
         "expected drop or later, got 'never' - at $.caps[0].then",
     ],
     "caps: [{at_most: 1, within: 1d, channel: mail}]": [
-        "expected webhook or email or slack or sms or inapp or kafka, got 'mail' (did you mean 'email'?)"
+        "expected webhook or email or slack or sms or inapp or kafka or segment, got 'mail' (did you mean 'email'?)"
         " - at $.caps[0].channel"
     ],
     "quiet_hours: {from: 21:00, to: '24:00'}": ["""expected a time of day such as "21:00", in quotes, got '24:00'"""
@@ -48,7 +48,7 @@ WRONG = {
     ],
     "rates: [{per_second: .inf}]": [
         "expected a number above 0, of at most 100000, got .inf - at $.rates[0].per_second",
-        "expected webhook or email or slack or sms or inapp or kafka, got nothing - at $.rates[0].channel",
+        "expected webhook or email or slack or sms or inapp or kafka or segment, got nothing - at $.rates[0].channel",
     ],
     "tz: Mars, consent: explicit": ["expected an IANA time zone such as Europe/Paris, got 'Mars' - at $.tz"],
     "tz: UTC": ["expected consent, caps, quiet_hours or rates, got none of them - at $"],

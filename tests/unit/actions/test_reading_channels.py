@@ -11,6 +11,7 @@ from actions import Rule, RuleErrors, Template, load_rules, rule_of
 from actions.registry import SPECS
 from actions.rules import compile_rules
 from schemas.definition_file import definition_file
+from schemas.deliveries import CHANNELS
 from schemas.transitions import Transition
 
 COMMON = {"id": "r", "on": {"segment": "s"}}
@@ -19,7 +20,8 @@ SLACK = COMMON | TEXT | {"channel": "slack", "secret": "SALES"}
 SMS = COMMON | TEXT | {"channel": "sms", "secret": "TWILIO", "target": {"trait": "phone"}, "from": "SHOP"}
 INAPP = COMMON | TEXT | {"channel": "inapp"}
 KAFKA = COMMON | {"channel": "kafka", "target": "crm.messages"}
-ALL = {"slack": SLACK, "sms": SMS, "inapp": INAPP, "kafka": KAFKA}
+SEGMENT = COMMON | {"channel": "segment", "target": "https://api.segment.io", "secret": "CDP"}
+ALL = {"slack": SLACK, "sms": SMS, "inapp": INAPP, "kafka": KAFKA, "segment": SEGMENT}
 SERVICE = "MG" + "0a" * 16
 
 
@@ -68,10 +70,22 @@ def test_a_rule_of_each_channel_comes_back_from_its_body(name: str) -> None:
         (KAFKA | {"target": "__consumer_offsets"}, "expected a topic of yours, none of Kafka's own"),
         (KAFKA | {"target": {"trait": "topic"}}, "expected the name of a topic"),
         (KAFKA | {"template": {"text": "x"}}, "unknown key 'template'"),
+        (SEGMENT | {"target": "https://api.segment.io/v1/"}, "expected a URL that /v1/batch comes after, such as https://"),
+        (SEGMENT | {"target": "https://api.segment.io/v1/batch"}, "expected a URL that /v1/batch comes after"),
+        (SEGMENT | {"target": "https://cdp.example/?key=1"}, "expected a URL that /v1/batch comes after"),
+        (SEGMENT | {"target": "https://key:@cdp.example"}, "expected a URL with no user or password in it"),
+        (SEGMENT | {"target": {"trait": "x"}}, "expected a URL of at most 2000 printable ASCII characters, got {'trait'"),
+        ({key: SEGMENT[key] for key in SEGMENT if key != "secret"}, "expected a NAME, whose secret stands in"),
+        (SEGMENT | {"event": ""}, "expected the name of an event, of at most 100 characters, got '' - at $.event"),
+        (SEGMENT | {"event": "a\nb"}, "expected the name of an event, of at most 100 characters"),
+        (SEGMENT | {"event": None}, "expected the name of an event, of at most 100 characters, got nothing"),
+        (SEGMENT | {"identify": "yes"}, "expected true or false, got 'yes' - at $.identify"),
+        (SEGMENT | {"template": {"text": "x"}}, "unknown key 'template'"),
+        (KAFKA | {"identify": True}, "unknown key 'identify'"),
         (INAPP | {"group": ""}, "expected the name of a message group, of at most 100 characters, got '' - at $.group"),
         (INAPP | {"group": ["a"]}, "expected the name of a message group"),
         (INAPP | {"group": "a\nb"}, "expected the name of a message group"),
-        (COMMON | {"channel": "fax"}, "expected webhook or email or slack or sms or inapp or kafka, got 'fax' - at $.channel"),
+        (COMMON | {"channel": "fax"}, f"expected {' or '.join(CHANNELS)}, got 'fax' - at $.channel"),
     ],
 )  # fmt: skip
 def test_an_error_says_what_was_expected_what_came_and_where(rule: dict[str, Any], expected: str) -> None:

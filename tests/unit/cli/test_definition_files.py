@@ -54,6 +54,20 @@ def test_what_refers_to_nothing_is_refused() -> None:
     assert "rule 'hook': expected a segment in force, got 'big'" in _refused(RULE)[0]
 
 
+def test_a_membership_that_is_many_a_contact_is_no_trait() -> None:
+    """Who leaves for one value of `per` may be in for another; a rule without `identify` may tell of each."""
+    per = File("per.yaml", "segments: [{id: big, per: product, when: {event: Order Completed}}]")
+    rule = "{{id: cdp, on: {{segment: big}}, channel: segment, target: 'https://cdp.example', secret: X, identify: {}}}"
+    asking, telling = (File("rules.yaml", f"rules: [{rule.format(identify)}]") for identify in ("true", "false"))
+
+    assert _refused(per, asking) == [
+        "rules.yaml: rule 'cdp': expected no `identify` for a segment with `per`, got one for 'big'; its memberships are"
+        " many a contact - at $.identify"
+    ]
+    assert ("rule", "cdp") in _check(per, telling).bodies
+    assert ("rule", "cdp") in _check(BASE, asking).bodies
+
+
 def test_a_cycle_over_two_files_is_refused() -> None:
     """Neither has one by itself."""
     back = File("back.yaml", "segments: [{id: big, when: {segment: bigger}}]")
