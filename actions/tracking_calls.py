@@ -22,32 +22,34 @@ def calls_of(delivery: Delivery, rule: Rule) -> list[dict[str, Any]]:
     """
     transition = delivery.transition
     key, inside = audience_key(transition.segment), transition.transition == "entered"
+    common = {"userId": delivery.contact, "timestamp": transition.at}
+    personas = {"computation_class": "audience", "computation_key": key, "computation_id": transition.segment}
+    context = {"library": _LIBRARY, "personas": personas}
     properties = {key: inside, "audience_key": key, "segment": transition.segment}
-    track: dict[str, Any] = {
+    track = {
         "type": "track",
         "messageId": delivery.id,
-        "userId": delivery.contact,
-        "timestamp": transition.at,
+        **common,
         "event": rule.event or EVENTS[transition.transition],
         "properties": properties if transition.key is None else {**properties, "key": transition.key},
-        "context": _context(delivery, key),
+        "context": {
+            **context,
+            "traits": delivery.traits,
+            "tidegate": {delivery.kind: delivery.rule, "transition": transition},
+        },
     }
     if not rule.identify or transition.key is not None:
         return [track]
-    own = {"type": "identify", "messageId": f"{delivery.id}-identify", "traits": {**delivery.traits, key: inside}}
-    return [{**{name: track[name] for name in ("userId", "timestamp", "context")}, **own}, track]
+    identify = {
+        "type": "identify",
+        "messageId": f"{delivery.id}-identify",
+        **common,
+        "traits": {**delivery.traits, key: inside},
+        "context": context,
+    }
+    return [identify, track]
 
 
 def audience_key(segment: str) -> str:
     """The segment's id as names of traits are written: small letters, digits and `_`."""
     return segment.replace("-", "_").replace(".", "_")
-
-
-def _context(delivery: Delivery, key: str) -> dict[str, Any]:
-    transition = delivery.transition
-    return {
-        "library": _LIBRARY,
-        "personas": {"computation_class": "audience", "computation_key": key, "computation_id": transition.segment},
-        "traits": delivery.traits,
-        "tidegate": {delivery.kind: delivery.rule, "transition": transition},
-    }

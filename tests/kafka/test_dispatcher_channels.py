@@ -29,7 +29,7 @@ from schemas.topics import EVENTS_EMAIL, partition_of
 from streams.definitions import commit, read_in_force
 from streams.revisions import revise
 from streams.topic_writer import TopicWriter
-from tests.channel_stages import LOGIN, RULES, SLACK_PATH, HttpStage, KafkaStage, Stage
+from tests.channel_stages import LOGIN, RULES, SLACK_PATH, WRITE_KEY, HttpStage, KafkaStage, Stage
 
 pytestmark = pytest.mark.kafka
 
@@ -184,7 +184,7 @@ async def test_one_click_is_an_event_in_kafka_and_in_app_messages_are_read_with_
 
 
 class Services:
-    """Slack and the SMS API on one port: what arrived, by what tells messages apart; an answer takes a moment."""
+    """Slack, the SMS API and Segment's on one port: what arrived, by what tells messages apart; an answer takes a moment."""
 
     def __init__(self) -> None:
         self.arrived: collections.Counter[str] = collections.Counter()
@@ -206,7 +206,10 @@ class Services:
 
     async def _take(self, request: web.Request) -> web.Response:
         is_slack = request.path == SLACK_PATH
-        text = (await request.json())["text"] if is_slack else (await request.post())["Body"]
+        if request.path == "/v1/batch":
+            text = (await request.json())["batch"][-1]["messageId"]
+        else:
+            text = (await request.json())["text"] if is_slack else (await request.post())["Body"]
         self.arrived[str(text)] += 1
         self.on_arrival()
         await asyncio.sleep(0.05)
@@ -221,7 +224,7 @@ async def services() -> AsyncIterator[Services]:
     await made.stop()
 
 
-@pytest.mark.parametrize("channel", ["slack", "sms", "inapp", "kafka"])
+@pytest.mark.parametrize("channel", ["slack", "sms", "inapp", "kafka", "segment"])
 async def test_killed_on_the_way_nothing_is_lost_and_what_arrives_twice_was_in_doubt(
     setup: Setup, services: Services, broker: str, redis_url: str, prefix: str, topic: str, tmp_path: Path,
     wait_for: WaitFor, note_repeats: Callable[[str, int, int], None], channel: Channel,
@@ -233,9 +236,15 @@ async def test_killed_on_the_way_nothing_is_lost_and_what_arrives_twice_was_in_d
     await commit(setup.settings, revised)
     stage = Stage() if channel in ("inapp", "kafka") else HttpStage(channel)
     stage.channel = channel
-    stage.target = {"slack": "SALES", "sms": "+4930901820", "inapp": "inapp", "kafka": topic}[channel]
+    targets = {"slack": "SALES", "sms": "+4930901820", "inapp": "inapp", "kafka": topic, "segment": services.url}
+    stage.target = targets[channel]
     sent = [stage.delivery(f"{n:032}", f"N{n}", f"c-{n}") for n in range(COUNT)]
-    own = {"SMS_URL": services.url, "SECRET_TWILIO": LOGIN, "SECRET_SALES": services.url + SLACK_PATH}
+    own = {
+        "SMS_URL": services.url,
+        "SECRET_TWILIO": LOGIN,
+        "SECRET_SALES": services.url + SLACK_PATH,
+        "SECRET_CDP": WRITE_KEY,
+    }
     environment = setup.environment | {f"TIDEGATE_{name}": value for name, value in own.items()}
     dispatcher = Dispatching("dispatcher", environment, tmp_path / "dispatcher.log")
     services.on_arrival = lambda: dispatcher.kill() if services.arrived.total() == COUNT // 2 else None
@@ -261,7 +270,7 @@ async def test_killed_on_the_way_nothing_is_lost_and_what_arrives_twice_was_in_d
         note_repeats(f"{channel}, the same id" if SPECS[channel].tells_repeats else channel, COUNT, len(doubled))
         under_way_max = LANE_TURNS_MAX if SPECS[channel].tells_repeats else LANE_ATTEMPTS_MAX
         assert len(doubled) <= (0 if channel == "inapp" else in_doubt) <= under_way_max
-        if channel in ("slack", "sms"):
+        if channel in ("slack", "sms", "segment"):
             assert doubled, "expected the kill to come while a message was on the way"
     finally:
         if dispatcher.running:
