@@ -82,6 +82,13 @@ def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
 
     With `ticks`, a `tick` (arrival time without a contact; `TIDEGATE_CLOCK=arrival` only) is let through.
     """
+    event = event_of(fields_of(raw), ticks=ticks)
+    event.size = len(raw)
+    return event
+
+
+def fields_of(raw: bytes) -> dict[str, Any]:
+    """The JSON object in `raw`, decoded, with the bounds of an event; raises `Rejection`."""
     if not raw:
         raise Rejection(Reason.NOT_JSON, "expected a JSON object, got a record without a value")
     if len(raw) > EVENT_BYTES_MAX:
@@ -96,9 +103,7 @@ def parse_event(raw: bytes, *, ticks: bool = False) -> Event:
         if _depth(fields) > EVENT_DEPTH_MAX:
             raise Rejection(Reason.TOO_DEEP, f"expected at most {EVENT_DEPTH_MAX} levels of nesting, got more")
         _check_tiny(raw)
-    event = event_of(fields, ticks=ticks)
-    event.size = len(raw)
-    return event
+    return fields
 
 
 def _is_odd(value: Any, level: int) -> bool:

@@ -95,6 +95,10 @@ SETTINGS = (
             "called; those that TIDEGATE_TARGETS names always may"),
     Setting("consent", "assumed", "assumed|explicit", "whether who has said nothing of a message group gets its messages"),
     Setting("templates", "templates", "text", "directory of the e-mail templates"),
+    Setting("gateway_port", "6070", "port", "port that `tidegate gateway` takes events on; 0: any free one, said in the log"),
+    Setting("gateway_host", "127.0.0.1", "text", "address that it takes them on"),
+    Setting("gateway_bytes", "67108864", "count", "bytes that may be read, or wait for Kafka, in a gateway; beyond it requests "
+            "are answered with 429", least=4 << 20, most=1 << 36),
     Setting("connections", "connections.yaml", "text", "file of the connections: who may send what, and where it comes in"),
     Setting("log", "text", "text|json", "how log lines look"),
     Setting("log_level", "info", "debug|info|warning|error", "from which level on; `debug` has contact ids, no other has"),
@@ -162,6 +166,9 @@ class Settings:
     targets_private: str
     consent: str
     templates: str
+    gateway_port: int
+    gateway_host: str
+    gateway_bytes: int
     connections: str
     log: str
     log_level: str

@@ -1,0 +1,68 @@
+"""The process of `tidegate gateway`. It begins and goes on without Kafka, and says so."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+from collections.abc import Mapping
+
+from streams.clock import SystemClock
+from streams.connections import Connections, load
+from streams.dispatcher_web import WebServer
+from streams.gateway.intake import Intake
+from streams.gateway.metrics import OUTCOMES, GatewayMetrics
+from streams.gateway.serving import Server, listen
+from streams.gateway.tracking_web import TrackingPages
+from streams.gateway.web import web_app
+from streams.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+async def run_gateway(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
+    """Takes events in until SIGTERM or SIGINT; raises `SettingError` or `StreamsError` saying what to do."""
+    connections = load(settings, os.environ if environment is None else environment)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _raise_files()
+    metrics = GatewayMetrics()
+    intake = Intake(settings, settings.gateway_bytes, metrics.acknowledged_seconds.observe)
+    pages = TrackingPages(connections, intake, metrics, SystemClock().now_ms)
+    server = Server(web_app([pages.router()], metrics))
+    _show(metrics, connections, intake, server)
+    web = WebServer(metrics.registry, lambda: None, lambda: intake.problem)
+    listening = listen(settings.gateway_host, settings.gateway_port)
+    await web.start(settings.web_host, settings.web_port)
+    logger.info("taking events on http://%s:%d", settings.gateway_host, listening.getsockname()[1])
+    serving, following = asyncio.create_task(server.serve([listening])), asyncio.create_task(intake.follow())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait((serving, following, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        # answers to what came wait for Kafka, so it is let go of last
+        server.should_exit = True
+        await serving
+    finally:
+        for task in (serving, following, stopping):
+            task.cancel()
+        await asyncio.gather(serving, following, stopping, return_exceptions=True)
+        await intake.close()
+        await web.stop()
+
+
+def _show(metrics: GatewayMetrics, connections: Connections, intake: Intake, server: Server) -> None:
+    metrics.bytes.set_function(lambda: intake.bytes)
+    metrics.connections.set_function(lambda: server.open_connections)
+    metrics.unavailable.set_function(lambda: intake.problem is not None)
+    for each in connections:
+        for outcome in OUTCOMES:
+            metrics.events.labels(each.connection.id, outcome)
+
+
+def _raise_files() -> None:
+    """As many open files as may be: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,93 @@
+"""The server under the gateway, which faces everybody: bounds on connections, on how long one may say nothing, and on ending."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from streams.dispatcher_web import refusal
+from streams.errors import StreamsError
+
+CONNECTIONS_MAX: Final = 10_000
+# from connecting, or from the last answer, to the end of a request's head
+HEAD_S_MAX: Final = 10.0
+# longer than proxies keep theirs, which would send a request into a connection that is just being closed
+KEEP_ALIVE_S: Final = 75
+# from SIGTERM on, for answers that wait for Kafka
+FINISH_S_MAX: Final = 9
+
+
+class Protocol(H11Protocol):
+    """uvicorn's, with bounds on connections that say nothing, of which it has none."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Hangs up at once on one more than may be."""
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_MAX:
+            transport.abort()
+            return
+        self._looked_at: Any = None
+        self._look = self.loop.call_later(HEAD_S_MAX, self._hang_up_or_wait)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As it was."""
+        if hasattr(self, "_look"):
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def _hang_up_or_wait(self) -> None:
+        """Hangs up where no request is under way, nor any came since the last look; between requests a keep-alive may wait."""
+        cycle: Any = self.cycle
+        idle = cycle is None or cycle.response_complete
+        if idle and self._looked_at is cycle and self.timeout_keep_alive_task is None:
+            self.transport.close()
+            return
+        self._looked_at = cycle
+        self._look = self.loop.call_later(HEAD_S_MAX, self._hang_up_or_wait)
+
+
+class Server(uvicorn.Server):
+    """Serves `app` until `should_exit`; signals are the process's matter."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Protocol,
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                # a line for each request that is none, or is one too many, would be anybody's to write
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                backlog=4096,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=FINISH_S_MAX,
+            )
+        )
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are."""
+        return len(self.server_state.connections)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves them to the process: Kafka is let go of last."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listens, on any free port for 0. Raises `StreamsError` naming the setting to change."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=4096)
+    except (OSError, UnicodeError) as error:
+        raise StreamsError(
+            f"expected to listen on {host}:{port}, got {refusal(error).replace('TIDEGATE_WEB_', 'TIDEGATE_GATEWAY_')}"
+        ) from None
