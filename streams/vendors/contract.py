@@ -16,6 +16,10 @@ class Unproved(Exception):
         self.doubt: Doubt = doubt
 
 
+class Unsignable(Exception):
+    """A sample that can't be signed, as only the vendor has the private key; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class Request:
     """A request as it came. `headers` by their names in small letters; `url` as the vendor called it; `body` the raw bytes.
@@ -73,6 +77,7 @@ class Meaning:
     `traits` are true as of `traits_at_ms` (None: the notification's instant), which orders what vendors tell out of order;
     None in them clears. `links`: the names are one person's, so that those after the first are linked to it.
     `quiet`: with traits and nothing in `said`, no event is told beside them.
+    `whole`: events as they are ours already, checked by `mean`; they are handed on, and nothing else here is looked at.
     """
 
     names: Names
@@ -82,6 +87,16 @@ class Meaning:
     traits_at_ms: int | None = None
     links: bool = False
     quiet: bool = False
+    whole: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a sender is told of what was taken, or of what there was nothing in."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/plain"})
+    body: bytes = b"ok\n"
 
 
 def _nothing(request: Request) -> str | None:
@@ -101,11 +116,11 @@ class Vendor:
     * `read(request)`: the notifications, in order; none for a test ping. Raises `Rejection` where the body can't be read.
     * `mean(notification)`: raises `Rejection` where it can't be what its name says.
     * `sign(body, secret, url, now_ms)`: the headers that prove `body`, for samples, and `sample(now_ms)`: a body to try it with.
-      Where the proof stands in the body, `seal(body, secret, now_ms)` puts it there first.
+      Where the proof stands in the body, `seal(body, secret, now_ms)` puts it there first. Both raise `Unsignable`.
     * `secret_problem`: what a secret should have been, None when it is all right; never says what it is.
     * `fetches`: a URL that has to be got before `prove` can decide (its host is pinned here), `confirms`: one that has to be
       called to agree to a subscription, of a request that was proved.
-    * `answer`: the body of the answer to what was taken.
+    * `answer`: to what was taken.
     """
 
     name: str
@@ -119,8 +134,10 @@ class Vendor:
     secret_problem: Callable[[str], str | None] = _any_text
     fetches: Callable[[Request], str | None] = _nothing
     confirms: Callable[[Request], str | None] = _nothing
+    once: Callable[[Request], str | None] = _nothing
+    once_ms: int = 0
     content_type: str = "application/json"
-    answer: bytes = b"ok\n"
+    answer: Answer = Answer()  # noqa: RUF009 - frozen itself
 
 
 # keys under which metadata names the company's own id of a contact

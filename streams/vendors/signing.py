@@ -76,6 +76,16 @@ def prove_login(request: Request, secrets: Sequence[str]) -> None:
         raise Unproved("wrong_login", "expected the user and password of this connection's secret, got others")
 
 
+def prove_by_login(request: Request, secrets: Sequence[str], now_ms: int) -> None:
+    """`Vendor.prove` of those who sign nothing and have a login in the webhook's URL."""
+    prove_login(request, secrets)
+
+
+def sign_by_login(body: bytes, secret: str, url: str, now_ms: int) -> dict[str, str]:
+    """`Vendor.sign` of the same."""
+    return {"Authorization": basic(secret)}
+
+
 def basic(secret: str) -> str:
     """The `Authorization` header of a login `user:password`."""
     return "Basic " + base64.b64encode(secret.encode()).decode()
