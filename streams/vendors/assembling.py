@@ -9,8 +9,9 @@ import orjson
 from schemas.instants import format_instant
 from schemas.rejected import Reason, Rejection
 from streams.vendors.connection import Connection, Override, Path
-from streams.vendors.contract import Meaning, Notification, Request, Said, Vendor
+from streams.vendors.contract import Meaning, Notification, Request, Said, Vendor, text_of
 from streams.vendors.signing import fingerprint
+from streams.vendors.values import mapping
 
 ID_CHARACTERS_MAX: Final = 200
 
@@ -20,13 +21,15 @@ def events_of(
 ) -> list[dict[str, Any]]:
     """The events that a notification stands for, in order: traits and links first, then what happened.
 
-    Empty where the connection ignores it. Each has a `messageId` that a repeat of the notification has as well. Raises
-    `Rejection` where it can't be mapped, or has no contact.
+    Empty where the connection ignores it; those that are ours already are handed on as they came. Each has a `messageId` that a
+    repeat of the notification has as well. Raises `Rejection` where it can't be mapped, or has no contact.
     """
     override = connection.override(notification.name)
     if override is not None and override.ignored:
         return []
     meaning = vendor.mean(notification)
+    if meaning.whole:
+        return [_handed_on(vendor, connection, event) for event in meaning.whole]
     names = connection.names_of(notification, meaning.names)
     if not names:
         wanted = ", ".join(connection.contact)
@@ -36,6 +39,14 @@ def events_of(
             f"{connection.id!r} can say where it stands, `events:` that it is to be ignored",
         )
     return list(_Assembled(vendor, connection, request, notification, names, meaning, override).events())
+
+
+def _handed_on(vendor: Vendor, connection: Connection, event: dict[str, Any]) -> dict[str, Any]:
+    """An event as it came, with where it came from; when it arrived is not for the sender to say."""
+    context = {**mapping(event.get("context")), "source": connection.id}
+    kept = {name: value for name, value in event.items() if name != "receivedAt"}
+    id = text_of(event.get("messageId")) or f"{vendor.name}:{fingerprint(orjson.dumps(event))}"
+    return {**kept, "messageId": id, "context": context}
 
 
 class _Assembled:

@@ -137,7 +137,7 @@ class Vendor:
     once: Callable[[Request], str | None] = _nothing
     once_ms: int = 0
     content_type: str = "application/json"
-    answer: Answer = Answer()  # noqa: RUF009 - frozen itself
+    answer: Answer = Answer()
 
 
 # keys under which metadata names the company's own id of a contact
