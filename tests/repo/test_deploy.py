@@ -20,6 +20,7 @@ import checks
 import children
 import install
 import journey
+import languages
 import pytest
 import redis
 import tools
@@ -124,6 +125,52 @@ def test_a_machine_without_prometheus_is_set_up_all_the_same_and_told_which_test
     install.install_prometheus()
     assert "alert rules" in capsys.readouterr().err
     assert not (tmp_path / "prometheus").exists()
+
+
+def test_a_machine_without_other_languages_is_set_up_all_the_same_and_told_which_tests_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(argv: list[str]) -> None:
+        raise install.SetupError("no such package\nat all")
+
+    def lacking() -> str:
+        raise tools.ServiceError("none here")
+
+    noted: list[str] = []
+    for name in ("node", "go"):
+        monkeypatch.setattr(install, name, lacking)
+    monkeypatch.setattr(install, "has_compiler", lambda: False)
+    monkeypatch.setattr(install, "is_set_up", lambda language: False)
+    monkeypatch.setattr(install, "may_install", lambda: False)
+    monkeypatch.setattr(install, "note_set_up", noted.append)
+    monkeypatch.setattr(install, "run", fail)
+    install.install_languages()
+    told = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert [re.findall("Java|Node|Go", line) for line in told] == [["Java"], ["Node"], ["Go"]]
+    assert "openjdk-17-jdk-headless" in told[0]
+    assert told[2].endswith("no such package")
+    assert noted == []
+
+
+def test_an_older_node_or_go_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program, version in (("node", "v20.20.2"), ("npm", "10.8.2"), ("go", "go1.19.8")):
+        (tmp_path / program).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(languages, "_NODE_UNPACKED", tmp_path / "none")
+    monkeypatch.setattr(languages, "_GO_UNPACKED", tmp_path / "none")
+    with pytest.raises(tools.ServiceError, match=r"22\.22"):
+        languages.node()
+    with pytest.raises(tools.ServiceError, match=r"1\.26"):
+        languages.go()
+    (tmp_path / "node").write_text("#!/bin/sh\necho v24.19.0\n")
+    assert languages.node() == str(tmp_path / "node")
+
+
+def test_what_is_pinned_for_node_names_no_host_that_it_came_from() -> None:
+    packages = json.loads((languages.EXAMPLES / "package-lock.json").read_text())["packages"]
+    assert [name for name, locked in packages.items() if "resolved" in locked] == []
+    assert all("integrity" in locked for name, locked in packages.items() if name)
 
 
 @pytest.mark.parametrize(
