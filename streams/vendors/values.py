@@ -81,6 +81,11 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in an array; what else is in it is left out, and what is no array has none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def major(minor: Any, currency: Any, exponents: Mapping[str, int] = EXPONENTS) -> float | int | None:
     """An amount in minor units as one in major units, exact: 1999 EUR is 19.99, 500 JPY 500; None where it is no number.
 
