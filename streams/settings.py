@@ -97,6 +97,8 @@ SETTINGS = (
     Setting("templates", "templates", "text", "directory of the e-mail templates"),
     Setting("gateway_port", "6070", "port", "port that `tidegate gateway` takes events on; 0: any free one, said in the log"),
     Setting("gateway_host", "127.0.0.1", "text", "address that it takes them on"),
+    Setting("gateway_url", "", "text", "where the world reaches a gateway, `https://…`: HubSpot and Mandrill sign the URL they "
+            "call; none: as the request says it"),
     Setting("gateway_bytes", "67108864", "count", "bytes that may be read, or wait for Kafka, in a gateway; beyond it requests "
             "are answered with 429", least=4 << 20, most=1 << 36),
     Setting("connections", "connections.yaml", "text", "file of the connections: who may send what, and where it comes in"),
@@ -168,6 +170,7 @@ class Settings:
     templates: str
     gateway_port: int
     gateway_host: str
+    gateway_url: str
     gateway_bytes: int
     connections: str
     log: str

@@ -52,6 +52,20 @@ class GatewayMetrics:
             ["why"],
             registry=self.registry,
         )
+        self.notifications = Counter(
+            "tidegate_gateway_notifications",
+            "What vendors told, by connection and what became of it. `rejected` rises: it can't be read or has no contact, "
+            "`tidegate rejected list` says why; `ignored`: the connection says so; `ping`: requests with nothing in them.",
+            ["connection", "outcome"],
+            registry=self.registry,
+        )
+        self.unproved = Counter(
+            "tidegate_gateway_unproved",
+            "Requests by vendor and why they are not believed. `wrong_signature`, `wrong_login`: the secret was changed, or "
+            "somebody else sends; `old`: a repeat, or a clock that is off; `repeated`: came before, and was answered again.",
+            ["vendor", "why"],
+            registry=self.registry,
+        )
         self.acknowledged_seconds = Histogram(
             "tidegate_gateway_acknowledged_seconds",
             "From a batch's first record to Kafka's acknowledgement. Long: Kafka is slow, or its replicas are behind.",

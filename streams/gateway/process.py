@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from streams.clock import SystemClock
 from streams.connections import Connections, load
 from streams.dispatcher_web import WebServer
+from streams.gateway.fetching import Fetcher
 from streams.gateway.intake import Intake
 from streams.gateway.metrics import OUTCOMES, GatewayMetrics
 from streams.gateway.serving import Server, listen
 from streams.gateway.tracking_web import TrackingPages
 from streams.gateway.web import web_app
+from streams.gateway.webhooks_web import WebhookPages
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,10 @@ async def run_gateway(settings: Settings, environment: Mapping[str, str] | None 
     _raise_files()
     metrics = GatewayMetrics()
     intake = Intake(settings, settings.gateway_bytes, metrics.acknowledged_seconds.observe)
-    pages = TrackingPages(connections, intake, metrics, SystemClock().now_ms)
-    server = Server(web_app([pages.router()], metrics))
+    now_ms, fetcher = SystemClock().now_ms, Fetcher()
+    tracking = TrackingPages(connections, intake, metrics, now_ms)
+    webhooks = WebhookPages(connections, intake, metrics, fetcher, now_ms, settings.gateway_url)
+    server = Server(web_app([tracking.router(), webhooks.router()], metrics))
     _show(metrics, connections, intake, server)
     web = WebServer(metrics.registry, lambda: None, lambda: intake.problem)
     listening = listen(settings.gateway_host, settings.gateway_port)
@@ -50,6 +54,7 @@ async def run_gateway(settings: Settings, environment: Mapping[str, str] | None 
             task.cancel()
         await asyncio.gather(serving, following, stopping, return_exceptions=True)
         await intake.close()
+        await fetcher.close()
         await web.stop()
 
 

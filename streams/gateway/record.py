@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from schemas.rejected import Rejection, rejection_headers
+from schemas.topics import REJECTED
 from streams.log import Headers
 
 
@@ -12,3 +14,13 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes
     headers: Headers = []  # noqa: RUF012  # nobody writes to it
+
+
+def rejected_record(
+    rejection: Rejection, raw: bytes, contact: str | None, connection_id: str, received_at_ms: int
+) -> Record:
+    """What can't be taken, for `rejected`: it never stood in a topic, so the gateway and the connection stand for one."""
+    headers = rejection_headers(
+        rejection.reason, rejection.sentence, f"gateway:{connection_id}", -1, -1, received_at_ms
+    )
+    return Record(REJECTED.name, None if contact is None else contact.encode(), raw, headers)

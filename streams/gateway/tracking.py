@@ -17,9 +17,9 @@ import orjson
 
 from schemas.events import event_of, fields_of
 from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN, format_instant, parse_instant
-from schemas.rejected import Reason, Rejection, rejection_headers
-from schemas.topics import REJECTED, source_of
-from streams.gateway.record import Record
+from schemas.rejected import Reason, Rejection
+from schemas.topics import source_of
+from streams.gateway.record import Record, rejected_record
 
 # as published; the SDKs cut their batches by them
 EVENT_BYTES_MAX: Final = 32 * 1024
@@ -94,7 +94,7 @@ def records_of(call: Call, arrival: Arrival) -> Iterator[list[Record]]:
         yield [record_of(raw, call, arrival) for raw in call.events[start : start + TURN_EVENTS]]
     if call.left_over is not None:
         sentence = f"expected at most {BATCH_EVENTS_MAX} events in a batch, got more: these are the rest"
-        yield [rejected_record(Rejection(Reason.TOO_LARGE, sentence), call.left_over, None, arrival)]
+        yield [_rejected(Rejection(Reason.TOO_LARGE, sentence), call.left_over, None, arrival)]
 
 
 def record_of(raw: bytes, call: Call, arrival: Arrival) -> Record:
@@ -107,14 +107,11 @@ def record_of(raw: bytes, call: Call, arrival: Arrival) -> Record:
         contact = _contact(fields)
         return _record(fields, call, arrival)
     except Rejection as rejection:
-        return rejected_record(rejection, raw, contact, arrival)
+        return _rejected(rejection, raw, contact, arrival)
 
 
-def rejected_record(rejection: Rejection, raw: bytes, contact: str | None, arrival: Arrival) -> Record:
-    """What can't be taken, for `rejected`: it never stood in a topic, so the gateway and the connection stand for one."""
-    place = f"gateway:{arrival.source}"
-    headers = rejection_headers(rejection.reason, rejection.sentence, place, -1, -1, arrival.received_at_ms)
-    return Record(REJECTED.name, None if contact is None else contact.encode(), raw, headers)
+def _rejected(rejection: Rejection, raw: bytes, contact: str | None, arrival: Arrival) -> Record:
+    return rejected_record(rejection, raw, contact, arrival.source, arrival.received_at_ms)
 
 
 def _read_single(type: str, body: bytes) -> Call:

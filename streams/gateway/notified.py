@@ -1,0 +1,83 @@
+"""What a vendor's request becomes, once it is proved: records for the source topics, and for `rejected`.
+
+Pure. Nothing that a vendor tells is dropped but what the connection says is to be ignored, which is counted: what can't be
+read or mapped goes to `rejected` as it came, with the reason.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from schemas.events import parse_event
+from schemas.instants import format_instant
+from schemas.rejected import Rejection
+from schemas.topics import source_of
+from streams.connections import Connected
+from streams.gateway.record import Record, rejected_record
+from streams.vendors.assembling import events_of
+from streams.vendors.contract import Notification, Request, Vendor
+
+# notifications mapped before the loop gets its turn
+TURN_NOTIFICATIONS: Final = 25
+
+
+@dataclass
+class Notified:
+    """Records of some notifications, and how many of these were taken, rejected and ignored."""
+
+    records: list[Record] = field(default_factory=list)
+    taken: int = 0
+    rejected: int = 0
+    ignored: int = 0
+
+
+def notified(connected: Connected, request: Request) -> Iterator[Notified]:
+    """What becomes of each notification in a request, in order, `TURN_NOTIFICATIONS` at a time; nothing for a test ping."""
+    vendor = connected.vendor
+    assert vendor is not None, "who has a write key is no vendor"
+    try:
+        notifications = vendor.read(request)
+    except Rejection as rejection:
+        yield Notified([_rejected(connected, request, rejection, request.body)], rejected=1)
+        return
+    for start in range(0, len(notifications), TURN_NOTIFICATIONS):
+        done = Notified()
+        for notification in notifications[start : start + TURN_NOTIFICATIONS]:
+            whole = request.body if len(notifications) == 1 else None
+            _add(done, connected, vendor, request, notification, whole)
+        yield done
+
+
+def _add(
+    done: Notified,
+    connected: Connected,
+    vendor: Vendor,
+    request: Request,
+    notification: Notification,
+    whole: bytes | None,
+) -> None:
+    """All events of a notification, or none: then it is rejected, as it came where the body held no other."""
+    try:
+        events = events_of(vendor, connected.connection, request, notification)
+        records = [_record(event, request.received_at_ms) for event in events]
+    except Rejection as rejection:
+        raw = orjson.dumps(notification.body) if whole is None else whole
+        done.records.append(_rejected(connected, request, rejection, raw))
+        done.rejected += 1
+        return
+    done.records += records
+    done.taken += bool(records)
+    done.ignored += not records
+
+
+def _record(event: dict[str, Any], received_at_ms: int) -> Record:
+    """The event as it goes to its topic; raises `Rejection` where a worker would."""
+    value = orjson.dumps({**event, "receivedAt": format_instant(received_at_ms)})
+    read = parse_event(value)
+    return Record(source_of(read.name).name, read.contact.encode(), value)
+
+
+def _rejected(connected: Connected, request: Request, rejection: Rejection, raw: bytes) -> Record:
+    return rejected_record(rejection, raw, None, connected.connection.id, request.received_at_ms)
