@@ -1,19 +1,19 @@
-"""The paths of webhooks, over HTTP, with a Kafka that is a list."""
+"""Vendors' webhooks over real HTTP, with a Kafka that is a list."""
 
+import asyncio
 import gzip
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Mapping
 
-import httpx
+import aiohttp
 import orjson
 import pytest
 
 from streams.connections import Connections, connect
-from streams.gateway.intake import Crowded, Held, Unavailable
 from streams.gateway.fetching import Fetcher
+from streams.gateway.intake import Crowded, Held, Unavailable
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.record import Record
+from streams.gateway.serving import Server, listen
 from streams.gateway.web import web_app
 from streams.gateway.webhooks_web import BODY_BYTES_MAX, WebhookPages
 from streams.vendors.connection_reading import load_connections
@@ -21,17 +21,18 @@ from streams.vendors.registry import vendor_for
 from tests.unit.vendors.payloads import NOW_MS
 
 SECRETS = {"TIDEGATE_SECRET_FORM": "of these tests", "TIDEGATE_SECRET_FORM_NEXT": "another of these"}
-FORM = "/v1/webhooks/typeform/survey"
+SURVEY = "/v1/webhooks/typeform/survey"
 CONNECTIONS = load_connections("""
 connections:
   - {id: survey, vendor: typeform, secret: [FORM, FORM_NEXT]}
-  - {id: closed, vendor: typeform, secret: FORM, origins: ["https://shop.example"]}
+  - {id: quiet, vendor: typeform, secret: FORM, events: {form_response: ignore}}
 """)
 TYPEFORM = vendor_for(CONNECTIONS[0])
+BODY = TYPEFORM.sample(NOW_MS)
 
 
-class Kept:
-    """Kafka's place: what was taken, or why not."""
+class Kafka:
+    """What was taken, or why it isn't."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -52,35 +53,152 @@ class Kept:
             raise self.fails
         self.records += records
 
-    def events(self) -> list[dict[str, Any]]:
-        return [orjson.loads(record.value) for record in self.records]
+
+class Gateway:
+    """One that serves."""
+
+    def __init__(self) -> None:
+        connected, errors = connect(CONNECTIONS, SECRETS)
+        assert errors == []
+        self.kafka, self.metrics = Kafka(), GatewayMetrics()
+        pages = WebhookPages(Connections(connected), self.kafka, self.metrics, Fetcher(), lambda: NOW_MS)  # type: ignore[arg-type]
+        self.server = Server(web_app([pages.router()], self.metrics))
+        self.client = aiohttp.ClientSession()
+        self.url = ""
+
+    async def post(self, body: bytes, headers: Mapping[str, str] | None = None, path: str = SURVEY) -> tuple[int, str]:
+        """Status and text of the answer; signed, unless headers are given."""
+        headers = signed(body) if headers is None else headers
+        async with self.client.post(self.url + path, data=body, headers=dict(headers)) as response:
+            return response.status, await response.text()
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"tidegate_gateway_{name}_total", labels) or 0.0
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
-
-
-@pytest.fixture
-def metrics() -> GatewayMetrics:
-    return GatewayMetrics()
-
-
-@pytest.fixture
-async def client(kept: Kept, metrics: GatewayMetrics) -> AsyncIterator[httpx.AsyncClient]:
-    async with _client(kept, metrics) as client:
-        yield client
-
-
-@asynccontextmanager
-async def _client(kept: Kept, metrics: GatewayMetrics) -> AsyncIterator[httpx.AsyncClient]:
-    connected, errors = connect(CONNECTIONS, SECRETS)
-    assert errors == []
-    pages = WebhookPages(Connections(connected), kept, metrics, Fetcher(), lambda: NOW_MS)  # type: ignore[arg-type]
-    transport = httpx.ASGITransport(web_app([pages.router()], metrics), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="https://gateway.example") as client:
-        yield client
+async def gateway() -> AsyncIterator[Gateway]:
+    made = Gateway()
+    listening = listen("127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    serving = asyncio.create_task(made.server.serve([listening]))
+    try:
+        yield made
+    finally:
+        await made.client.close()
+        made.server.should_exit = True
+        await serving
 
 
 def signed(body: bytes, secret: str = SECRETS["TIDEGATE_SECRET_FORM"]) -> dict[str, str]:
-    return TYPEFORM.sign(body, secret, FORM, NOW_MS)
+    return TYPEFORM.sign(body, secret, "", NOW_MS)
+
+
+async def test_what_is_signed_is_answered_once_kafka_has_its_events(gateway: Gateway) -> None:
+    assert (200, "ok\n") == await gateway.post(BODY)
+
+    assert [("events.product", b"ada@example.com")] * 2 == [(each.topic, each.key) for each in gateway.kafka.records]
+    identify, track = (orjson.loads(each.value) for each in gateway.kafka.records)
+    assert ("identify", {"email": "ada@example.com"}) == (identify["type"], identify["traits"])
+    assert ("Form Submitted", "survey") == (track["event"], track["context"]["source"])
+    assert 1 == gateway.count("notifications", connection="survey", outcome="taken")
+    assert 0 == gateway.kafka.bytes
+
+
+async def test_both_secrets_count_while_they_are_rotated(gateway: Gateway) -> None:
+    for secret in SECRETS.values():
+        assert 200 == (await gateway.post(BODY, signed(BODY, secret)))[0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({}, "no_signature"),
+        (signed(BODY, "somebody else's"), "wrong_signature"),
+        (signed(BODY + b" "), "wrong_signature"),
+        ({"Typeform-Signature": "sha256=" + "é" * 10}, "wrong_signature"),
+        ({"Typeform-Signature": "x" * 5000}, "wrong_signature"),
+    ],
+)
+async def test_what_is_not_proved_is_counted_and_nothing_of_it_is_kept(
+    gateway: Gateway, headers: dict[str, str], why: str
+) -> None:
+    status, text = await gateway.post(BODY, headers)
+
+    assert 401 == status
+    assert text.startswith("expected ")
+    assert [] == gateway.kafka.records
+    assert 1 == gateway.count("unproved", vendor="typeform", why=why)
+
+
+async def test_what_is_signed_and_cant_be_read_is_kept_as_it_came_and_not_asked_for_again(gateway: Gateway) -> None:
+    for body in (b"\xff\xfe no text", b"[1, 2]", b'{"event_type": "form_response", "form_response": {}}'):
+        gateway.kafka.records.clear()
+        assert 200 == (await gateway.post(body))[0]
+
+        (record,) = gateway.kafka.records
+        assert ("rejected", body) == (record.topic, record.value)
+        headers = dict(record.headers)
+        assert b"gateway:survey" == headers["topic"]
+        assert headers["sentence"].startswith(b"expected ")
+    assert 3 == gateway.count("notifications", connection="survey", outcome="rejected")
+
+
+async def test_what_the_connection_ignores_is_counted(gateway: Gateway) -> None:
+    assert 200 == (await gateway.post(BODY, path="/v1/webhooks/typeform/quiet"))[0]
+
+    assert [] == gateway.kafka.records
+    assert 1 == gateway.count("notifications", connection="quiet", outcome="ignored")
+
+
+@pytest.mark.parametrize("path", ["/v1/webhooks/typeform/other", "/v1/webhooks/stripe/survey", "/v1/webhooks/x/survey"])
+async def test_a_connection_that_there_isnt_is_not_found(gateway: Gateway, path: str) -> None:
+    assert 404 == (await gateway.post(BODY, path=path))[0]
+
+
+async def test_a_vendor_that_only_looks_is_answered(gateway: Gateway) -> None:
+    async with gateway.client.head(gateway.url + SURVEY) as response:
+        assert 200 == response.status
+
+
+async def test_a_body_may_be_packed_and_is_proved_as_it_was_before(gateway: Gateway) -> None:
+    assert 200 == (await gateway.post(gzip.compress(BODY), signed(BODY) | {"Content-Encoding": "gzip"}))[0]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_body_over_the_bound_is_refused_however_it_is_packed(gateway: Gateway, packed: bool) -> None:
+    body = b" " * (BODY_BYTES_MAX + 1)
+    sent, headers = (gzip.compress(body), {"Content-Encoding": "gzip"}) if packed else (body, {})
+
+    assert 413 == (await gateway.post(sent, headers))[0]
+    assert 0 == gateway.kafka.bytes
+
+
+@pytest.mark.parametrize(("fails", "status"), [(Crowded(), 429), (Unavailable("Kafka is away"), 503)])
+async def test_while_kafka_is_slow_or_away_vendors_are_told_to_come_again(
+    gateway: Gateway, fails: Exception, status: int
+) -> None:
+    gateway.kafka.fails = fails
+    async with gateway.client.post(gateway.url + SURVEY, data=BODY, headers=signed(BODY)) as response:
+        assert status == response.status
+        assert int(response.headers["Retry-After"]) > 0
+
+    gateway.kafka.fails = None
+    assert 200 == (await gateway.post(BODY))[0]
+
+
+async def test_a_repeat_has_the_message_ids_of_the_first(gateway: Gateway) -> None:
+    for _ in range(2):
+        await gateway.post(BODY)
+
+    ids = [orjson.loads(each.value)["messageId"] for each in gateway.kafka.records]
+    assert ids[:2] == ids[2:]
+    assert 2 == len(set(ids))
+
+
+async def test_a_fault_of_ours_says_nothing_of_what_came(gateway: Gateway) -> None:
+    gateway.kafka.fails = ValueError("ada@example.com")
+    status, text = await gateway.post(BODY)
+
+    assert 500 == status
+    assert "ada" not in text
