@@ -1,5 +1,6 @@
 """The projector's process: `contacts` and `memberships` into Redis, and addresses that mail no longer goes to.
 
+Beside that, the fields of all events into the catalogue (`fields_following.py`).
 It may be killed at any moment and thrown away with its Redis: `projecting.py` reads on from where Redis stands.
 """
 
@@ -17,15 +18,17 @@ from redis.exceptions import RedisError
 
 from actions.inapp import Inbox
 from actions.read_model import ReadModel
-from schemas.topics import CONTACTS
+from schemas.topics import CONTACTS, SOURCES
 from streams.broker import FETCH_BYTES_MAX, REQUEST_TIMEOUT_MS, partitions_of
 from streams.dispatcher_setup import connect
 from streams.dispatcher_web import WebServer
 from streams.dispatching import closed
 from streams.errors import BrokerError, StreamsError
+from streams.fields_following import Following, follow_fields
+from streams.fields_store import FieldStore
 from streams.kafka_log import why_refused
 from streams.projecting import TOPICS, Projection, Show
-from streams.projector_metrics import ProjectorMetrics
+from streams.projector_metrics import FieldMetrics, ProjectorMetrics
 from streams.pulse import Pulse
 from streams.security import access
 from streams.settings import Settings
@@ -71,7 +74,7 @@ async def _project(settings: Settings, rebuild: bool, show: Show | None) -> None
         model = ReadModel(client, settings.prefix)
         if rebuild:
             await _clear(model)
-        consumer = await stack.enter_async_context(_consumer(settings))
+        consumer = await stack.enter_async_context(_consumer(settings, "projector"))
         projection = Projection(
             consumer, model, Inbox(client, settings.prefix), partitions, settings.prefix, metrics, show
         )
@@ -79,7 +82,12 @@ async def _project(settings: Settings, rebuild: bool, show: Show | None) -> None
         web = WebServer(metrics.registry, lambda: _live(projection), lambda: _readiness(projection, pulse))
         await web.start(settings.web_host, settings.web_port)
         stack.push_async_callback(lambda: closed(web.stop()))
-        await _first_to_end(projection.run(), pulse.follow(), keep_topics(settings, names))
+
+        def following() -> contextlib.AbstractAsyncContextManager[Following]:
+            return _following(settings, FieldStore(client, settings.prefix), metrics.fields, projection)
+
+        fields = follow_fields(following, metrics.fields)
+        await _first_to_end(projection.run(), pulse.follow(), keep_topics(settings, names), fields)
 
 
 async def _first_to_end(*works: Coroutine[Any, Any, None]) -> None:
@@ -107,10 +115,21 @@ async def _clear(model: ReadModel) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+async def _following(
+    settings: Settings, store: FieldStore, metrics: FieldMetrics, projection: Projection
+) -> AsyncIterator[Following]:
+    names = [settings.topic(topic.name) for topic in SOURCES]
+    counts = await partitions_of(settings, names)
+    partitions = [TopicPartition(name, n) for name in names for n in range(counts[name])]
+    async with _consumer(settings, "projector.fields", fetch_max_bytes=FETCH_BYTES_MAX) as consumer:
+        yield Following(consumer, store, partitions, settings.prefix, metrics, lambda: projection.filling > 0)
+
+
+@contextlib.asynccontextmanager
+async def _consumer(settings: Settings, group: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         **access(settings),
-        group_id=f"{settings.prefix}projector",
+        group_id=f"{settings.prefix}{group}",
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -121,6 +140,7 @@ async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         rebalance_timeout_ms=REBALANCE_MS_MAX,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        **options,
     )
     try:
         await consumer.start()
