@@ -2,7 +2,7 @@
 
 Read `events.py` first: what comes in. Then `transitions.py`: what comes out. `topics.py` names every topic once and says
 which partition a contact's records go to. The wire formats are frozen msgspec Structs; `jsonschema.py` makes the JSON
-Schemas in `schemas/json/` from them, and a test keeps those fresh.
+Schemas in `schemas/json/` from them, `asyncapi.py` the AsyncAPI document beside those; a test keeps both fresh.
 
 This package imports nothing of ours and does no I/O.
 """

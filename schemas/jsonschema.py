@@ -1,7 +1,7 @@
 """JSON Schemas of all that is on the topics, made from the Structs: `python -m schemas.jsonschema` writes them anew.
 
 They are in `schemas/json/`, for publishers and subscribers that want to check what they send and get; `tidegate schemas`
-prints them. A test keeps them fresh, and holds the one of events to `parse_event`.
+prints them. A test keeps them fresh, and holds the one of events to `parse_event`. `asyncapi.py` puts them together.
 """
 
 from pathlib import Path
@@ -115,9 +115,11 @@ def _rejected_headers() -> Schema:
 
 
 def main() -> None:
-    """Writes every schema to its file."""
+    """Writes every schema to its file, and the AsyncAPI document that has them in it."""
+    from schemas.asyncapi import documents  # which is made of what is here
+
     FOLDER.mkdir(exist_ok=True)
-    for name, schema in schemas().items():
+    for name, schema in documents().items():
         (FOLDER / f"{name}.json").write_text(text_of(schema), "utf-8")
 
 

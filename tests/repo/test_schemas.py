@@ -9,6 +9,7 @@ import orjson
 import pytest
 import yaml
 
+from schemas.asyncapi import asyncapi, documents
 from schemas.definition_file import OPERATORS
 from schemas.events import parse_event
 from schemas.jsonschema import FOLDER, schemas, text_of
@@ -90,6 +91,12 @@ def _valid(name: str, value: Any) -> bool:
     return bool(jsonschema.Draft202012Validator(schemas()[name]).is_valid(value))
 
 
+def _valid_by_asyncapi(value: Any) -> bool:
+    """Whether it is an event by the AsyncAPI document, whose schemas are read as an older draft of JSON Schema."""
+    schema = {"$ref": "#/components/schemas/Event", "components": asyncapi()["components"]}
+    return bool(jsonschema.Draft7Validator(schema).is_valid(value))
+
+
 def _taken(value: Any) -> bool:
     try:
         parse_event(orjson.dumps(value))
@@ -98,15 +105,15 @@ def _taken(value: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", schemas())
+@pytest.mark.parametrize("name", documents())
 def test_the_file_of_a_schema_is_what_the_code_makes_of_it(name: str) -> None:
     """`python -m schemas.jsonschema` writes them anew."""
-    assert (FOLDER / f"{name}.json").read_text("utf-8") == text_of(schemas()[name])
+    assert (FOLDER / f"{name}.json").read_text("utf-8") == text_of(documents()[name])
 
 
 def test_there_is_no_file_without_a_schema() -> None:
     """A schema that is gone takes its file along."""
-    assert {path.stem for path in FOLDER.iterdir()} == set(schemas())
+    assert {path.stem for path in FOLDER.iterdir()} == set(documents())
 
 
 @pytest.mark.parametrize("name", schemas())
@@ -118,13 +125,13 @@ def test_a_schema_is_one(name: str) -> None:
 @pytest.mark.parametrize("value", TAKEN, ids=json.dumps)
 def test_what_the_parser_takes_the_schema_takes(value: Any) -> None:
     """A publisher that checks against the schema is never stopped for nothing."""
-    assert (True, True) == (_taken(value), _valid("event", value))
+    assert (True, True, True) == (_taken(value), _valid("event", value), _valid_by_asyncapi(value))
 
 
 @pytest.mark.parametrize("value", REFUSED, ids=lambda value: json.dumps(value)[:60])
 def test_what_the_parser_refuses_the_schema_refuses(value: Any) -> None:
     """A publisher that checks against the schema finds nothing in `rejected` (days that no month has apart)."""
-    assert (False, False) == (_taken(value), _valid("event", value))
+    assert (False, False, False) == (_taken(value), _valid("event", value), _valid_by_asyncapi(value))
 
 
 def test_a_transition_as_it_is_written_is_one_by_its_schema() -> None:
