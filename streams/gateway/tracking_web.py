@@ -63,14 +63,13 @@ class TrackingPages:
                 f"/v1/{name}", self._handler(name), methods=["POST"], name=name, response_class=Response, **described
             )
         # what SDKs call besides: first letters, and a slash at the end
-        for name in (*CALLS, *BATCHES):
-            for path in (f"/v1/{name}/", f"/v1/{name}"):
-                if path.removeprefix("/v1/") not in DESCRIPTIONS:
-                    router.add_api_route(path, self._handler(name), methods=["POST"], include_in_schema=False)
-        for path in ("/v1/m", "/v1/m/"):
-            router.add_api_route(path, self.sdk_metrics, methods=["POST"], include_in_schema=False)
-        router.add_api_route("/v1/{call}", self.preflight, methods=["OPTIONS"], include_in_schema=False)
-        router.add_api_route("/v1/{call}/", self.preflight, methods=["OPTIONS"], include_in_schema=False)
+        others = {f"/v1/{name}{end}": name for name in (*CALLS, *BATCHES) for end in ("", "/")}
+        for path, name in others.items():
+            if path.removeprefix("/v1/") not in DESCRIPTIONS:
+                router.add_api_route(path, self._handler(name), methods=["POST"], include_in_schema=False)
+        router.add_api_route("/v1/m", self.sdk_metrics, methods=["POST"], include_in_schema=False)
+        for path in (*others, "/v1/m"):
+            router.add_api_route(path, self.preflight, methods=["OPTIONS"], include_in_schema=False)
         return router
 
     async def preflight(self, request: Request) -> Response:
