@@ -65,8 +65,8 @@ def number_in(text: str, what: str) -> int:
     return int(text)
 
 
-def prove_login(request: Request, secrets: Sequence[str]) -> None:
-    """HTTP Basic: raises `Unproved` unless the login is one of `secrets`, each `user:password`."""
+def prove_login(request: Request, secrets: Sequence[str], now_ms: int) -> None:
+    """HTTP Basic, which has no age: raises `Unproved` unless the login is one of `secrets`, each `user:password`."""
     given = request.headers.get("authorization", "")
     if not given:
         raise Unproved("no_login", "expected HTTP Basic authentication, got none")
@@ -76,13 +76,8 @@ def prove_login(request: Request, secrets: Sequence[str]) -> None:
         raise Unproved("wrong_login", "expected the user and password of this connection's secret, got others")
 
 
-def prove_by_login(request: Request, secrets: Sequence[str], now_ms: int) -> None:
-    """`Vendor.prove` of those who sign nothing and have a login in the webhook's URL."""
-    prove_login(request, secrets)
-
-
-def sign_by_login(body: bytes, secret: str, url: str, now_ms: int) -> dict[str, str]:
-    """`Vendor.sign` of the same."""
+def sign_login(body: bytes, secret: str, url: str, now_ms: int) -> dict[str, str]:
+    """`Vendor.sign` of those who have a login in the webhook's URL and sign nothing."""
     return {"Authorization": basic(secret)}
 
 
