@@ -105,6 +105,12 @@ def say(text: str) -> None:
 # ---- processes ---------------------------------------------------------------------------------------------------------
 
 
+def cpu_s_of(pid: int) -> float:
+    """CPU time of all threads of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
 class Process:
     """A running `tidegate` process with a web port."""
 
@@ -113,8 +119,7 @@ class Process:
 
     def cpu_s(self) -> float:
         """CPU time of all its threads so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s_of(self._process.pid)
 
     def resident_bytes(self) -> int:
         """Memory that it has now."""

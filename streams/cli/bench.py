@@ -175,3 +175,21 @@ def due(contacts: int, rates: tuple[int, ...], as_json: bool) -> None:
     from streams.bench_due import run_due
 
     run_due(settings(), contacts, rates, as_json=as_json)
+
+
+@bench.command()
+@click.option("--seconds", type=click.IntRange(2, 3_600), default=20, show_default=True, help="How long each load.")
+@json_option
+def gateway(seconds: int, as_json: bool) -> None:
+    """Events a second that a gateway takes a core, by batches of 100 and by single calls, beside a server that only parses.
+
+    wrk sends them: install it (Debian: apt-get install wrk). `a core`: events in a second of CPU time of the process; `×`: of the
+    gateway to the bare server. Then with a worker, from a call until its transition is readable.
+
+    \b
+    Example:
+      tidegate bench gateway --seconds 20
+    """
+    from streams.bench_gateway import run_gateway_bench
+
+    run_gateway_bench(settings(), seconds, as_json=as_json)
