@@ -4,9 +4,15 @@ The value of such a record is the original bytes, untouched; key and partition a
 from and why it was refused stand in the headers, so that nothing has to be decoded to sort a morning's worth of them.
 One with the reason `replayed` is the mark of another, behind it in its partition, with the same coordinates: that one was
 published again; the header `was` has its reason.
+
+What a gateway couldn't take never stood in a topic: there `topic` is `GATEWAY` and the connection's id, and partition and
+offset are -1.
 """
 
 import enum
+from typing import Final
+
+GATEWAY: Final = "gateway:"
 
 
 class Reason(enum.StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
 
-from schemas.rejected import Reason, rejection_headers
+from schemas.rejected import GATEWAY, Reason, rejection_headers
 from schemas.topics import REJECTED, SOURCES, partition_of
 from streams.broker import partitions_of, producer
 from streams.plan import VALUE_BYTES_MAX
@@ -26,6 +26,7 @@ BATCH_BYTES = 4 << 20
 CUT = "too long to have been kept whole: the whole is where it came from"
 NO_KEY = "without a key: no contact to publish it for"
 NO_SOURCE = "from no topic of events"
+FROM_GATEWAY = "from the gateway, which found no event in it: what sent it sends it again, once that is mended"
 
 
 @dataclasses.dataclass
@@ -109,7 +110,7 @@ async def _replayable(
 
 def _problem(settings: Settings, record: RejectedRecord) -> str | None:
     if _source(settings, record) is None:
-        return NO_SOURCE
+        return FROM_GATEWAY if record.topic.startswith(GATEWAY) else NO_SOURCE
     if record.cut_from_bytes is not None:
         return CUT
     return NO_KEY if record.key is None else None
