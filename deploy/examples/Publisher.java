@@ -15,6 +15,7 @@ class Publisher {
         String broker = System.getenv().getOrDefault("TIDEGATE_BROKER", "127.0.0.1:9092");
         String topic = System.getenv().getOrDefault("TIDEGATE_PREFIX", "tidegate.") + "events.billing";
         Map<String, Object> settings = Map.of("bootstrap.servers", broker, "acks", "all", "enable.idempotence", true);
+        var json = new ObjectMapper();
         var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         // The key is the contact, and the client's own partitioner (murmur2) the right one: there is nothing to set.
         try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
@@ -24,8 +25,7 @@ class Publisher {
                         "type", "track", "event", "Order Completed", "userId", order[0], "messageId", order[1],
                         "timestamp", Instant.now().toString(),
                         "properties", Map.of("order_id", order[1], "total", new BigDecimal(order[2])));
-                String value = new ObjectMapper().writeValueAsString(event);
-                producer.send(new ProducerRecord<>(topic, order[0], value)).get();
+                producer.send(new ProducerRecord<>(topic, order[0], json.writeValueAsString(event))).get();
             }
         }
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from languages import EXAMPLES, Language, go, is_set_up, node
+from languages import EXAMPLES, GO_SETTINGS, Language, go, is_set_up, node
 from tools import java, kafka_libs
 
 from schemas.events import CONTACT_BYTES_MAX, parse_event
@@ -106,7 +106,7 @@ def test_a_producer_writes_each_contact_s_event_to_the_partition_that_the_contac
     run(topics.create(settings))
 
     orders = "".join(f"{contact}\torder-{number}\t{number}.25\n" for number, contact in enumerate(IDS))
-    environment = {**os.environ, "TIDEGATE_BROKER": broker, "TIDEGATE_PREFIX": prefix}
+    environment = {**os.environ, **GO_SETTINGS, "TIDEGATE_BROKER": broker, "TIDEGATE_PREFIX": prefix}
     done = subprocess.run(_command(example), input=orders.encode(), env=environment, capture_output=True, timeout=180)
     assert done.returncode == 0, done.stderr.decode()
 

@@ -131,7 +131,7 @@ def test_a_machine_without_other_languages_is_set_up_all_the_same_and_told_which
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(argv: list[str]) -> None:
-        raise install.SetupError("no such package\nat all")
+        raise install.SetupError("no such package:\nnone at all")
 
     def lacking() -> str:
         raise tools.ServiceError("none here")
