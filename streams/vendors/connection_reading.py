@@ -19,6 +19,7 @@ from jsonpath_rfc9535 import JSONPathError
 from actions.errors import RuleErrors
 from actions.reader import DESCRIPTIVE, Reader, read_each
 from streams.vendors.connection import NAME_KINDS, TRACKING, Connection, Override, Path
+from streams.vendors.own_reading import read_form, read_generic
 from streams.vendors.registry import MODULES
 
 CONNECTIONS_MAX: Final = 1_000
@@ -26,11 +27,14 @@ SECRETS_MAX: Final = 4
 OVERRIDES_MAX: Final = 500
 PATH_CHARACTERS_MAX: Final = 500
 _KEYS: Final = ("id", "vendor", "secret", "contact", "user_id", "events", "namespace", *DESCRIPTIVE)
-_TRACKING_KEYS: Final = ("id", "vendor", "secret", "origins", *DESCRIPTIVE)
-# what vendors without a mapping of their own are told, under keys of their own
-OWN_KEYS: Final = {
-    "generic": ("signature", "notification", "names"),
-    "form": ("form_name", "redirect", "fields", "origins"),
+_READ_OWN: Final = {"generic": read_generic, "form": read_form}
+# keys of a vendor that differ from those of all others
+_OWN_KEYS: Final = {
+    "generic": (*_KEYS, "signature", "notification", "names", "title"),
+    "form": (*_KEYS, "form_name", "redirect", "fields", "origins"),
+    # its events say themselves whose they are
+    "segment": ("id", "vendor", "secret", "events", *DESCRIPTIVE),
+    TRACKING: ("id", "vendor", "secret", "origins", *DESCRIPTIVE),
 }
 _OVERRIDE_KEYS: Final = ("event", "properties", "traits")
 _SECRET = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
@@ -56,18 +60,19 @@ def _connection(reader: Reader, body: Any) -> Connection | None:
     id = reader.id(body, "connection")
     reader.descriptive(body)
     vendor = reader.choice(body, "vendor", (TRACKING, *MODULES), "")
-    own = OWN_KEYS.get(vendor, ())
-    reader.keys(body, _TRACKING_KEYS if vendor == TRACKING else (*_KEYS, *own), "")
+    if vendor:
+        reader.keys(body, _OWN_KEYS.get(vendor, _KEYS), "")
     connection = Connection(
         id,
         vendor,
         _secrets(reader, body),
         contact=_contact(reader, body),
         user_ids=tuple(_user_ids(reader, body)),
-        overrides=_overrides(reader, body),
-        namespace=_text(reader, body, "namespace", _NAMESPACE, "small letters, digits, `.`, `_` and `-`"),
+        overrides=_overrides(reader, body, only_ignored=vendor == "segment"),
+        # ids of two systems of the company's own may be the same
+        namespace=_namespace(reader, body) or (id if vendor == "generic" else ""),
         origins=_origins(reader, body),
-        own={key: body[key] for key in own if key in body},
+        own=_READ_OWN[vendor](reader, body, read_path) if vendor in _READ_OWN else {},
     )
     return None if reader.errors else connection
 
@@ -104,12 +109,15 @@ def _user_ids(reader: Reader, body: dict[str, Any]) -> list[Path]:
     return [path for each in listed if (path := read_path(reader, each, ".user_id"))]
 
 
-def _overrides(reader: Reader, body: dict[str, Any]) -> dict[str, Override]:
+def _overrides(reader: Reader, body: dict[str, Any], *, only_ignored: bool) -> dict[str, Override]:
     written = body.get("events", {})
     if not reader.is_mapping(written, ".events", "a mapping from the vendor's names of events"):
         return {}
     if len(written) > OVERRIDES_MAX:
         reader.say(f"expected at most {OVERRIDES_MAX} events, got {len(written)}", ".events")
+    for name, each in written.items():
+        if only_ignored and each != "ignore":
+            reader.error("`ignore`, as these events are handed on as they are", each, f".events[{name!r}]")
     return {name: _override(reader, each, f".events[{name!r}]") for name, each in written.items()}
 
 
@@ -162,9 +170,9 @@ def _origins(reader: Reader, body: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(each).lower() for each in written)
 
 
-def _text(reader: Reader, body: dict[str, Any], key: str, pattern: re.Pattern[str], expected: str) -> str:
-    found = body.get(key, "")
-    if key in body and (not isinstance(found, str) or not pattern.fullmatch(found)):
-        reader.error(expected, found, f".{key}")
+def _namespace(reader: Reader, body: dict[str, Any]) -> str:
+    found = body.get("namespace", "")
+    if "namespace" in body and (not isinstance(found, str) or not _NAMESPACE.fullmatch(found)):
+        reader.error("small letters, digits, `.`, `_` and `-`", found, ".namespace")
         return ""
     return str(found)
