@@ -29,6 +29,7 @@ from languages import (
     GO_WHEEL,
     NODE,
     NODE_WHEEL,
+    SDKS,
     Language,
     go,
     has_compiler,
@@ -189,7 +190,8 @@ def fetch_node() -> None:
         node()
     except ServiceError:
         unpack_wheel(NODE_WHEEL, NODE)
-    run([*npm(), "--prefix", str(EXAMPLES), "ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+    for folder in (EXAMPLES, SDKS):
+        run([*npm(), "--prefix", str(folder), "ci", "--ignore-scripts", "--no-audit", "--no-fund"])
 
 
 def fetch_go() -> None:

