@@ -167,8 +167,9 @@ def test_an_older_node_or_go_counts_as_missing(tmp_path: Path, monkeypatch: pyte
     assert languages.node() == str(tmp_path / "node")
 
 
-def test_what_is_pinned_for_node_names_no_host_that_it_came_from() -> None:
-    packages = json.loads((languages.EXAMPLES / "package-lock.json").read_text())["packages"]
+@pytest.mark.parametrize("folder", [languages.EXAMPLES, languages.SDKS], ids=lambda folder: folder.name)
+def test_what_is_pinned_for_node_names_no_host_that_it_came_from(folder: Path) -> None:
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
     assert [name for name, locked in packages.items() if "resolved" in locked] == []
     assert all("integrity" in locked for name, locked in packages.items() if name)
 
