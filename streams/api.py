@@ -1,7 +1,8 @@
 """The process of `tidegate api`: what Tidegate knows, over HTTP.
 
 `api_web.py` has the paths, `api_answers.py` has each question read once for all who ask it, `api_reading.py` reads,
-`api_definitions.py` follows what is in force. It begins and goes on without Kafka, and says so.
+`api_definitions.py` follows what is in force, `api_fields.py` asks Redis. It begins and goes on without Kafka and Redis, and
+says so.
 """
 
 import asyncio
@@ -19,11 +20,15 @@ import uvicorn
 from actions.credentials import key_problem
 from streams.api_answers import Answers
 from streams.api_definitions import DefinitionsInForce
+from streams.api_fields import FieldPages
 from streams.api_metrics import ApiMetrics
 from streams.api_reading import read_apart
 from streams.api_web import Pages, web_app
+from streams.dispatcher_setup import connect
 from streams.dispatcher_web import refusal
+from streams.dispatching import closed
 from streams.errors import StreamsError
+from streams.fields_store import FieldStore
 from streams.report import Asked
 from streams.settings import SECRET_PREFIX, SettingError, Settings
 
@@ -50,7 +55,9 @@ async def run_api(settings: Settings, environment: Mapping[str, str] | None = No
         return body
 
     answers = Answers(read, settings.report_keep_ms / 1000, settings.report_waiting)
-    app = web_app(Pages(definitions, answers, metrics), token, metrics)
+    client = connect(settings)
+    fields = FieldPages(FieldStore(client, settings.prefix))
+    app = web_app(Pages(definitions, answers, metrics), fields, token, metrics)
     server = _Server(
         uvicorn.Config(
             app,
@@ -77,6 +84,7 @@ async def run_api(settings: Settings, environment: Mapping[str, str] | None = No
         for task in works[1:]:
             task.cancel()
         await asyncio.gather(*works, return_exceptions=True)
+        await closed(client.aclose())
 
 
 def read_token(environment: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ _MEANING: Final = {
     400: "A parameter that can't be used: `detail` says what was expected",
     401: "No token, or another one",
     404: "No such sequence: `detail` names those that there are",
-    503: "Kafka is away, or too many reports are waited for: ask again after `Retry-After` seconds",
+    503: "Kafka is away (Redis, for fields), or too many reports are waited for: ask again after `Retry-After` seconds",
 }
 _SCHEMA: Final = {
     "type": "object",

@@ -19,10 +19,13 @@ from actions.report import Report
 from schemas.instants import format_instant
 from streams.api_answers import Answers, Crowded, Ending
 from streams.api_definitions import DefinitionsInForce
+from streams.api_fields import PARAMETERS as FIELD_PARAMETERS
+from streams.api_fields import FieldPages
 from streams.api_metrics import ApiMetrics
 from streams.api_problems import Problem, add_problems, responses, unavailable
 from streams.api_questions import PARAMETERS, question
 from streams.api_reading import Unreadable
+from streams.fields_shown import Fields
 from streams.report import Asked
 from streams.report_versions import UnknownSequence
 
@@ -121,7 +124,7 @@ class Pages:
         return Response(f"{problem or 'ok'}\n", 503 if problem else 200, media_type="text/plain")
 
 
-def web_app(pages: Pages, token: str, metrics: ApiMetrics) -> ASGIApp:
+def web_app(pages: Pages, fields: FieldPages, token: str, metrics: ApiMetrics) -> ASGIApp:
     """All of it, counted."""
     app = FastAPI(title="Tidegate", description="What Tidegate knows, to be asked.", version="1", redoc_url=None)
     add_problems(app)
@@ -140,6 +143,14 @@ def web_app(pages: Pages, token: str, metrics: ApiMetrics) -> ASGIApp:
         response_class=Response,
         responses=_described(Report) | responses(400, 401, 404, 503),
         openapi_extra={"parameters": [_parameter(name, help) for name, help in PARAMETERS.items()]},
+    )
+    asked.add_api_route(
+        "/fields",
+        fields.fields,
+        methods=["GET"],
+        response_class=Response,
+        responses=_described(Fields) | responses(400, 401, 503),
+        openapi_extra={"parameters": [_parameter(name, help) for name, help in FIELD_PARAMETERS.items()]},
     )
     app.include_router(asked)
     for name in ("metrics", "livez", "readyz"):
@@ -219,7 +230,7 @@ def _described(struct: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
 def _describe(app: FastAPI) -> None:
     """Has the description hold the schemas that `_described` refers to."""
     made = app.openapi
-    _, schemas = msgspec.json.schema_components((Report, Sequences), ref_template=_REF)
+    _, schemas = msgspec.json.schema_components((Report, Sequences, Fields), ref_template=_REF)
 
     def openapi() -> dict[str, Any]:
         described = made()

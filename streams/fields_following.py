@@ -4,7 +4,7 @@ Invariants:
   * Redis alone says where a partition goes on, in the script that writes what its events had: the group only shares
     partitions out.
   * What was gathered after the last `_place` or write is thrown away when the assignment or Redis changes, and read again.
-  * It takes `SHARE` of a core at most, and `SHARE_BUSY` while the read model fills; it may lag, and passes nothing over.
+  * It takes `SHARE` of a core at most, and `SHARE_BUSY` while the read model is behind; it may lag, and passes nothing over.
   * Whatever goes wrong with it, the projector goes on: it says so and tries again.
 """
 

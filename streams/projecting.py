@@ -71,6 +71,7 @@ class Projection:
         self._records, self._said_s, self._said_records = 0, _now_s(), 0
         self._looked_s = self._said_s
         self.filling = len(self._names)
+        self.lag = 0  # records of all topics, as of the last measure
         self.problem: str | None = None
         self.turned_s = _now_s()
 
@@ -242,6 +243,7 @@ class Projection:
             lag[partition.topic.removeprefix(self._prefix)] += self._lag(partition, position)
         for name, records in lag.items():
             self._metrics.lag.labels(name).set(records)
+        self.lag = sum(lag.values())
         self._metrics.filling.set(self.filling)
 
     def _show_progress(self) -> None:

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 REBALANCE_MS_MAX = 60_000
 LIVE_S_MAX = 60.0
+# so far behind, the read model is first: half a second of its work
+BUSY_RECORDS = 10_000
 
 
 async def run_projector(settings: Settings, *, rebuild: bool = False, show: Show | None = None) -> None:
@@ -122,7 +124,7 @@ async def _following(
     counts = await partitions_of(settings, names)
     partitions = [TopicPartition(name, n) for name in names for n in range(counts[name])]
     async with _consumer(settings, "projector.fields", fetch_max_bytes=FETCH_BYTES_MAX) as consumer:
-        yield Following(consumer, store, partitions, settings.prefix, metrics, lambda: projection.filling > 0)
+        yield Following(consumer, store, partitions, settings.prefix, metrics, lambda: _is_busy(projection))
 
 
 @contextlib.asynccontextmanager
@@ -147,6 +149,10 @@ async def _consumer(settings: Settings, group: str, **options: Any) -> AsyncIter
         yield consumer
     finally:
         await closed(consumer.stop())
+
+
+def _is_busy(projection: Projection) -> bool:
+    return projection.filling > 0 or projection.lag > BUSY_RECORDS
 
 
 def _live(projection: Projection) -> str | None:

@@ -14,6 +14,9 @@ def api() -> None:
       GET /v1/sequences/ID/report    what one was worth: the options and the JSON of
                                      `tidegate sequences report ID --json`, as parameters
                                      window, version, since, value, property
+      GET /v1/fields                 the traits and properties that events have had: the JSON of
+                                     `tidegate fields --json`, as parameters event, kind, source,
+                                     conflicts, limit; samples are of contacts
       GET /openapi.json, /docs       what there is, and a page to try it (its scripts come from
                                      cdn.jsdelivr.net)
       GET /metrics, /livez, /readyz  as of every process
@@ -26,12 +29,14 @@ def api() -> None:
     read at a time, TIDEGATE_REPORT_WAITING may be waited for, one more gets 503 and is asked to come again. So give a client
 minutes before it gives up.
 
-    Needs Kafka, no Redis; while Kafka is away it says so (503) and goes on when it is back. SIGTERM ends it.
+    Needs Kafka, and Redis for fields alone; while one is away it says so (503) where it is needed, and goes on when it is back.
+    SIGTERM ends it.
 
     \b
     Settings that matter here (`tidegate settings` has all):
       TIDEGATE_SECRET_API      the token, at least 32 characters; without it nothing starts
       TIDEGATE_WEB_PORT        where it answers, as does TIDEGATE_WEB_HOST
+      TIDEGATE_REDIS           where the catalogue of fields is
       TIDEGATE_REPORT_KEEP     for how long the same report is given again
       TIDEGATE_REPORT_WAITING  how many different ones are read or waited for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import orjson
 import pytest
 import redis.asyncio as redis
 from aiokafka import AIOKafkaProducer
-from dispatcher_runs import PARTITIONS, ROOT, Setup
+from dispatcher_runs import PARTITIONS, Dispatching, Setup, command
 
 from actions.read_model import BeingRebuilt, Moved, ReadModel
 from schemas.events import parse_event
@@ -95,13 +95,10 @@ async def throw_away(client: redis.Redis, prefix: str) -> None:
     await client.delete(*[key async for key in client.scan_iter(match=f"{{{prefix}read}}:*", count=5_000)])
 
 
-async def fields_command(setup: Setup, *arguments: str) -> Any:
+async def told(setup: Setup, *arguments: str) -> Any:
     """What `tidegate fields --json` says."""
-    environment = {**setup.environment, "PATH": ""}
-    argv = [sys.executable, "-c", "from streams.cli import main; main()", "fields", "--json", *arguments]
-    running = await asyncio.create_subprocess_exec(*argv, env=environment, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    said, _ = await running.communicate()
-    assert running.returncode == 0
+    status, said, _ = await asyncio.to_thread(command, setup, "fields", "--json", *arguments)
+    assert status == 0
     return json.loads(said)
 
 
@@ -123,18 +120,43 @@ async def test_what_events_have_is_told_and_a_redis_that_was_emptied_is_filled_a
         await throw_away(client, prefix)
     await wait_for(lambda: _whole(store), TIMEOUT_S, "a catalogue that is whole again")
 
-    found = await fields_command(setup, "--conflicts")
+    found = await told(setup, "--conflicts")
     assert [(each["name"], sorted(each["types"])) for each in found["fields"]] == [("plan", ["number", "text"])]
     assert {each["source"]: list(each["types"]) for each in found["fields"][0]["sources"]} == {
         "crm": ["text"],
         "shop": ["number"],
     }
-    found = await fields_command(setup, "--event", "Order Completed")
+    found = await told(setup, "--event", "Order Completed")
     assert [(each["event"], each["name"], each["sample"]) for each in found["fields"]] == [
         ("Order Completed", "total", "12.5")
     ]
     assert found["whole"] is True
-    assert len((await fields_command(setup, "--traits", "--limit", "2"))["fields"]) == 2
+    assert len((await told(setup, "--traits", "--limit", "2"))["fields"]) == 2
+
+
+async def test_the_api_says_the_same_as_the_command(
+    setup: Setup, store: FieldStore, send: Sent, tmp_path: Path, wait_for: WaitFor
+) -> None:
+    """With the same choices."""
+    await send([identify("c-1", plan="pro"), identify("c-2", "shop", plan=7), track("c-1", "Order Completed", total=1)])
+    setup.projector()
+    await wait_for(lambda: _is(store, send.expected), TIMEOUT_S, "all fields in the catalogue")
+    token = "t" * 32
+    api = Dispatching("api", {**setup.environment, "TIDEGATE_SECRET_API": token}, tmp_path / "api.log", "api")
+
+    def get(path: str) -> Any:
+        asked = urllib.request.Request(f"http://{api.address()}{path}", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return json.load(answer)
+
+    try:
+        await wait_for(lambda: asyncio.to_thread(api.ready), TIMEOUT_S, "an API that is ready")
+        assert await asyncio.to_thread(get, "/v1/fields") == await told(setup)
+        conflicts = await asyncio.to_thread(get, "/v1/fields?conflicts=true&source=shop")
+        assert [each["name"] for each in conflicts["fields"]] == ["plan"]
+        assert conflicts == await told(setup, "--conflicts", "--source", "shop")
+    finally:
+        assert await asyncio.to_thread(api.stop) == 0
 
 
 async def test_killed_anywhere_and_shared_by_two_nothing_is_passed_over(

@@ -20,11 +20,16 @@ from schemas.definitions import DefinitionRecord
 from streams.api import listen, read_token
 from streams.api_answers import Answers
 from streams.api_definitions import DefinitionsInForce
+from streams.api_fields import FieldPages
+from streams.api_fields import question as field_question
 from streams.api_metrics import ApiMetrics
 from streams.api_reading import Unreadable, read_apart
 from streams.api_web import Pages, web_app
 from streams.broker import CONNECT_TIMEOUT_S
+from streams.dispatcher_setup import connect
 from streams.errors import StreamsError
+from streams.fields_shown import Fields, Question
+from streams.fields_store import FieldStore
 from streams.report import Asked
 from streams.report_versions import UnknownSequence
 from streams.revisions import InForce
@@ -33,6 +38,8 @@ from streams.settings import SettingError, load_settings
 TOKEN = "t" * 32
 SHOWN = {"Authorization": f"Bearer {TOKEN}"}
 WINDOW_MS = 30 * 86_400_000
+# of a Redis that isn't there
+NO_FIELDS = FieldStore(connect(load_settings({"TIDEGATE_REDIS": "redis://127.0.0.1:1/0"})), "t.")
 
 
 class Kafka:
@@ -67,7 +74,9 @@ class Api:
         self.kafka, self.metrics = Kafka(), ApiMetrics()
         self.definitions = DefinitionsInForce(load_settings({}))
         self.answers = Answers(self.kafka.read, 60, 2)
-        self.app = web_app(Pages(self.definitions, self.answers, self.metrics), TOKEN, self.metrics)
+        self.app = web_app(
+            Pages(self.definitions, self.answers, self.metrics), FieldPages(NO_FIELDS), TOKEN, self.metrics
+        )
         self.client = aiohttp.ClientSession()
         self.url = ""
 
@@ -208,6 +217,48 @@ async def test_without_the_token_nothing_is_told(api: Api, authorization: str | 
     assert [] == api.kafka.asked
 
 
+def test_fields_are_asked_with_the_options_of_the_command() -> None:
+    given = [
+        ("event", "Order Completed"),
+        ("kind", "property"),
+        ("source", "shop"),
+        ("conflicts", "true"),
+        ("limit", "9"),
+    ]
+
+    assert Question("Order Completed", "property", "shop", True, 9) == field_question(given)
+    assert Question() == field_question([])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ("kind=traits", "expected trait or property in `kind`, got 'traits'"),
+        ("conflicts=yes", "expected true or false in `conflicts`, got 'yes'"),
+        ("limit=0", "expected a whole number from 1 in `limit`, got '0'"),
+        ("limit=10001", "expected at most 10000 in `limit`, got 10001"),
+        ("kind=trait&event=x", "expected one of `event` and `kind=trait`, got both"),
+        ("name=plan", "expected a parameter out of event, kind, source, conflicts, limit, got 'name'"),
+    ],
+)
+async def test_a_parameter_of_fields_that_cannot_be_used_says_what_was_expected(
+    api: Api, parameters: str, said: str
+) -> None:
+    status, body, _ = await api.get(f"/v1/fields?{parameters}")
+
+    assert 400 == status
+    assert said in body["detail"]
+
+
+async def test_while_redis_is_away_fields_are_refused_and_all_else_is_answered(api: Api) -> None:
+    status, body, headers = await api.get("/v1/fields")
+
+    assert (503, "10") == (status, headers["Retry-After"])
+    assert "expected Redis to tell the catalogue of fields, got ConnectionError" in body["detail"]
+    assert [200, 200] == [(await api.get(path))[0] for path in ("/v1/sequences", "/readyz")]
+    assert 401 == (await api.get("/v1/fields", headers={}))[0]
+
+
 async def test_while_kafka_is_away_that_is_said_and_the_process_lives(api: Api) -> None:
     api.definitions.problem = "Kafka at x:9092 has not answered for 5 s"
 
@@ -275,6 +326,9 @@ async def test_what_there_is_describes_itself(api: Api) -> None:
     schemas = described["components"]["schemas"]
     assert set(Report.__struct_fields__) == schemas["Report"]["properties"].keys()
     assert {"HTTPBearer": []} in get["security"]
+    get = described["paths"]["/v1/fields"]["get"]
+    assert ["event", "kind", "source", "conflicts", "limit"] == [each["name"] for each in get["parameters"]]
+    assert set(Fields.__struct_fields__) == schemas["Fields"]["properties"].keys()
     assert 200 == (await api.get("/docs", headers={}))[0]
 
 
