@@ -49,7 +49,10 @@ class Secrets:
 
 
 def read_secrets(environment: Mapping[str, str]) -> Secrets:
-    """The secrets of `TIDEGATE_SECRET_…`; raises `SettingError`, which never says what a secret is."""
+    """The secrets of `TIDEGATE_SECRET_…`; raises `SettingError`, which never says what a secret is.
+
+    Those that aren't ours alone are looked at once a rule names one (`SetUpCheck`): others may be a gateway's, for its vendors.
+    """
     named = {
         variable.removeprefix(SECRET_PREFIX): secret
         for variable, secret in environment.items()
@@ -60,14 +63,6 @@ def read_secrets(environment: Mapping[str, str]) -> Secrets:
         problem = None if secret is None else key_problem(secret)
         if problem is not None:
             raise SettingError(f"{SECRET_PREFIX}{name}: {problem}")
-    checks = [spec.secret_problem for spec in SPECS.values() if spec.secret_problem is not None]
-    for name, secret in named.items():
-        if all(check(secret) is not None for check in checks):
-            raise SettingError(
-                f"{SECRET_PREFIX}{name}: expected `whsec_` and 24 to 64 bytes in base64 (`tidegate dispatcher --new-secret` "
-                "makes one), the URL of a Slack webhook, `sid:token` of an SMS account, or a write key of 8 to 256 letters and "
-                "digits, got something else"
-            )
     return Secrets(named, own["UNSUBSCRIBE"], own["INAPP"], own["UNSUBSCRIBE_BEFORE"])
 
 
