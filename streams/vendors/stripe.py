@@ -20,7 +20,8 @@ secret (`whsec_…`), which is the connection's. Events worth choosing: `custome
   `order_id` is the payment intent, so that a refund has that of its order. A trial that becomes a paid subscription is
   `Trial Ended` and `Subscription Started`; a subscription that waits for its first payment starts with that.
 * `plan` is the price's `lookup_key`, else its nickname, else its id. A subscription whose collection is paused is `paused`; one
-  that is to be cancelled at the end of its period has no `renews_at`. `mrr`: the items' prices; left as it is where one has tiers.
+  that is to be cancelled at the end of its period has no `renews_at`. `mrr` is of the items' prices; where one has tiers, it is
+  left as it was.
 """
 
 import decimal
