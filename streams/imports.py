@@ -54,6 +54,11 @@ class Import:
         """How much of the file, as it is on disk, has been read; 0 where its size can't be known."""
         return self._file.bytes_read
 
+    @property
+    def goes_on_behind(self) -> int:
+        """The last line that Kafka has with all before it; 0 where there is none, or nowhere to note it."""
+        return self._reached.lines if self._places is not None and self.not_noted is None else 0
+
     def __iter__(self) -> Iterator[Sequence[Row]]:
         """Rows, block by block; raises `InputError`."""
         return iter(self._rows)

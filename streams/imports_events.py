@@ -3,6 +3,7 @@
 A row is a list of cells, or an object of a file of JSON lines. What it can't become is `Unroutable`, with the column.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from schemas.events import parse_event
 from schemas.rejected import Rejection
 from streams.errors import InputError
 from streams.imports_mapping import Mapping, Test, Value
-from streams.imports_values import Unread, boolean_of, instant_reader, json_of, list_of, number_of, text_of
+from streams.imports_values import Unread, boolean_of, instant_of, json_of, list_of, number_of, text_of
 from streams.publish import Routed, Unroutable, routed
 
 MESSAGE_ID_BYTES = 16
+# of each column
+CELLS_CACHED = 1 << 13
 _SHOWN = 60
 
 
@@ -161,7 +164,9 @@ class Events:
         cell, convert = self._cell(value.column, mapping.empty), _conversion(value)
         if convert is None:
             return cell
-        column, path = value.column, value.path
+        if self._columns is not None:
+            # text to values, and most columns say few things
+            convert = functools.lru_cache(maxsize=CELLS_CACHED)(convert)
 
         def get(row: Row) -> Any:
             found = cell(row)
@@ -172,7 +177,7 @@ class Events:
             except Unread as error:
                 shown = repr(found)
                 shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
-                raise Unroutable(f"expected {error} in column {column!r} ({path}), got {shown}") from None
+                raise Unroutable(f"expected {error} in column {value.column!r} ({value.path}), got {shown}") from None
 
         return get
 
@@ -244,7 +249,8 @@ def _conversion(value: Value) -> Callable[[Any], Any] | None:
         prefix, lower = value.prefix, value.lower
         return lambda found: prefix + (text_of(found).lower() if lower else text_of(found))
     if value.type == "instant":
-        return instant_reader(value.format, value.zone)
+        format, zone = value.format, value.zone
+        return lambda found: instant_of(found, format, zone)
     if value.type == "list":
         separator = value.separator
         return lambda found: list_of(found, separator)

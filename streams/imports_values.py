@@ -4,10 +4,8 @@ Each function takes what a cell has (text, or JSON's own values) and raises `Unr
 """
 
 import datetime
-import functools
 import math
 import re
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,9 +14,6 @@ from schemas.instants import DAY_MS, EPOCH, INSTANT_MS_MAX, INSTANT_MS_MIN, MS, 
 from segments.calendar import Zone
 
 EPOCH_FORMATS = ("seconds", "milliseconds")
-# a file has many numbers twice, and is about few instants at a time where it has them by the minute or the day
-CACHED = 1 << 16
-
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _INTEGER_DIGITS_MAX = 18
 _BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "1": True}
@@ -41,15 +36,9 @@ def text_of(found: Any) -> str:
 
 def number_of(found: Any, decimal: str = ".") -> int | float:
     """`1234.5`, with blanks around it; with a comma for `decimal` also `1.234,5`."""
-    if isinstance(found, str):
-        return _number(found.strip(), decimal)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise Unread("a number")
-    return found
-
-
-@functools.lru_cache(maxsize=CACHED)
-def _number(text: str, decimal: str) -> int | float:
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return found
+    text = found.strip() if isinstance(found, str) else ""
     if decimal == ",":
         text = text.replace(".", "").replace(",", ".")
     match = _NUMBER.fullmatch(text)
@@ -91,17 +80,12 @@ def list_of(found: Any, separator: str) -> list[Any]:
     return [piece for piece in text_of(found).split(separator) if piece]
 
 
-def instant_reader(format: str | None, zone: Zone | None) -> Callable[[Any], str]:
-    """Reads instants in `format` (None: ISO 8601), in `zone` where they name no offset, to `2026-03-01T09:30:00.000Z`."""
-    read = _epoch_reader(format) if format in EPOCH_FORMATS else functools.partial(_clock_ms, format, zone)
-
-    def instant(found: Any) -> str:
-        at_ms = read(found)
-        if not INSTANT_MS_MIN <= at_ms <= INSTANT_MS_MAX:
-            raise Unread("an instant of the years 1 to 9999")
-        return format_instant(at_ms)
-
-    return functools.lru_cache(maxsize=CACHED)(instant)
+def instant_of(found: Any, format: str | None, zone: Zone | None) -> str:
+    """`2026-03-01T09:30:00.000Z` of a time in `format` (None: ISO 8601), in `zone` where it names no offset."""
+    at_ms = _epoch_ms(found, format) if format in EPOCH_FORMATS else _clock_ms(found, format, zone)
+    if not INSTANT_MS_MIN <= at_ms <= INSTANT_MS_MAX:
+        raise Unread("an instant of the years 1 to 9999")
+    return format_instant(at_ms)
 
 
 def says_a_day(format: str) -> bool:
@@ -113,24 +97,22 @@ def says_a_day(format: str) -> bool:
         return False
 
 
-def _epoch_reader(format: str | None) -> Callable[[Any], int]:
-    unit_ms = 1000 if format == "seconds" else 1
-
-    def read(found: Any) -> int:
-        try:
-            number = number_of(found)
-        except Unread:
-            raise Unread(f"{format} since 1970") from None
-        return math.floor(number * unit_ms) if isinstance(number, int) else math.floor(round(number * unit_ms, 3))
-
-    return read
+def _epoch_ms(found: Any, format: str | None) -> int:
+    try:
+        number = number_of(found)
+    except Unread:
+        raise Unread(f"{format} since 1970") from None
+    if not abs(number) <= INSTANT_MS_MAX:
+        raise Unread("an instant of the years 1 to 9999")
+    # 1772357400.001 is a little less than that as a double
+    return math.floor(round(number * 1000, 3)) if format == "seconds" else math.floor(number)
 
 
-def _clock_ms(format: str | None, zone: Zone | None, found: Any) -> int:
+def _clock_ms(found: Any, format: str | None, zone: Zone | None) -> int:
     """Epoch ms of a time as it is written."""
     if not isinstance(found, str):
         raise Unread("a time as text" if format is None else f"a time as {format}")
-    said = parse_local(found.strip()) if format is None else _strptime(found.strip(), format)
+    said = _iso(found.strip()) if format is None else _strptime(found.strip(), format)
     if said is None:
         raise Unread("a time as 2026-03-01T09:30:00Z, or say `format`" if format is None else f"a time as {format}")
     if isinstance(said, int):
@@ -138,6 +120,18 @@ def _clock_ms(format: str | None, zone: Zone | None, found: Any) -> int:
     if zone is None:
         raise Unread("a time with its offset, or `zone` in the mapping: where the clock was that showed it")
     return zone.instant_ms(*said)
+
+
+def _iso(text: str) -> int | tuple[int, int] | None:
+    """Epoch ms, or day since 1970 and ms since midnight where no offset is named."""
+    if len(text) == 19 and text[4] + text[7] + text[10] + text[13] + text[16] in ("-- ::", "--T::"):
+        try:  # what nearly every database writes: four times as fast as the general way
+            moment = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        clock_s = (moment.hour * 60 + moment.minute) * 60 + moment.second
+        return moment.toordinal() - _EPOCH_ORDINAL, clock_s * 1000
+    return parse_local(text)
 
 
 def _strptime(text: str, format: str) -> int | tuple[int, int] | None:

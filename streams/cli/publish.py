@@ -184,6 +184,10 @@ def _publish_rows(
                 _send(given, imported, problems, options)
             else:
                 _show(imported, problems)
+        except BaseException:
+            if imported.goes_on_behind:
+                say(f"Kafka has it up to line {imported.goes_on_behind}: the same command with --resume goes on there")
+            raise
         finally:
             problems.end()
             if imported.not_noted is not None:

@@ -1,12 +1,18 @@
 """Where a line of events goes, and what it says then."""
 
+import asyncio
+import contextlib
 import json
+import types
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from schemas.topics import SOURCES
-from streams.publish import VALUE_BYTES_MAX, Unroutable, route
+from streams import publish as publishing
+from streams.publish import VALUE_BYTES_MAX, Unroutable, route, route_import
+from streams.settings import load_settings
 
 
 def _line(**fields: Any) -> bytes:
@@ -109,3 +115,86 @@ def test_what_no_broker_takes_is_not_published() -> None:
     assert large.problem is not None and "expected at most 262144 bytes" in large.problem
     with pytest.raises(Unroutable, match="expected at most 1000000 bytes"):
         route(_line(properties={"x": "y" * VALUE_BYTES_MAX}))
+
+
+@pytest.mark.parametrize("context", [None, {}, {"import": False}, {"traits": {"n": 0.1}}, {"import": True}])
+def test_an_import_is_marked_whatever_its_context_is(context: dict[str, Any] | None) -> None:
+    """And says the same for the rest; with the wall clock it arrives when it is published."""
+    fields = {"timestamp": 5, "properties": {"context": 1}} | ({} if context is None else {"context": context})
+    value = json.loads(route_import(_line(**fields), arrives_then=False).value)
+
+    assert value == json.loads(_line(**fields)) | {"context": (context or {}) | {"import": True}}
+
+
+def test_an_import_without_a_context_keeps_its_bytes() -> None:
+    """Numbers stay as they were written."""
+    line = b'{"type":"track","userId":"c-1","event":"x","timestamp":5,"properties":{"n":1.10} }'
+
+    assert route_import(line, arrives_then=False).value == line[:-2] + b',"context":{"import":true}}'
+    assert route_import(line, arrives_then=True).value == line[:-2] + b',"context":{"import":true},"receivedAt":5}'
+
+
+class Broker:
+    """A Kafka that acknowledges batches when it is told to; each holds one record."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, asyncio.Future[None]]] = []
+
+    def create_batch(self) -> Any:
+        """A batch with room for one."""
+        held: list[bytes] = []
+
+        def append(*, timestamp: None, key: bytes, value: bytes) -> bool | None:
+            if held:
+                return None
+            held.append(value)
+            return True
+
+        return types.SimpleNamespace(append=append)
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[None]:
+        """On its way."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sent.append((topic, future))
+        return future
+
+
+async def test_a_place_is_reached_when_kafka_has_all_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when what comes after it is acknowledged first, and not while one record before it is under way."""
+    broker, reached, blocks_taken = Broker(), list[int](), 0
+
+    @contextlib.asynccontextmanager
+    async def producer(*_: Any, **__: Any) -> AsyncIterator[Broker]:
+        yield broker
+
+    async def partitions_of(_: Any, topics: list[str]) -> dict[str, int]:
+        return dict.fromkeys(topics, 4)
+
+    async def blocks() -> AsyncIterator[list[tuple[int, bytes]]]:
+        nonlocal blocks_taken
+        for number in range(4):
+            yield [(2 * number + n, _line(userId=f"c-{n}")) for n in range(2)]
+            blocks_taken += 1
+            if number == 1:  # of the first block one record is still under way
+                for _, future in broker.sent[1:]:
+                    future.set_result(None)
+            elif number == 2:
+                assert reached == []
+                broker.sent[0][1].set_result(None)
+            elif number == 3:
+                assert reached == [0, 1]
+                for _, future in broker.sent:
+                    if not future.done():
+                        future.set_result(None)
+
+    monkeypatch.setattr(publishing, "producer", producer)
+    monkeypatch.setattr(publishing, "partitions_of", partitions_of)
+    await publishing.publish(
+        load_settings({}),
+        blocks(),
+        lambda number, line: route(line),
+        ticks=False,
+        place=lambda: blocks_taken,
+        acknowledged=reached.append,
+    )
+    assert reached == [0, 1, 2, 3]

@@ -1,6 +1,7 @@
 """What becomes of rows: mappings with their errors, cells, files that people and programs write, and going on."""
 
 import csv
+import dataclasses
 import gzip
 import itertools
 import json
@@ -18,6 +19,7 @@ from streams import imports_rows
 from streams.errors import InputError
 from streams.event_lines import open_blocks
 from streams.imports import Import, open_import
+from streams.imports_events import Events
 from streams.imports_mapping import read_mapping
 from streams.imports_rows import CsvRows, Malformed
 from streams.publish import Unroutable
@@ -547,6 +549,61 @@ def test_no_bytes_do_more_than_become_bad_rows(
     assert all(isinstance(cells, list | Malformed) for _, cells in rows)
     numbers: Sequence[int] = [number for number, _ in rows]
     assert list(numbers) == sorted(set(numbers))
+
+
+ANY = """
+id: any
+type: {column: t, values: {a: identify, b: group}, else: track}
+event: {column: e}
+groupId: {column: g}
+userId: {column: u, lower: true}
+timestamp: {column: at, zone: Europe/Berlin}
+skip: [{column: s, prefix: x}, {column: s, in: [y]}]
+rest: properties
+properties:
+  a: {column: x, type: number, decimal: ","}
+  b: {column: x, type: boolean}
+  c: {column: x, type: instant, format: seconds}
+  d: {column: x, type: list}
+  e: {column: x, type: json}
+  f: {column: x, type: instant, format: "%Y %m %d"}
+"""
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["1", "2026-03-01"])
+)
+JSON = st.recursive(SCALARS, lambda i: st.lists(i, max_size=3) | st.dictionaries(st.text(max_size=2), i, max_size=3))
+
+
+@given(st.dictionaries(st.sampled_from(["t", "e", "g", "u", "at", "s", "x", "more"]), JSON), st.sampled_from("abcdef"))
+def test_no_object_does_more_than_become_a_bad_row(row: dict[str, Any], kept: str) -> None:
+    """Whatever a mapping asks of it."""
+    mapping = read_mapping(ANY, "m")
+    mapping = dataclasses.replace(mapping, properties={kept: mapping.properties[kept]})
+    events = Events(mapping, None, "any.jsonl", live=False, arrives_then=False)
+    try:
+        line = json.dumps(row).encode()
+        routed = events(1, line)
+    except Unroutable as error:
+        assert str(error).startswith("expected")
+    else:
+        assert routed is None or routed.problem is None
+
+
+@given(
+    st.lists(
+        st.text(max_size=12) | st.sampled_from(["1", "9" * 400, "1e308", "2026-03-01 10:00:00"]), min_size=8, max_size=8
+    )
+)
+def test_no_cells_do_more_than_become_a_bad_row(cells: list[str]) -> None:
+    """The same of CSV."""
+    mapping = read_mapping(ANY, "m")
+    columns = ["t", "e", "g", "u", "at", "s", "x", "more"]
+    for name in mapping.properties:
+        one = dataclasses.replace(mapping, properties={name: mapping.properties[name]})
+        try:
+            Events(one, columns, "any.csv", live=False, arrives_then=False)(1, cells)
+        except Unroutable as error:
+            assert str(error).startswith("expected")
 
 
 # ---- places --------------------------------------------------------------------------------------------------------
