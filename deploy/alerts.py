@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from actions.metrics import DispatcherMetrics
 from streams.api_metrics import ApiMetrics
+from streams.gateway.metrics import GatewayMetrics
 from streams.instruments import markdown_table
 from streams.metric_table import METRICS
 from streams.projector_metrics import ProjectorMetrics
@@ -41,6 +42,8 @@ _PROJECTOR = """A projector's, besides the `process_…` ones:
 """
 _API = """An API's, besides the `process_…` ones:
 """
+_GATEWAY = """A gateway's, besides the `process_…` ones:
+"""
 
 
 def alerts() -> Iterator[dict[str, Any]]:
@@ -59,7 +62,7 @@ def sections() -> str:
         )
     table = markdown_table(METRICS)
     others = [_DISPATCHER, _table(DispatcherMetrics().registry), _PROJECTOR, _table(ProjectorMetrics().registry)]
-    others += [_API, _table(ApiMetrics().registry)]
+    others += [_API, _table(ApiMetrics().registry), _GATEWAY, _table(GatewayMetrics().registry)]
     return "\n".join([_ALERTS, *entries, _METRICS, table, *others, END]) + "\n"
 
 

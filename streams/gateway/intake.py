@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from schemas.topics import REJECTED, SOURCES, partition_of
+from schemas.topics import EVENTS_BILLING, EVENTS_EMAIL, EVENTS_PRODUCT, REJECTED, partition_of
 from streams.broker import CONNECT_TIMEOUT_S, partitions_of, words_of
 from streams.errors import StreamsError
 from streams.gateway.record import Record
@@ -69,6 +69,8 @@ class Held:
         self._intake.release(self._bytes)
 
 
+# all that it writes to
+TOPICS: Final = (EVENTS_PRODUCT, EVENTS_BILLING, EVENTS_EMAIL, REJECTED)
 # topic without prefix, and partition
 _Slot = tuple[str, int]
 
@@ -241,8 +243,7 @@ class Intake:
 
     async def _connect(self) -> _Producer:
         """Raises `StreamsError`, `SettingError`."""
-        sources = [self._settings.topic(topic.name) for topic in SOURCES]
-        counts = await partitions_of(self._settings, [*sources, self._settings.topic(REJECTED.name)])
+        counts = await partitions_of(self._settings, [self._settings.topic(topic.name) for topic in TOPICS])
         if len(set(counts.values())) != 1:
             raise StreamsError(f"expected as many partitions in each topic, found {counts}: `tidegate topics create`")
         client = AIOKafkaProducer(

@@ -38,8 +38,8 @@ async def run_gateway(settings: Settings, environment: Mapping[str, str] | None 
     _show(metrics, connections, intake, server)
     web = WebServer(metrics.registry, lambda: None, lambda: intake.problem)
     listening = listen(settings.gateway_host, settings.gateway_port)
-    await web.start(settings.web_host, settings.web_port)
     logger.info("taking events on http://%s:%d", settings.gateway_host, listening.getsockname()[1])
+    await web.start(settings.web_host, settings.web_port)
     serving, following = asyncio.create_task(server.serve([listening])), asyncio.create_task(intake.follow())
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -17,6 +17,7 @@ import yaml
 from actions.metrics import DispatcherMetrics
 from streams.api_metrics import ApiMetrics
 from streams.cli import COMMANDS
+from streams.gateway.metrics import GatewayMetrics
 from streams.metric_table import METRICS
 from streams.projector_metrics import ProjectorMetrics
 
@@ -88,7 +89,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 def known_names() -> set[str]:
     """Every series of our metrics as queries name it."""
     kinds = {metric.full_name: metric.kind for metric in METRICS}
-    for metrics in (DispatcherMetrics(), ProjectorMetrics(), ApiMetrics()):
+    for metrics in (DispatcherMetrics(), ProjectorMetrics(), ApiMetrics(), GatewayMetrics()):
         for family in metrics.registry.collect():
             kinds[family.name + ("_total" if family.type == "counter" else "")] = family.type  # type: ignore[assignment]
     ends = ("_bucket", "_sum", "_count")
@@ -104,15 +105,15 @@ def test_every_metric_in_rules_and_dashboard_is_one_that_we_have() -> None:
 def test_every_metric_that_a_runbook_or_a_metric_s_own_words_name_is_one_that_we_have() -> None:
     told = [(rule["alert"], str(rule["annotations"])) for rule in alerts()]
     told += [(metric.full_name, f"{metric.help} {metric.do}") for metric in METRICS]
-    for metrics in (DispatcherMetrics(), ProjectorMetrics(), ApiMetrics()):
+    for metrics in (DispatcherMetrics(), ProjectorMetrics(), ApiMetrics(), GatewayMetrics()):
         told += [(family.name, family.documentation) for family in metrics.registry.collect()]
     known = {name.removesuffix(end) for name in known_names() for end in ("", "_bucket")}
     assert [(place, name) for place, text in told for name in NAME.findall(text) if name not in known] == []
 
 
-def test_every_metric_of_dispatchers_projectors_and_apis_is_in_a_panel() -> None:
+def test_every_metric_of_dispatchers_projectors_apis_and_gateways_is_in_a_panel() -> None:
     asked = " ".join(target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ()))
-    for metrics in (DispatcherMetrics(), ProjectorMetrics(), ApiMetrics()):
+    for metrics in (DispatcherMetrics(), ProjectorMetrics(), ApiMetrics(), GatewayMetrics()):
         assert [family.name for family in metrics.registry.collect() if family.name not in asked] == []
 
 
