@@ -8,6 +8,8 @@ from actions.reader import close
 from actions.rules import Rule
 from actions.sequences import Send, Sequence, Set
 from schemas.events import Event
+from segments.report import Report
+from segments.warn_fields import KnownFields, meant
 
 # what a sample has too many of is not remembered for the sake of a hint
 _REMEMBERED_MAX: Final = 10_000
@@ -48,6 +50,16 @@ class MessageTraits:
             "which its message asks for"
             for rule, trait in self._asked
             if trait in self._missing
+        ]
+
+    def never_had(self, known: KnownFields) -> list[str]:
+        """A warning for each message and trait that no event ever had, by a catalogue of what events have had."""
+        report = Report("messages")
+        return [
+            f"{rule.called}: its message asks for the trait {trait!r}, which no event ever had"
+            f"{meant(report, trait, known.traits)}"
+            for rule, trait in self._asked
+            if known.lacks_trait(trait)
         ]
 
     def _look_at(self, traits: Mapping[str, Any]) -> None:

@@ -90,11 +90,15 @@ class Report:
 
     def close_to(self, word: str, known: Collection[str]) -> str:
         """`; did you mean 'x'?` where one of `known` is spelled much like `word`, else nothing."""
+        close = self.closest(word, known)
+        return "" if close is None else f"; did you mean {close!r}?"
+
+    def closest(self, word: str, known: Collection[str]) -> str | None:
+        """The one of `known` that is spelled most like `word`; None where none is, or too many were compared already."""
         self._compared += len(known)
         if len(word) > _CLOSE_MAX or self._compared > _COMPARED_MAX:
-            return ""
-        close = difflib.get_close_matches(word, list(known), n=1)
-        return f"; did you mean {close[0]!r}?" if close else ""
+            return None
+        return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 def _step(step: str | int) -> str:

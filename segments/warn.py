@@ -1,7 +1,7 @@
 """Warns of what is legal in definitions and surely not meant.
 
 What can never be true, or always is (`warn_conditions`); windows longer than events are kept; and, given a sample of
-events, what the definitions ask for and none of them has (`warn_sample`).
+events, what the definitions ask for and none of them has (`warn_sample`), or no event ever had (`warn_fields`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,6 +25,7 @@ from segments.conditions import (
 from segments.nodes import in_order
 from segments.report import Report, TooManyErrors
 from segments.warn_conditions import ConditionWarner, warn_of_rules
+from segments.warn_fields import KnownFields, warn_of_fields
 from segments.warn_sample import SampleWarner
 
 DAY_MS = 86_400_000
@@ -35,16 +36,20 @@ _UNIT_DAYS = {"day": 1, "week": 7, "month": 28, "year": 365}
 
 
 def warnings(
-    definitions: Definitions, *, retention_ms: int = RETENTION_MS, events: Iterable[Event] | None = None
+    definitions: Definitions,
+    *,
+    retention_ms: int = RETENTION_MS,
+    events: Iterable[Event] | None = None,
+    fields: KnownFields | None = None,
 ) -> list[str]:
     """One line each: `segment 'x': … - at $.when…`; `retention_ms`: how long the topics keep events.
 
     With `events`, a sample, also of names, properties and traits that none of them has, and of events that lack the
-    property of a `per` or `by`. They are read once.
+    property of a `per` or `by`. They are read once. With `fields`, also of traits and properties that no event ever had.
     """
     report = Report("definitions")
     try:
-        _warn(report, definitions, retention_ms, events)
+        _warn(report, definitions, retention_ms, events, fields)
     except TooManyErrors:
         pass  # the last line says so
     # segments are looked at after those they name; their author has them in another order
@@ -54,8 +59,14 @@ def warnings(
     return sorted(report.errors, key=lambda line: places.get(line.partition(": ")[0], len(places)))
 
 
-def _warn(report: Report, definitions: Definitions, retention_ms: int, events: Iterable[Event] | None) -> None:
-    sample = None if events is None else SampleWarner(report)
+def _warn(
+    report: Report,
+    definitions: Definitions,
+    retention_ms: int,
+    events: Iterable[Event] | None,
+    fields: KnownFields | None,
+) -> None:
+    sample = None if events is None and fields is None else SampleWarner(report)
     conditions = ConditionWarner(report, {score.id: score for score in definitions.scores})
     for score in definitions.scores:
         with report.about(f"score {score.id!r}"):
@@ -82,6 +93,8 @@ def _warn(report: Report, definitions: Definitions, retention_ms: int, events: I
     if sample is not None and events is not None:
         sample.look_at(events)
         sample.say()
+    if sample is not None and fields is not None:
+        warn_of_fields(report, sample.traits, sample.properties(), fields)
 
 
 def leaves_at(report: Report, condition: Condition, body: dict[str, Any]) -> Iterator[Condition]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from schemas.events import Event
@@ -56,14 +56,17 @@ class _Key:
 
 
 class SampleWarner:
-    """Gathers what definitions ask for at their places in a report, looks at events, and says what was nowhere."""
+    """Gathers what definitions ask for at their places in a report, looks at events, and says what was nowhere.
+
+    `traits`: what was asked of, and where.
+    """
 
     def __init__(self, report: Report) -> None:
         self.report = report
         self._names: list[tuple[Place, str, bool]] = []
         self._properties: list[_Property] = []
         self._keys: list[_Key] = []
-        self._traits: list[tuple[Place, str]] = []
+        self.traits: list[tuple[Place, str]] = []
         self._trait_readers: dict[str, Callable[[Any], Any]] = {}
         self._names_seen: set[str] = set()
         self._properties_seen: set[str] = set()
@@ -132,7 +135,7 @@ class SampleWarner:
                 self._ask_of_trait_path(test.argument.path)
 
     def _ask_of_trait_path(self, path: str) -> None:
-        self._traits.append((self.report.here(), path))
+        self.traits.append((self.report.here(), path))
         self._trait_readers.setdefault(path, reader(path))
 
     def _ask_of_matching(self, matching: Matching, key: str) -> None:
@@ -163,6 +166,11 @@ class SampleWarner:
         if where is None or counts is not None:
             find = finder(path, in_context=True)
             self._keys.append(_Key(self.report.here(), names, path, use, find, counts))
+
+    def properties(self) -> Iterator[tuple[Place, Names, str]]:
+        """The properties that were asked of, those of `per` and `by` among them: where, and of events of which names."""
+        yield from ((asked.place, asked.names, asked.path) for asked in self._properties)
+        yield from ((key.place, key.names, key.path) for key in self._keys)
 
     # ---- what there is ----------------------------------------------------------------------------------------------
 
@@ -209,7 +217,7 @@ class SampleWarner:
                 self.report.say(f"no event of its name in the sample has it, of {asked.events}{hint}", asked.place)
         self._say_of_keys()
         if self._traits_seen:
-            for place, path in self._traits:
+            for place, path in self.traits:
                 if path not in self._traits_found:
                     self.report.say(f"nobody in the sample has the trait {shown(path)}{self._close_trait(path)}", place)
 

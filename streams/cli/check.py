@@ -1,5 +1,6 @@
 """`tidegate check`: are the definitions sound?"""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -7,10 +8,11 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from streams.cli.parameters import DurationType
-from streams.cli.terminal import say, settings
+from streams.cli.terminal import run, say, settings
 
 if TYPE_CHECKING:
     from schemas.events import Event
+    from segments.warn_fields import KnownFields
     from streams.definition_files import Checked
 
 
@@ -20,8 +22,15 @@ if TYPE_CHECKING:
 @click.option(
     "--retention", "retention_ms", type=DurationType(), help="How long the topics keep events (default: 400d)."
 )
+@click.option(
+    "--fields/--no-fields",
+    default=None,
+    help="Ask Redis which traits and properties events have had (default: where TIDEGATE_REDIS is set).",
+)
 @click.option("--strict", is_flag=True, help="Exit with status 1 where there is a warning.")
-def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, strict: bool) -> None:
+def check(
+    files: tuple[str, ...], events: str | None, retention_ms: int | None, fields: bool | None, strict: bool
+) -> None:
     """Check FILE... of segments, scores, rules, sequences and policies (YAML or JSON, `-` is standard input), together.
 
     Each error goes to standard error on a line: what was expected, what came, and where. Exit status 2 where there is
@@ -31,6 +40,8 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
     Then come warnings, of what is legal and surely not meant: a condition that can never be true, a segment that
     everyone is in, a window longer than events are kept. With a sample of events, also of names, properties and traits
     that nothing in it has, those of messages among them, and of events without the property that a `per` or `by` needs.
+    And where a projector keeps the catalogue of fields (`tidegate fields`), of traits and properties that no event ever had;
+    where Redis can't tell, that is said, and the rest is checked.
 
     \b
     Examples:
@@ -45,7 +56,8 @@ def check(files: tuple[str, ...], events: str | None, retention_ms: int | None, 
     given = settings()
     checked = check_files(open_files(files), InForce(), Path(given.templates), given.limits())
     check_topics(checked.bodies, given.prefix)
-    warned = _warnings(checked, events, retention_ms)
+    known = _known(checked) if fields or (fields is None and "TIDEGATE_REDIS" in os.environ) else None
+    warned = _warnings(checked, events, retention_ms, known)
     for line in warned:
         say(f"warning: {line}")
     if warned and strict:
@@ -59,7 +71,24 @@ def _counted(kind: str, count: int) -> str:
     return f"{count} {kind if count == 1 else many}"
 
 
-def _warnings(checked: "Checked", events: str | None, retention_ms: int | None) -> list[str]:
+def _known(checked: "Checked") -> "KnownFields | None":
+    """What events have had; None where that can't be told, which is said."""
+    from actions.sequences import Set
+    from streams.errors import StreamsError
+    from streams.fields_known import read_known
+
+    steps = [step for sequence in checked.sequences for step in sequence.steps]
+    made = [step.traits for step in steps if isinstance(step, Set) and step.traits]
+    try:
+        return run(read_known(settings(), made))
+    except StreamsError as error:
+        say(f"nothing is compared with the fields that events have had: {error}")
+        return None
+
+
+def _warnings(
+    checked: "Checked", events: str | None, retention_ms: int | None, known: "KnownFields | None"
+) -> list[str]:
     from actions import in_sequence, rule_of, warn_of_sequences
     from actions.message_traits import MessageTraits
     from segments.warn import RETENTION_MS, warnings
@@ -69,11 +98,12 @@ def _warnings(checked: "Checked", events: str | None, retention_ms: int | None) 
     rules = [rule_of(body) for (kind, _), body in checked.bodies.items() if kind == "rule"]
     asked = MessageTraits(rules, checked.sequences)
     sample = None if events is None else asked.through(_sample(events))
-    lines = warnings(checked.definitions, retention_ms=retention_ms, events=sample)
+    lines = warnings(checked.definitions, retention_ms=retention_ms, events=sample, fields=known)
     return [
         *(in_sequence(line, checked.sequences) for line in lines),
         *warn_of_sequences(checked.sequences, checked.definitions),
         *asked.lines(),
+        *(() if known is None else asked.never_had(known)),
     ]
 
 

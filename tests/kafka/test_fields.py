@@ -159,6 +159,22 @@ async def test_the_api_says_the_same_as_the_command(
         assert await asyncio.to_thread(api.stop) == 0
 
 
+async def test_a_definition_that_asks_for_what_no_event_had_is_warned_of(
+    setup: Setup, store: FieldStore, send: Sent, tmp_path: Path, wait_for: WaitFor
+) -> None:
+    """By `tidegate check`, where TIDEGATE_REDIS says which catalogue."""
+    await send([identify("c-1", plan="pro")])
+    setup.projector()
+    await wait_for(lambda: _is(store, send.expected), TIMEOUT_S, "all fields in the catalogue")
+    await wait_for(lambda: _whole(store), TIMEOUT_S, "a catalogue that is whole")
+    file = tmp_path / "segments.yaml"
+    file.write_text("segments: [{id: pro, when: {any: [{trait: plann, eq: pro}, {trait: plan, eq: pro}]}}]")
+    status, said, warned = await asyncio.to_thread(command, setup, "check", str(file))
+    assert (status, said) == (0, "1 segment: sound\n")
+    assert len(warned.splitlines()) == 1
+    assert "no event ever had the trait 'plann', did you mean 'plan' (seen from 1 source, last 2" in warned
+
+
 async def test_killed_anywhere_and_shared_by_two_nothing_is_passed_over(
     setup: Setup, store: FieldStore, send: Sent, wait_for: WaitFor
 ) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from streams import cli
+from streams.fields import Field
+from streams.fields_store import Catalogue, FieldStore, Known
 
 GOOD = "segments: [{id: buyers, when: {event: Order Completed, where: {total: {gt: 5}}}}]"
 EMPTY = "segments: [{id: nobody, when: {event: Order Completed, count: {lt: 0}}}]"
@@ -139,3 +141,70 @@ def test_a_message_that_asks_for_a_trait_that_nobody_in_the_sample_has_is_warned
         "warning: sequence 'welcome', step 'hello': nobody in the sample has the trait 'first_nme' "
         "(did you mean 'first_name'?), which its message asks for",
     ]
+
+
+PLAN = "segments: [{id: pro, when: {all: [{trait: plann, eq: pro}, {trait: won, eq: true}, {event: Order Completed}]}}]"
+
+
+def test_a_redis_that_is_away_is_told_in_a_line_and_the_check_goes_on(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked where TIDEGATE_REDIS says which one, or --fields does; otherwise a check needs nothing but its files."""
+    line = "nothing is compared with the fields that events have had: Redis is away (ConnectionError: see TIDEGATE_REDIS)\n"
+    assert cli.run(["check", "good.yaml"]) == 0
+    assert capsys.readouterr() == ("1 segment: sound\n", "")
+    monkeypatch.setenv("TIDEGATE_REDIS", "redis://127.0.0.1:1/0")
+    assert cli.run(["check", "--strict", "good.yaml"]) == 0
+    assert capsys.readouterr() == ("1 segment: sound\n", line)
+    assert cli.run(["check", "--no-fields", "good.yaml"]) == 0
+    assert capsys.readouterr() == ("1 segment: sound\n", "")
+
+
+def test_traits_that_no_event_ever_had_are_warned_of_in_segments_and_messages(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a sequence sets will be there."""
+    plan = Known(Field("trait", "", "plan"), {"crm": {"text": 1_772_000_000_000}})
+    total = Known(Field("property", "Order Completed", "total"), {"shop": {"number": 1_772_000_000_000}})
+
+    async def read(_: object) -> Catalogue:
+        return Catalogue([plan, total], 0, 0, True)
+
+    monkeypatch.setattr(FieldStore, "read", read)
+    mail = {"channel": "email", "target": {"trait": "plam"}, "template": {"subject": "Hi", "text": "{{ traits.won }}"}}
+    steps = [{"set": {"traits": {"won": True}}}, {"name": "hello", "send": mail}]
+    sequence = {"id": "welcome", "on": {"segment": "pro"}, "steps": steps}
+    (files / "messages.yaml").write_text(json.dumps({"sequences": [sequence]}))
+    (files / "pro.yaml").write_text(PLAN)
+    assert cli.run(["check", "--strict", "--fields", "pro.yaml", "messages.yaml"]) == 1
+    hint = "did you mean 'plan' (seen from 1 source, last 2026-02-25)?"
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: segment 'pro': no event ever had the trait 'plann', {hint} - at $.when.all[0].trait",
+        f"warning: sequence 'welcome', step 'hello': its message asks for the trait 'plam', which no event ever had, {hint}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "why"),
+    [
+        (Catalogue([], 0, 0, False), "no projector has read any events yet"),
+        (Catalogue([], 0, 3, True), "a projector still reads events, 3 partitions to go"),
+        (Catalogue([], 7, 0, True), "it lacks about 7 fields (`tidegate fields` says why)"),
+    ],
+)
+def test_a_catalogue_that_is_not_whole_warns_of_nothing(
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    catalogue: Catalogue,
+    why: str,
+) -> None:
+    """What isn't in it may be in some event."""
+
+    async def read(_: object) -> Catalogue:
+        return catalogue
+
+    monkeypatch.setattr(FieldStore, "read", read)
+    (files / "pro.yaml").write_text(PLAN)
+    assert cli.run(["check", "--strict", "--fields", "pro.yaml"]) == 0
+    assert capsys.readouterr().err == f"nothing is compared with the fields that events have had: {why}\n"
