@@ -1,4 +1,4 @@
-"""`tidegate projector`: the process that keeps contacts and memberships in Redis."""
+"""`tidegate projector`: the process that keeps contacts, memberships and the catalogue of fields in Redis."""
 
 import click
 
@@ -13,7 +13,10 @@ def projector(rebuild: bool) -> None:
     Reads `contacts`, `memberships`, `events.email` and `events.own` (bounces and complaints). Any number of projectors share
     the work, and each may be killed at any moment. Needs Kafka and Redis; while Redis is away it waits. SIGTERM ends it.
 
-    --rebuild leaves the ledger and what caps count alone. Until it has read everything (/readyz says how far it is), messages
+    Beside that it gathers which traits and properties all events have (`tidegate fields`), with a quarter of a core at most, so
+    that nothing waits for it.
+
+    --rebuild takes the catalogue of fields along, and leaves the ledger and what caps count alone. Until it has read everything (/readyz says how far it is), messages
     that ask for consent, for a segment or for the contact's time of day wait.
 
     \b
