@@ -1,4 +1,4 @@
-"""The demo: real events through real Kafka, two workers, Redis, a mail server and a webhook; then the story of a cart.
+"""The demo: real events through real Kafka, two workers, Redis, a mail server and a webhook; a cart's story; then many sources.
 
 Ends by itself with status 0; any difference, and anything that doesn't come, ends it with status 1 and a sentence.
 """
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from demo_journey import Journey, environment_lines
+from demo_sources import Sources
 from demo_story import Story
 from rich.console import Console
 from stage import ServiceError, Stage, StageError
@@ -44,6 +45,8 @@ def main() -> int:
             journey.play(time.time_ns() // 1_000_000)
             console.rule("2. the story of a cart, on the wall clock", align="left")
             story.play()
+            console.rule("3. what a company already has sends events, unchanged", align="left")
+            Sources(stage, console).play()
             console.print(f"[bold green]all of it in {time.monotonic() - started_s:.0f} s[/]")
             ended_well = True
             if arguments.keep:

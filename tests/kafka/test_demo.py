@@ -24,5 +24,10 @@ def test_the_demo_goes_through_and_says_what_it_has_seen() -> None:
         "165 messages received (76 mails, else webhooks), each once",
         "entered 61, held out 10, stopped 26, led through 25, first mails sent 51, second mails sent 25",
         "51% of 51 reminded, 20% of 10 held out",
+        "entered signed-up",
+        "156 payloads of 8 vendors, as they published them: each in Kafka when it was answered",
+        "entered on-trial: readable",
+        "one byte changed after signing: 401",
+        "0 acknowledged calls lost",
     ):
         assert expected in said, said
