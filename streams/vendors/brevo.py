@@ -8,7 +8,7 @@ with basic authentication, and the events wanted.
 * There is no id of an event: message (or campaign), what happened, address, instant and link make one. So a first opening, which
   Brevo tells as `unique_opened` and as `opened`, is one event where both have the same instant.
 * Contact: `user_id` or `userId` in the header `X-Mailin-custom` (JSON) that the message was sent with, else the address.
-* Openings by mail programs that fetch pictures before people look (`proxy_open`) have `machine_open`. Contacts that were
+* Openings by mail programs that fetch pictures before people look (`proxy_open`) have `by_machine`. Contacts that were
   changed, deleted or put on a list keep Brevo's names.
 """
 
@@ -80,7 +80,7 @@ def mean(notification: Notification) -> Meaning:
         campaign_name=body.get("campaign name"),
         template_id=body.get("template_id"),
         group=_group(body.get("list_id")) if KINDS.get(name) == "unsubscribed" else None,
-        machine_open="proxy_open" in name,
+        by_machine="proxy_open" in name,
     ).meaning(body)
 
 
@@ -90,7 +90,8 @@ def _read(event: dict[str, Any]) -> list[Notification]:
     # the same of a first opening that is told twice
     what, link = KINDS.get(name, name), event.get("link") or event.get("URL")
     message = text_of(event.get("message-id")) or text_of(event.get("camp_id"))
-    id = id_of(message, what, event.get("email"), at_ms, link) if at_ms is not None else None
+    times = [event.get(key) for key in _TIMES]
+    id = id_of(message, what, event.get("email"), *times, link) if at_ms is not None else None
     several = event.get("email")
     return for_each(Notification(name, id, at_ms, event), addresses(several) if isinstance(several, list) else [])
 

@@ -64,7 +64,7 @@ class Engagement:
     """What happened to one message at one recipient. All but `kind`, `bounce_type` and `reason` is as it came, whatever it is.
 
     `kind` None is what not every service has: it keeps the service's name. `user_id`: where it stands apart from `metadata`.
-    `machine_open`: opened by a program that looks at mail before people do.
+    `by_machine`: opened or clicked by a program that looks at mail before people do.
     """
 
     kind: Kind | None
@@ -84,7 +84,7 @@ class Engagement:
     campaign_name: Any = None
     template_id: Any = None
     group: Any = None
-    machine_open: Any = None
+    by_machine: bool = False
 
     def meaning(self, body: dict[str, Any]) -> Meaning:
         """The canonical event, or `body` under the service's name where there is none."""
@@ -117,7 +117,7 @@ class Engagement:
                 campaign_name=text_of(self.campaign_name),
                 template_id=text_of(self.template_id),
                 group=text_of(self.group),
-                machine_open=True if self.machine_open is True else None,
+                by_machine=self.by_machine or None,
             ),
         )
 

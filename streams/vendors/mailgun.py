@@ -10,6 +10,7 @@ To be told: Sending, Webhooks, this connection's URL for every event. The secret
 * `failed` is put off where it is temporary, else bounced; hard only where the reason is a bounce (`bounce`, or
   `suppress-bounce` for an address that bounced before), not where Mailgun or the other side refuses for reasons of its own.
 * `rejected` names no recipient: it is told of each that the message was to.
+* Openings and clicks for which Mailgun names a bot (`client-info.bot`) have `by_machine`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def mean(notification: Notification) -> Meaning:
         campaign_name=at(body, "campaigns", 0, "name"),
         template_id=at(body, "template", "name"),
         group=at(body, "mailing-list", "address") if kind == "unsubscribed" else None,
-        machine_open=at(body, "client-info", "bot") == "apple",
+        by_machine=bool(text_of(at(body, "client-info", "bot"))),
     ).meaning(body)
 
 

@@ -126,7 +126,7 @@ def mean(notification: Notification) -> Meaning:
         campaign_name=_first(body, "singlesend_name", "marketing_campaign_name"),
         template_id=_first(body, "sg_template_id", "template_id"),
         group=body.get("asm_group_id") if kind in ("unsubscribed", "subscribed") else None,
-        machine_open=body.get("sg_machine_open"),
+        by_machine=body.get("sg_machine_open") is True,
     ).meaning(body)
 
 

@@ -97,7 +97,6 @@ def mean(notification: Notification) -> Meaning:
         user_agent=body.get("user_agent"),
         campaign_id=body.get("campaign_id"),
         template_id=body.get("template_id"),
-        machine_open=body.get("is_prefetched") if kind == "opened" else None,
     ).meaning(body)
 
 

@@ -50,9 +50,9 @@ def test_a_first_opening_that_is_told_twice_is_one_event_and_a_second_another() 
 
 def test_an_opening_by_a_machine_says_so() -> None:
     for name in ("test_proxy_open_event", "test_unique_proxy_open_event"):
-        assert events(VENDOR, request(payload("brevo", name)))[0]["properties"]["machine_open"] is True
+        assert events(VENDOR, request(payload("brevo", name)))[0]["properties"]["by_machine"] is True
     (opened,) = events(VENDOR, request(payload("brevo", "test_opened_event")))
-    assert "machine_open" not in opened["properties"]
+    assert "by_machine" not in opened["properties"]
 
 
 def test_a_campaigns_event_has_its_campaign_and_its_instant_in_utc() -> None:

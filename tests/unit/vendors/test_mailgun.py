@@ -73,6 +73,14 @@ def test_a_contact_is_the_variable_user_id_before_the_address() -> None:
     assert named(VENDOR, request(payload("mailgun", "test_opened_event"))) == [("123456", "Email Opened")]
 
 
+@pytest.mark.parametrize("event", ["opened", "clicked"])
+def test_what_a_bot_has_opened_or_clicked_says_so(event: str) -> None:
+    told = {"event": event, "recipient": "ada@example.com"}
+    by_bot, by_nobody = ({**told, "client-info": {"bot": bot}} for bot in ("apple", ""))
+    assert events(VENDOR, request({"event-data": by_bot}))[0]["properties"]["by_machine"] is True
+    assert "by_machine" not in events(VENDOR, request({"event-data": by_nobody}))[0]["properties"]
+
+
 def test_a_message_that_was_rejected_is_told_of_each_it_was_to() -> None:
     body = orjson.loads(orjson.dumps(payload("mailgun", "test_rejected_event")))
     body["event-data"]["message"]["headers"]["to"] = '"Doe, Jane" <jane@example.org>, bob@example.org'

@@ -121,7 +121,7 @@ def test_campaign_template_and_group_are_properties() -> None:
 
 def test_an_opening_by_a_machine_says_so() -> None:
     opened = {"email": "a@example.com", "event": "open", "sg_machine_open": True}
-    assert events(VENDOR, request([opened]))[0]["properties"]["machine_open"] is True
+    assert events(VENDOR, request([opened]))[0]["properties"]["by_machine"] is True
 
 
 def test_an_event_that_nobody_mapped_keeps_its_name_and_fields() -> None:
