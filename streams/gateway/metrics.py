@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 # what becomes of events, and why requests are refused: bounded sets
 OUTCOMES: Final = ("taken", "rejected")
+NOTIFIED: Final = ("taken", "rejected", "ignored", "ping")
 REFUSALS: Final = (
     "no_key",
     "unknown_key",

@@ -6,18 +6,20 @@ import os
 import resource
 import signal
 from collections.abc import Mapping
+from typing import get_args
 
 from streams.clock import SystemClock
 from streams.connections import Connections, load
 from streams.dispatcher_web import WebServer
 from streams.gateway.fetching import Fetcher
 from streams.gateway.intake import Intake
-from streams.gateway.metrics import OUTCOMES, GatewayMetrics
+from streams.gateway.metrics import NOTIFIED, OUTCOMES, GatewayMetrics
 from streams.gateway.serving import Server, listen
 from streams.gateway.tracking_web import TrackingPages
 from streams.gateway.web import web_app
 from streams.gateway.webhooks_web import WebhookPages
 from streams.settings import Settings
+from streams.vendors.contract import Doubt
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +64,13 @@ def _show(metrics: GatewayMetrics, connections: Connections, intake: Intake, ser
     metrics.bytes.set_function(lambda: intake.bytes)
     metrics.connections.set_function(lambda: server.open_connections)
     metrics.unavailable.set_function(lambda: intake.problem is not None)
+    # Prometheus sees no rise in what wasn't there
     for each in connections:
-        for outcome in OUTCOMES:
-            metrics.events.labels(each.connection.id, outcome)
+        id, vendor = each.connection.id, each.connection.vendor
+        for outcome in NOTIFIED if each.vendor else OUTCOMES:
+            (metrics.notifications if each.vendor else metrics.events).labels(id, outcome)
+        for why in (*get_args(Doubt), "repeated") if each.vendor else ():
+            metrics.unproved.labels(vendor, why)
 
 
 def _raise_files() -> None:

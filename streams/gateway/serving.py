@@ -18,7 +18,7 @@ HEAD_S_MAX: Final = 10.0
 # longer than proxies keep theirs, which would send a request into a connection that is just being closed
 KEEP_ALIVE_S: Final = 75
 # from SIGTERM on, for answers that wait for Kafka
-FINISH_S_MAX: Final = 9
+FINISH_S_MAX: Final = 7
 
 
 class Protocol(H11Protocol):

@@ -76,7 +76,7 @@ class TrackingPages:
         """What a browser asks before it sends; which connection it is for it doesn't say yet."""
         origin = request.headers.get("origin", "")
         headers = {"Vary": "Origin"}
-        if self._origins is None or origin in self._origins:
+        if self._origins is None or origin.lower() in self._origins:
             headers |= {
                 "Access-Control-Allow-Origin": "*" if self._origins is None else origin,
                 "Access-Control-Allow-Methods": "POST",
@@ -147,7 +147,7 @@ class TrackingPages:
         origins, origin = known.connection.origins, request.headers.get("origin")
         if origins and origin is not None:
             cors.clear()
-            if origin not in origins:
+            if origin.lower() not in origins:
                 raise Refused("origin", "expected a page of one of the connection's origins, got another")
             cors |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         return known

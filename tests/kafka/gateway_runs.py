@@ -54,6 +54,11 @@ class GatewayRun:
         """Where it takes events, once its log says so."""
         return self._said(r"taking events on (http://\S+)")
 
+    @property
+    def address(self) -> str | None:
+        """Host and port of its metrics and health."""
+        return self._said(r"metrics and health on http://([^/]+)")
+
     def readiness(self) -> tuple[int, str]:
         """Status and text of `/readyz`; 0 where nobody answers."""
         return self._get("/readyz")
@@ -61,6 +66,13 @@ class GatewayRun:
     def ready(self) -> bool:
         """Whether it takes events."""
         return self.url is not None and self.readiness()[0] == 200
+
+    def post_once(self, path: str, body: Any) -> Any:
+        """The answer to a call with the write key."""
+        headers = {"Authorization": aiohttp.encode_basic_auth(KEY, "")}
+        asked = urllib.request.Request(f"{self.url}{path}", orjson.dumps(body), headers)
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return orjson.loads(answer.read())
 
     def metric(self, start: str) -> float:
         """The sum of the samples that begin so."""
@@ -84,11 +96,10 @@ class GatewayRun:
         return partition_of(contact.encode(), self.settings.partitions)
 
     def _get(self, path: str) -> tuple[int, str]:
-        address = self._said(r"metrics and health on (http://[^/]+)")
-        if address is None:
+        if self.address is None:
             return 0, ""
         try:
-            with urllib.request.urlopen(address + path, timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=2) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -16,6 +16,7 @@ import worker_runs as runs
 from acls import KINDS, binding, grant
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AclBinding
+from gateway_runs import GatewayRun
 from secure_kafka import SecureKafka
 from tools import ROOT
 from worker_runs import WorkerProcess, run_command
@@ -25,7 +26,7 @@ WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 
 PREFIX = "tidegate."
 PASSWORD = "open-sesame"
-PROCESSES = ("tidegate-worker", "tidegate-dispatcher", "tidegate-projector", "tidegate-api")
+PROCESSES = ("tidegate-worker", "tidegate-dispatcher", "tidegate-projector", "tidegate-api", "tidegate-gateway")
 USERS = ("admin", *PROCESSES, "tidegate-operator", "shop", "crm")
 TOKEN = "t" * 32
 DEFINITIONS = """
@@ -160,6 +161,9 @@ def test_each_process_can_do_its_work_with_the_acls_that_are_listed_for_it(
     projector.start(("tidegate", "projector"))
     api = WorkerProcess("api", environment(kafka, "tidegate-api") | {"TIDEGATE_SECRET_API": TOKEN}, tmp_path)
     api.start(("tidegate", "api"))
+    gateway = GatewayRun(kafka.address, PREFIX, tmp_path)
+    gateway.process.environment = gateway.environment | environment(kafka, "tidegate-gateway")
+    gateway.start()
     try:
         wait_until(lambda: worker.ready() or not worker.running(), 60, "the worker to be ready")
         assert publish(kafka, "shop", "events.billing") is None
@@ -175,15 +179,19 @@ def test_each_process_can_do_its_work_with_the_acls_that_are_listed_for_it(
             run_command(operator, *command)
         wait_until(lambda: "the read model is whole" in projector.text(), 60, "the projector to have read everything")
         wait_until(lambda: reported(api), 60, "a report of the API")
-        said = worker.text() + dispatcher.text() + projector.text() + api.text()
+        wait_until(gateway.ready, 60, "a gateway that takes events")
+        assert {"success": True} == gateway.post_once("/v1/track", {"userId": "ada", "event": "Order Completed"})
+        assert {"success": True} == gateway.post_once("/v1/track", {"userId": "ada"})
+        said = gateway.process.text() + worker.text() + dispatcher.text() + projector.text() + api.text()
         assert "doesn't allow" not in said
         assert "Authorization" not in said
         assert worker.stop() == 0, worker.text()
         assert dispatcher.stop() == 0, dispatcher.text()
         assert projector.stop() == 0, projector.text()
         assert api.stop() == 0, api.text()
+        assert gateway.process.stop() == 0, gateway.process.text()
     finally:
-        for process in (worker, dispatcher, projector, api):
+        for process in (worker, dispatcher, projector, api, gateway.process):
             if process.running():
                 process.kill()
 

@@ -17,6 +17,7 @@ import worker_runs as runs
 import yaml
 from aiokafka import AIOKafkaProducer
 from dispatcher_runs import AT, PARTITIONS, Dispatching, Setup
+from gateway_runs import CONNECTIONS, GatewayRun
 from worker_runs import Sources, Stage
 
 from schemas.topics import EVENTS_EMAIL, MEMBERSHIPS, Topic, partition_of
@@ -42,6 +43,7 @@ sequences:
 """
 OF_WORKERS = {metric.full_name for metric in METRICS}
 BOUNCED = "c0@home.example"
+PLAIN_AND_STRIPE = CONNECTIONS.replace("]\n", ", {id: shop, vendor: stripe, secret: STRIPE}]\n")
 API_TOKEN = "a token that is long enough for anybody"
 
 
@@ -144,8 +146,22 @@ def api(setup: Setup, tmp_path: Path) -> Iterator[Dispatching]:
     started.kill()
 
 
+@pytest.fixture
+def gateway(broker: str, setup: Setup, tmp_path: Path) -> Iterator[GatewayRun]:
+    """`tidegate gateway`, started."""
+    started = GatewayRun(broker, setup.settings.prefix, tmp_path, PLAIN_AND_STRIPE, secret_stripe="whsec_" + "x" * 32)
+    started.start()
+    yield started
+    started.close()
+
+
 async def test_every_other_panel_has_data_and_alerts_fire(
-    setup: Setup, own_redis: Any, api: Dispatching, prometheus_of: Callable[..., Any], wait_for: WaitFor
+    setup: Setup,
+    own_redis: Any,
+    api: Dispatching,
+    gateway: GatewayRun,
+    prometheus_of: Callable[..., Any],
+    wait_for: WaitFor,
 ) -> None:
     """One message is sent and one left out; a record that is none of a worker's comes, and Redis goes."""
     bounced = {"type": "track", "userId": "c-0", "event": "Email Bounced", "timestamp": AT}
@@ -153,8 +169,11 @@ async def test_every_other_panel_has_data_and_alerts_fire(
     projector, dispatcher = setup.projector(), setup.dispatcher()
     await wait_for(lambda: projector.ready() and dispatcher.ready() and api.ready(), 40, "all three to be ready")
     assert api.get("/v1/sequences")[0] == 401
+    await wait_for(gateway.ready, 40, "a gateway that takes events")
+    gateway.post_once("/v1/track", {"userId": "c-0", "event": "A"})
     await setup.publish(setup.make(1) + setup.make(1, "email"))
     addresses = {"projector": projector.address(), "dispatcher": dispatcher.address(), "api": api.address()}
+    addresses["gateway"] = str(gateway.address)
     with prometheus_of(**addresses) as prometheus:
 
         def missing() -> list[str]:

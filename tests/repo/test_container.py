@@ -77,7 +77,7 @@ def compose() -> dict[str, Any]:
 def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The services that run our image."""
     found = {name: each for name, each in compose["services"].items() if each["image"].startswith("tidegate:")}
-    assert set(found) == {"topics", "worker-1", "worker-2", "dispatcher", "projector", "api"}
+    assert set(found) == {"topics", "worker-1", "worker-2", "dispatcher", "projector", "api", "gateway"}
     return found
 
 
