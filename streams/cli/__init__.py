@@ -24,6 +24,7 @@ COMMANDS = {
     "segments": ("streams.cli.segments", "Apply, list, show and remove segments, scores, rules and sequences"),
     "publish": ("streams.cli.publish", "Put a file of events into the source topics"),
     "gateway": ("streams.cli.gateway", "Run a gateway: events in over HTTP, from SDKs and webhooks"),
+    "connections": ("streams.cli.connections", "Check, list and try the connections that send to a gateway"),
     "worker": ("streams.cli.worker", "Run a worker: events in, transitions and deliveries out"),
     "dispatcher": ("streams.cli.dispatcher", "Run a dispatcher: deliveries to webhooks and e-mail"),
     "projector": ("streams.cli.projector", "Run a projector: contacts and memberships into Redis"),
