@@ -130,15 +130,18 @@ class Following:
             self._positions[partition] = 0
         if generation != self._generation:
             return
-        for partition, position in self._positions.items():
-            self._say_of_lost(partition, position, firsts[partition])
-            self._consumer.seek(partition, position)
-        self._ends, self._placed = dict(ends), True
         self._forget()
+        for partition, position in self._positions.items():
+            self._consumer.seek(partition, position)
+            if self._say_of_lost(partition, position, firsts[partition]):
+                self._moves[partition] = firsts[partition]
+        self._ends, self._placed = dict(ends), True
         logger.info("gathering the fields of events: %d partitions", len(mine))
 
-    def _say_of_lost(self, partition: TopicPartition, position: int, first: int) -> None:
-        if 0 < position < first:
+    def _say_of_lost(self, partition: TopicPartition, position: int, first: int) -> bool:
+        """Whether events from `position` on are gone; of history, which a catalogue that begins lacks, nothing is said."""
+        lost = 0 < position < first
+        if lost:
             self._metrics.lost.inc(first - position)
             logger.warning(
                 "%s, partition %d: the events %d to %d are gone before their fields were read: retention was quicker",
@@ -146,6 +149,7 @@ class Following:
                 position,
                 first - 1,
             )
+        return lost
 
     async def _look_for_lost(self, partition: TopicPartition, position: int) -> None:
         firsts = await self._consumer.beginning_offsets([partition])

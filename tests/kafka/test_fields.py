@@ -12,13 +12,15 @@ from typing import Any
 import orjson
 import pytest
 import redis.asyncio as redis
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
 from dispatcher_runs import PARTITIONS, Dispatching, Setup, command
 
 from actions.read_model import BeingRebuilt, Moved, ReadModel
 from schemas.events import parse_event
 from schemas.topics import EVENTS_BILLING, EVENTS_PRODUCT, Topic, partition_of
 from streams import fields_store, topics
+from streams.broker import admin
 from streams.fields import Field, Gathered
 from streams.fields_shown import Question, read_fields
 from streams.fields_store import OTHER, FieldStore
@@ -190,6 +192,28 @@ async def test_killed_anywhere_and_shared_by_two_nothing_is_passed_over(
     await wait_for(lambda: _whole(store), TIMEOUT_S, "a catalogue that is whole")
 
 
+async def test_events_that_retention_removed_before_they_were_read_are_told(
+    setup: Setup, store: FieldStore, send: Sent, wait_for: WaitFor
+) -> None:
+    """Nothing is passed over without a word."""
+    await send([identify("c-1", plan="pro")])
+    projector = setup.projector()
+    await wait_for(lambda: _whole(store), TIMEOUT_S, "a catalogue that is whole")
+    await wait_for(lambda: _is(store, send.expected), TIMEOUT_S, "what came first")
+    assert await asyncio.to_thread(projector.stop) == 0
+
+    await send(identify("c-1", n=n) for n in range(5))
+    topic, partition = setup.settings.topic(EVENTS_PRODUCT.name), partition_of(b"c-1", PARTITIONS)
+    async with admin(setup.settings) as broker:
+        await broker.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=6)})
+    await send([identify("c-1", seen=True)])
+    projector.start()
+    await wait_for(lambda: _has(store, "seen"), TIMEOUT_S, "what came last")
+    assert not await _has(store, "n")
+    assert await asyncio.to_thread(projector.metric, "tidegate_fields_lost_events_total") == 5
+    assert "the events 1 to 5 are gone before their fields were read" in projector.text()
+
+
 async def test_a_sample_goes_with_its_contact_and_what_it_did_before_brings_none(
     setup: Setup, store: FieldStore, send: Sent, client: redis.Redis, prefix: str, wait_for: WaitFor
 ) -> None:
@@ -294,6 +318,10 @@ async def test_what_is_over_is_counted_and_told_and_makes_the_catalogue_not_whol
 
 async def _is(store: FieldStore, expected: dict[Field, set[tuple[str, str]]]) -> bool:
     return await known(store) == expected
+
+
+async def _has(store: FieldStore, trait: str) -> bool:
+    return Field("trait", "", trait) in await known(store)
 
 
 async def _whole(store: FieldStore) -> bool:
