@@ -146,20 +146,20 @@ def _publish_lines(given: "Settings", path: str, imported: bool, options: dict[s
             )
         )
     problems.end()
-    _say_done(done)
+    _say_fell(done)
+    kept_back = f", {done.unroutable} lines not published" if done.unroutable else ""
+    say(f"{done.events:,} events and {done.ticks:,} ticks published{kept_back}")
     if as_json:
         print_json({"events": done.events, "ticks": done.ticks, "unroutable": done.unroutable, "wrong": done.wrong})
     return 1 if done.unroutable else 0
 
 
-def _say_done(done: "Published") -> None:
+def _say_fell(done: "Published") -> None:
     if done.fell:
         say(
             f"note: {done.fell} lines have an earlier `receivedAt` than a line before them, line {done.fell_first_line} "
             "first; with TIDEGATE_CLOCK=arrival, sort by it to get what `tidegate simulate` gets"
         )
-    kept_back = f", {done.unroutable} lines not published" if done.unroutable else ""
-    say(f"{done.events:,} events and {done.ticks:,} ticks published{kept_back}")
 
 
 def _publish_rows(
@@ -204,7 +204,7 @@ def _send(given: "Settings", imported: "Import", problems: _Problems, options: d
     from streams.publish import publish as publish_blocks
 
     with progress("events", imported.bytes_total) as advance:
-        run(
+        done = run(
             publish_blocks(
                 given,
                 imported.blocks(),
@@ -216,6 +216,7 @@ def _send(given: "Settings", imported: "Import", problems: _Problems, options: d
                 **options,
             )
         )
+    _say_fell(done)
 
 
 def _show(imported: "Import", problems: _Problems) -> None:
