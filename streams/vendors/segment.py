@@ -5,7 +5,8 @@ as Shared Secret, the connection's secret; every event that a mapping lets throu
 
 * Proof: `X-Signature`, the HMAC-SHA1 of the body in hexadecimal. Of a batch Segment signs the first event alone: what comes after
   it is believed because of the first, so that somebody who has seen one signed request could add events to it. Who doesn't
-  want that turns "Enable Batching" off. The bytes of the first event are those that came, not JSON written again.
+  want that turns "Enable Batching" off. A `delete` behind the first is rejected all the same: what it does can't be undone. The
+  bytes of the first event are those that came, not JSON written again.
 * Contact: `userId`, else `anonymousId`, as on every event; the connection's contact rule has no part in it.
 * Order: each event's own `timestamp`.
 * Replays: no time is signed; the `messageId` is what makes a repeat one, for the dedup horizon.
@@ -21,11 +22,13 @@ import orjson
 
 from schemas.events import event_of
 from schemas.instants import format_instant
+from schemas.rejected import Reason, Rejection
 from streams.vendors.contract import Meaning, Names, Notification, Request, Unproved, Vendor, text_of
 from streams.vendors.signing import header, hex_digest, prove_one_of
 from streams.vendors.values import iso, json_objects
 
 SIGNATURE: Final = "X-Signature"
+_UNSIGNED_DELETE: Final = "delete, not signed"
 # what decides where an object ends: text, whatever stands in it, and brackets; a quote alone is of text that never ends
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}"]', re.DOTALL)
 
@@ -65,11 +68,13 @@ def sign(body: bytes, secret: str, url: str, now_ms: int) -> dict[str, str]:
 
 def read(request: Request) -> list[Notification]:
     """Each event of an array, or the one that is none."""
-    return [_notification(event) for event in json_objects(request.body)]
+    return [_notification(event, is_signed=at == 0) for at, event in enumerate(json_objects(request.body))]
 
 
-def _notification(event: dict[str, Any]) -> Notification:
+def _notification(event: dict[str, Any], *, is_signed: bool) -> Notification:
     kind = text_of(event.get("type")) or "event"
+    if kind == "delete" and not is_signed:
+        kind = _UNSIGNED_DELETE
     name = text_of(event.get("event")) if kind == "track" else None
     return Notification(name or kind, text_of(event.get("messageId")), iso(event.get("timestamp")), event)
 
@@ -77,6 +82,10 @@ def _notification(event: dict[str, Any]) -> Notification:
 def mean(notification: Notification) -> Meaning:
     """The event itself, checked as a worker checks it."""
     event = notification.body
+    if notification.name == _UNSIGNED_DELETE:
+        raise Rejection(
+            Reason.NOT_SUPPORTED, "expected a delete to be the first of its batch, which is the one that Segment signs"
+        )
     event_of(orjson.loads(orjson.dumps(event)))
     return Meaning(Names(), whole=(event,))
 

@@ -124,6 +124,15 @@ def test_what_a_worker_would_refuse_is_refused_with_its_reason() -> None:
         assert raised.value.reason is reason
 
 
+def test_a_delete_is_taken_where_it_is_signed_alone() -> None:
+    """Whoever has seen one signed request could put it behind the event of that."""
+    delete = {"type": "delete", "userId": "u"}
+    assert ["delete"] == [event["type"] for event in events(VENDOR, request([delete]))]
+
+    with pytest.raises(Rejection, match="expected a delete to be the first of its batch"):
+        events(VENDOR, request([{"type": "page", "userId": "u"}, delete]))
+
+
 def test_a_sample_is_proved_and_read() -> None:
     """What `tidegate connections test` sends."""
     body = VENDOR.seal(VENDOR.sample(NOW_MS), SECRET, NOW_MS)
