@@ -40,13 +40,14 @@ async def run(
         made.close()
 
 
-def test_whatever_is_sent_is_answered_as_the_document_says(run: GatewayRun) -> None:
+def test_whatever_is_sent_is_answered_as_the_document_says(run: GatewayRun, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{run.url}/openapi.json"]
     command += ["--auth", f"{KEY}:", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing"]
     command += ["--max-examples", str(EXAMPLES), "--generation-deterministic", "--workers", "1", "--no-color"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd=tmp_path)
 
     assert 0 == done.returncode, done.stdout[-8000:] + done.stderr[-2000:]
     assert run.metric('tidegate_gateway_requests_total{path="/v1/track"') > EXAMPLES
     assert 0 == run.metric('tidegate_gateway_requests_total{path="/v1/track",status="500"')
+    assert run.metric('tidegate_gateway_requests_total{path="/v1/webhooks/') > EXAMPLES
     assert run.process.running()
