@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Mapping
-from typing import get_args
+from typing import Final, get_args
 
 from streams.clock import SystemClock
 from streams.connections import Connections, load
@@ -14,7 +14,7 @@ from streams.dispatcher_web import WebServer
 from streams.gateway.fetching import Fetcher
 from streams.gateway.intake import Intake
 from streams.gateway.metrics import NOTIFIED, OUTCOMES, GatewayMetrics
-from streams.gateway.serving import Server, listen
+from streams.gateway.serving import CONNECTIONS_MAX, Server, listen
 from streams.gateway.tracking_web import TrackingPages
 from streams.gateway.web import web_app
 from streams.gateway.webhooks_web import WebhookPages
@@ -23,6 +23,9 @@ from streams.vendors.contract import Doubt
 
 logger = logging.getLogger(__name__)
 
+# open files besides those of senders: Kafka's brokers, scrapes, the log
+FILES_OWN: Final = 200
+
 
 async def run_gateway(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
     """Takes events in until SIGTERM or SIGINT; raises `SettingError` or `StreamsError` saying what to do."""
@@ -30,13 +33,13 @@ async def run_gateway(settings: Settings, environment: Mapping[str, str] | None 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    _raise_files()
+    connections_max = min(CONNECTIONS_MAX, _raise_files() - FILES_OWN)
     metrics = GatewayMetrics()
     intake = Intake(settings, settings.gateway_bytes, metrics.acknowledged_seconds.observe)
     now_ms, fetcher = SystemClock().now_ms, Fetcher()
     tracking = TrackingPages(connections, intake, metrics, now_ms)
     webhooks = WebhookPages(connections, intake, metrics, fetcher, now_ms, settings.gateway_url)
-    server = Server(web_app([tracking.router(), webhooks.router()], metrics))
+    server = Server(web_app([tracking.router(), webhooks.router()], metrics), connections_max)
     _show(metrics, connections, intake, server)
     web = WebServer(metrics.registry, lambda: None, lambda: intake.problem)
     listening = listen(settings.gateway_host, settings.gateway_port)
@@ -73,7 +76,8 @@ def _show(metrics: GatewayMetrics, connections: Connections, intake: Intake, ser
             metrics.unproved.labels(vendor, why)
 
 
-def _raise_files() -> None:
-    """As many open files as may be: each connection is one."""
+def _raise_files() -> int:
+    """How many open files may be, each connection is one; allows itself as many as it is let."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return CONNECTIONS_MAX + FILES_OWN if most == resource.RLIM_INFINITY else most

@@ -1,6 +1,7 @@
 """The server under the gateway, which faces everybody: bounds on connections, on how long one may say nothing, and on ending."""
 
 import contextlib
+import functools
 import socket
 from collections.abc import Iterator
 from typing import Any, Final
@@ -24,10 +25,14 @@ FINISH_S_MAX: Final = 7
 class Protocol(H11Protocol):
     """uvicorn's, with bounds on connections that say nothing, of which it has none."""
 
+    def __init__(self, connections_max: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._connections_max = connections_max
+
     def connection_made(self, transport: Any) -> None:
         """Hangs up at once on one more than may be."""
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MAX:
+        if len(self.connections) > self._connections_max:
             transport.abort()
             return
         self._looked_at: Any = None
@@ -53,11 +58,11 @@ class Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """Serves `app` until `should_exit`; signals are the process's matter."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, connections_max: int = CONNECTIONS_MAX) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Protocol,
+                http=functools.partial(Protocol, connections_max),  # type: ignore[arg-type]  # it is only called
                 lifespan="off",
                 ws="none",
                 log_config=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.kafka
 
 TIMEOUT_S = 30
 KILLS = 3
+CONNECTIONS = 10_500
 WaitFor = Callable[..., Awaitable[Any]]
 
 
@@ -204,6 +206,34 @@ async def test_kafka_starts_again_under_load_and_nothing_acknowledged_is_lost(
     assert set() == set(senders.acknowledged) - there
 
 
+async def test_ten_thousand_connections_that_say_nothing_are_hung_up_on_and_cost_little(
+    run: GatewayRun, client: aiohttp.ClientSession, wait_for: WaitFor
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < CONNECTIONS + 1000:
+        pytest.skip(f"no more than {hard} open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    before = run.metric("process_resident_memory_bytes")
+    opened = [
+        await asyncio.open_connection(*str(run.url).removeprefix("http://").split(":")) for _ in range(CONNECTIONS)
+    ]
+    try:
+        for _, writer in opened:
+            writer.write(b"POST /v1/track HTTP/1.1\r\nHost: x\r\n")
+        await wait_for(lambda: run.metric("tidegate_gateway_open_connections ") > 9_000, TIMEOUT_S, "nine thousand")
+        assert run.metric("tidegate_gateway_open_connections ") <= 10_000
+        assert run.ready()
+        assert run.metric("process_resident_memory_bytes") - before < 150e6
+        await wait_for(
+            lambda: run.metric("tidegate_gateway_open_connections ") == 0, TIMEOUT_S, "them to be hung up on"
+        )
+        assert 200 == await post(client, run, "/v1/track", {"userId": "ada", "event": "x"})
+    finally:
+        for _, writer in opened:
+            writer.transport.abort()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def test_the_worker_reads_what_the_gateway_wrote(
     make_stage: Callable[..., Any],
     make_run: Callable[..., GatewayRun],
@@ -217,5 +247,7 @@ async def test_the_worker_reads_what_the_gateway_wrote(
     await wait_for(lambda: run.ready() and worker.ready(), 2 * TIMEOUT_S, "a gateway and a worker")
     batch = [{"type": "identify", "userId": f"c-{n}", "traits": {"plan": "trial"}} for n in range(50)]
     assert 200 == await post(client, run, "/v1/batch", {"batch": batch})
-    await wait_for(lambda: worker.metric("tidegate_events_taken_total") >= 50, TIMEOUT_S, "50 events read by the worker")
+    await wait_for(
+        lambda: worker.metric("tidegate_events_taken_total") >= 50, TIMEOUT_S, "50 events read by the worker"
+    )
     assert [] == run.rejected()

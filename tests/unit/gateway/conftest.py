@@ -57,7 +57,7 @@ class FakeIntake(Intake):
 class Gateway:
     """One that serves: `website` takes events from everywhere, `shop` from the pages of one origin."""
 
-    def __init__(self, only_shop: bool = False) -> None:
+    def __init__(self, only_shop: bool = False, connections_max: int = 1000) -> None:
         self.metrics, self.kafka = GatewayMetrics(), FakeIntake(64 << 20)
         connections = (
             Connected(Connection("shop", "tracking", ("B",), origins=(SHOP,)), None, (SHOP_KEY,)),
@@ -66,7 +66,7 @@ class Gateway:
         pages = TrackingPages(
             Connections(connections[: 1 if only_shop else 2]), self.kafka, self.metrics, lambda: NOW_MS
         )
-        self.server = Server(web_app([pages.router()], self.metrics))
+        self.server = Server(web_app([pages.router()], self.metrics), connections_max)
         listening = listen("127.0.0.1", 0)
         self.port = listening.getsockname()[1]
         self.serving = asyncio.create_task(self.server.serve([listening]))

@@ -284,11 +284,8 @@ async def test_a_request_that_waits_for_kafka_is_not_hung_up_on(monkeypatch: pyt
     assert 200 == (await asking)[0]
 
 
-async def test_connections_beyond_the_bound_are_closed_at_once_and_the_others_served(
-    monkeypatch: pytest.MonkeyPatch, make: Any
-) -> None:
-    monkeypatch.setattr(serving, "CONNECTIONS_MAX", 50)
-    gateway = make()
+async def test_connections_beyond_the_bound_are_closed_at_once_and_the_others_served(make: Any) -> None:
+    gateway = make(connections_max=50)
     kept = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(49)]
     assert 200 == (await gateway.post("/v1/track", EVENT))[0]
     for _ in range(20):
