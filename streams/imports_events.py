@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from actions.paths import value_at
-from actions.reader import close
+from actions.reader import close, short
 from schemas.events import parse_event
 from schemas.rejected import Rejection
 from streams.errors import InputError
@@ -23,7 +23,7 @@ from streams.publish import Routed, Unroutable, routed
 MESSAGE_ID_BYTES = 16
 # of each column
 CELLS_CACHED = 1 << 13
-_SHOWN = 60
+COLUMNS_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,8 @@ class Events:
             try:
                 return convert(found)
             except Unread as error:
-                shown = repr(found)
-                shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
-                raise Unroutable(f"expected {error} in column {value.column!r} ({value.path}), got {shown}") from None
+                sentence = f"expected {error} in column {value.column!r} ({value.path}), got {short(found)}"
+                raise Unroutable(sentence) from None
 
         return get
 
@@ -193,7 +192,7 @@ def _values(pairs: Sequence[tuple[str, Get]], row: Row) -> dict[str, Any]:
 
 def _check_columns(mapping: Mapping, columns: Sequence[str], file: str) -> None:
     """Raises `InputError` for the columns that the mapping asks for and the file hasn't, or has twice."""
-    shown = ", ".join(columns[:50]) + (", …" if len(columns) > 50 else "")
+    shown = ", ".join(map(short, columns[:COLUMNS_SHOWN])) + (", …" if len(columns) > COLUMNS_SHOWN else "")
     lines = [
         f"{file}: expected a column {column!r} ({path}), found none of that name{close(column, columns)}; it has: {shown}"
         for column, path in mapping.columns().items()

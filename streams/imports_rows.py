@@ -13,7 +13,9 @@ from streams.imports_events import Malformed
 
 # a row with what its cells hold; an event may have 256 KiB, but columns that are left out may be large
 ROW_BYTES_MAX = 4 * 1024 * 1024
+# how the csv module says it
 _ENDED_OPEN = "unexpected end of data"
+_CR_ALONE = "new-line character seen in unquoted field"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 # with the number of the line where it begins
@@ -218,7 +220,8 @@ class CsvRows(Rows):
                         self._check(rows, first)
                     return False, sum(map(len, lines[:start]))
                 raw = b"".join(lines[start : reader.line_num])
-                rows.append((before + start, Malformed(raw, f"expected CSV, got {error}")))
+                problem = "a line that ends with CR alone" if str(error).startswith(_CR_ALONE) else str(error)
+                rows.append((before + start, Malformed(raw, f"expected CSV, got {problem}")))
                 start = reader.line_num
         if odd:
             self._check(rows, first)

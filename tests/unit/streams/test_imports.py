@@ -483,8 +483,14 @@ def test_a_quote_in_the_wrong_place_makes_its_row_bad(read: Read) -> None:
     ("data", "name", "expected"),
     [
         (b"", "o.csv", "o.csv: expected a first line with the columns' names, got nothing"),
-        (b"ann,1\n", "o.csv", "expected a column 'who' (userId), found none of that name; it has: ann, 1"),
+        (b"ann,1\n", "o.csv", "expected a column 'who' (userId), found none of that name; it has: 'ann', '1'"),
         (b"Who\nann\n", "o.csv", "found none of that name (did you mean 'Who'?)"),
+        (b"\x1b[2J\0\nann\n", "o.csv", "it has: '\\x1b[2J\\x00'"),
+        (
+            b"who\rann\rbob\r",
+            "o.csv",
+            "o.csv:1: expected the columns' names: expected CSV, got a line that ends with CR alone",
+        ),
         (b"who,who\nann,1\n", "o.csv", "expected each column once, got 'who' 2 times"),
         ("who\nann\n".encode("utf-16"), "o.csv", "expected UTF-8 or `encoding`, got UTF-16"),
         (b"who\nann\n", "o.dat", "expected a name that ends in .csv .tsv .jsonl .ndjson, or `format` in the mapping"),
