@@ -26,6 +26,7 @@ from schemas.topics import EVENTS_BILLING, EVENTS_EMAIL, EVENTS_PRODUCT, REJECTE
 from streams.broker import CONNECT_TIMEOUT_S, partitions_of, words_of
 from streams.errors import StreamsError
 from streams.gateway.record import Record
+from streams.poison import place_of
 from streams.security import access, forbidden
 from streams.settings import SettingError, Settings
 
@@ -227,6 +228,10 @@ class Intake:
                 await sent
             except KafkaError as raised:
                 error = raised
+            except Exception as raised:
+                # a lane that nobody empties any more would hold up its partition for good
+                logger.error("this version raises %s (%s)", type(raised).__name__, place_of(raised))
+                error = KafkaError(f"aiokafka raised {type(raised).__name__}")
             lane.popleft()
             self._ended(batch, error)
 

@@ -169,8 +169,9 @@ def _record(fields: dict[str, Any], call: Call, arrival: Arrival) -> Record:
     if not isinstance(fields.get("messageId"), str) or not fields["messageId"]:
         fields["messageId"] = arrival.new_id()
     fields["context"] = _context(fields, call, arrival)
-    if call.integrations and isinstance(fields.get("integrations", {}), dict):
-        fields["integrations"] = {**call.integrations, **fields.get("integrations", {})}
+    own = fields.get("integrations") or {}
+    if call.integrations and isinstance(own, dict):
+        fields["integrations"] = {**call.integrations, **own}
     value = orjson.dumps(fields)
     event = event_of(fields)
     return Record(source_of(event.name).name, event.contact.encode(), value)

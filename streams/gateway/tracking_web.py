@@ -4,6 +4,7 @@ SDKs send again what was answered with 429 or 5xx, and nothing else; `Retry-Afte
 look there, say when. Answers are what Segment's are: `{"success": true}`, or a `code` and a `message`.
 """
 
+import asyncio
 import base64
 import binascii
 import logging
@@ -20,6 +21,7 @@ from streams.connections import Connected, Connections
 from streams.gateway.bodies import Late, read_body
 from streams.gateway.intake import Crowded, Held, Intake, Unavailable
 from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.record import Record
 from streams.gateway.tracking import (
     BATCH_BYTES_MAX,
     BATCHES,
@@ -31,6 +33,7 @@ from streams.gateway.tracking import (
     records_of,
 )
 from streams.gateway.tracking_description import DESCRIPTIONS
+from streams.gateway.web import GONE
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +41,6 @@ CROWDED_RETRY_S: Final = 1
 UNAVAILABLE_RETRY_S: Final = 5
 # how long a browser remembers what it may send
 PREFLIGHT_S: Final = 7200
-# who asked has hung up, so that nobody hears it: for metrics, as nginx has it
-GONE: Final = 499
 _TAKEN: Final = b'{"success":true}'
 _STATUS: Final = {"no_key": 401, "unknown_key": 401, "origin": 403, "too_large": 400, "invalid_request": 400}
 
@@ -129,8 +130,10 @@ class TrackingPages:
             _new_id,
             imported=name == "import",
         )
-        records = []
+        records: list[Record] = []
         for some in records_of(call, arrival):
+            if records:
+                await asyncio.sleep(0)
             records += some
         await self._intake.take(records)
         rejected = sum(record.topic == REJECTED.name for record in records)

@@ -13,9 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.tracking_description import SECURITY
+from streams.poison import place_of
 
 logger = logging.getLogger(__name__)
 
+# who asked has hung up, so that nobody hears it: for metrics, as nginx has it
+GONE: Final = 499
 _OTHER: Final = "other"
 
 
@@ -57,7 +60,7 @@ class Counted:
             await self._app(scope, receive, counted)
         finally:
             path = getattr(scope.get("route"), "path", _OTHER)
-            self._metrics.requests.labels(path, str(status)).inc()
+            self._metrics.requests.labels(path, str(status or GONE)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began_s)
 
 
@@ -69,7 +72,11 @@ async def _routing(request: Request, error: Exception) -> Response:
     return _response(error.status_code, asked, error.headers)
 
 
-async def _fault(_: Request, error: Exception) -> Response:
+async def _fault(request: Request, error: Exception) -> Response:
+    # not the error's own words, which may be a contact's: at debug they are there
+    path = getattr(request.scope.get("route"), "path", _OTHER)
+    logger.error("%s: answered 500, as this version raises %s (%s)", path, type(error).__name__, place_of(error))
+    logger.debug("%s: answered 500", path, exc_info=error)
     return _response(500, "this is a fault of Tidegate's: its log says more", None)
 
 

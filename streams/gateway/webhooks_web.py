@@ -23,7 +23,8 @@ from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.notified import Notified, notified
 from streams.gateway.once import Once
 from streams.gateway.tracking import Refused
-from streams.gateway.tracking_web import CROWDED_RETRY_S, GONE, UNAVAILABLE_RETRY_S
+from streams.gateway.tracking_web import CROWDED_RETRY_S, UNAVAILABLE_RETRY_S
+from streams.gateway.web import GONE
 from streams.vendors.contract import Answer, Request, Unproved, Vendor
 
 logger = logging.getLogger(__name__)

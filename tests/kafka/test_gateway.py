@@ -145,6 +145,32 @@ async def test_sigterm_answers_all_that_came_and_ends_within_ten_seconds(run: Ga
     assert "Traceback" not in run.process.text()
 
 
+async def test_sigterm_while_kafka_is_away_ends_it_in_time_too(
+    services_module: Any, make_run: Callable[..., GatewayRun], tmp_path: Path, wait_for: WaitFor
+) -> None:
+    with services_module.Kafka(tmp_path / "kafka") as kafka:
+        run = make_run(kafka.address)
+        run.make_topics()
+        run.start()
+        await wait_for(run.ready, TIMEOUT_S, "a gateway that takes events")
+        async with Senders(run) as senders:
+            await more(senders, wait_for)
+            kafka.pause()
+            await wait_for(
+                lambda: run.metric("tidegate_gateway_bytes ") > 1000, TIMEOUT_S, "events that wait for Kafka"
+            )
+            began_s = time.monotonic()
+            run.process.send(signal.SIGTERM)
+            status = await asyncio.to_thread(run.process.wait)
+            took_s = time.monotonic() - began_s
+        kafka.resume()
+        there = {event["messageId"] for _, _, event in run.events()}
+    assert 0 == status, run.process.text()[-2000:]
+    assert took_s < 10
+    assert set() == set(senders.acknowledged) - there
+    assert "Traceback" not in run.process.text()
+
+
 async def test_without_topics_it_starts_says_so_and_goes_on_once_they_are_there(
     make_run: Callable[..., GatewayRun], client: aiohttp.ClientSession, wait_for: WaitFor
 ) -> None:
