@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import json
 from functools import cache
 from typing import Any
 
@@ -24,7 +25,16 @@ from tests.unit.vendors.payloads import NOW_MS, events, request
 TOPIC = "arn:aws:sns:us-east-1:123456789012:ses-events"
 PLACE = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem"
 AGREE = f"https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=abc"
+
+
+def _enveloped(message: Any) -> bytes:
+    return json.dumps({"Type": "Notification", "MessageId": "m", "Message": json.dumps(message)}).encode()
+
+
 test_no_body_does_more_than_be_refused = hostile.reading(VENDOR, bodies("amazon_ses"))
+test_no_message_inside_does_more_than_be_refused = hostile.reading(
+    VENDOR, [orjson.loads(each["Message"]) for each in bodies("amazon_ses")], encode=_enveloped
+)
 test_no_header_does_more_than_be_doubted = hostile.proving(VENDOR, ["x-amz-sns-message-type"], secret=TOPIC)
 
 
