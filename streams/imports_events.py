@@ -65,11 +65,11 @@ class Events:
         self._properties = [(name, self._get(value, mapping)) for name, value in mapping.properties.items()]
         self._traits = [(name, self._get(value, mapping)) for name, value in mapping.traits.items()]
         self._named = frozenset(mapping.columns()) | mapping.leave_out
-        self._rest = mapping.rest
+        self._rest, self._empty = mapping.rest, mapping.empty
         if columns is not None and self._rest is not None:
-            rest = [Value(column, column) for column in columns if column and column not in self._named]
             pairs = self._properties if self._rest == "properties" else self._traits
-            pairs += [(value.path, self._get(value, mapping)) for value in rest if value.path not in dict(pairs)]
+            taken = self._named | {"", *(name for name, _ in pairs)}
+            pairs += [(column, self._cell(column, mapping.empty)) for column in columns if column not in taken]
 
     def __call__(self, number: int, row: Row) -> Routed | None:
         """The event of the row in line `number`, None where a test leaves it out; raises `Unroutable`."""
@@ -86,36 +86,35 @@ class Events:
     def line(self, number: int, row: Row) -> bytes | None:
         """The same as JSON, not looked at yet."""
         row = self._readable(row)
-        for leaves_out in self._skip:
-            if leaves_out(row):
-                self.skipped += 1
-                return None
-        made: dict[str, Any] = {}
-        for name, get in self._fields:
-            value = get(row)
-            if value is not None:
-                made[name] = value
+        if self._skip and any(leaves_out(row) for leaves_out in self._skip):
+            self.skipped += 1
+            return None
+        made = _values(self._fields, row)
         if "messageId" not in made:
             made["messageId"] = self._message_id(number, row)
+        self._fill(made, row)
+        try:
+            return orjson.dumps(made)
+        except (TypeError, orjson.JSONEncodeError) as error:
+            raise Unroutable(f"expected what JSON can say, got {error}") from None
+
+    def _fill(self, made: dict[str, Any], row: Row) -> None:
+        """Puts properties, traits and context where an event of that type has them."""
         properties, traits = _values(self._properties, row), _values(self._traits, row)
         if self._rest is not None and self._columns is None:
-            more = {key: value for key, value in row.items() if key not in self._named and value is not None}
             rest = properties if self._rest == "properties" else traits
-            rest.update((key, value) for key, value in more.items() if key not in rest)
-        kind = made.get("type")
-        context = self._context
+            rest |= {key: value for key, value in row.items() if self._is_rest(key, value) and key not in rest}
+        kind, context = made.get("type"), self._context
         if kind == "identify" or kind == "group":
-            if traits:
-                made["traits"] = traits
+            made["traits"] = traits
         elif traits:
             context = {**context, "traits": traits}
         if properties or kind == "track":
             made["properties"] = properties
         made["context"] = context
-        try:
-            return orjson.dumps(made)
-        except (TypeError, orjson.JSONEncodeError) as error:
-            raise Unroutable(f"expected what JSON can say, got {error}") from None
+
+    def _is_rest(self, key: str, value: Any) -> bool:
+        return key not in self._named and value is not None and not (isinstance(value, str) and value in self._empty)
 
     def _readable(self, row: Row) -> Row:
         if isinstance(row, Malformed):
