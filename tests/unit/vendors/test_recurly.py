@@ -261,6 +261,8 @@ def test_a_trial_is_told_without_a_clock() -> None:
     assert _told(_subscribed("new_subscription_notification", trial_ends_at=end)) == ["Trial Started"]
     future = _subscribed("new_subscription_notification", state="future")
     assert (_told(future), _traits(future)) == (["Recurly new_subscription_notification"], {})
+    long_paid = _subscribed("renewed_subscription_notification", trial_ends_at="2026-08-01T00:00:00Z")
+    assert _told(long_paid) == ["Subscription Renewed"]
     assert _told(_subscribed("renewed_subscription_notification", trial_ends_at="2026-09-01T00:00:00Z")) == [
         "Trial Ended",
         "Subscription Started",

@@ -260,6 +260,21 @@ def test_an_address_typed_at_a_checkout_names_nobody_who_is_named_by_metadata() 
     assert [each.get("userId") for each in guest] == ["victim@example.com"] * 2
 
 
+def test_an_address_in_a_cards_form_names_only_who_has_no_other_name() -> None:
+    """It may be an accountant's."""
+    charge = {"id": "ch_1", "billing_details": {"email": "accountant@example.com"}}
+    for named, contact in (
+        ({}, "accountant@example.com"),
+        ({"receipt_email": "ada@example.com"}, "ada@example.com"),
+        ({"customer": "cus_9"}, "stripe:cus_9"),
+        ({"customer": {"id": "cus_9", "email": "ada@example.com"}}, "ada@example.com"),
+        ({"metadata": {"user_id": "u-7"}}, "u-7"),
+    ):
+        made = events(VENDOR, request(_event("charge.succeeded", {**charge, **named})))
+        assert {each["userId"] for each in made} == {contact}
+        assert "accountant@example.com" not in [each.get("anonymousId") for each in made]
+
+
 UPDATES = [
     ({}, {"current_period_end": 1}, ["Subscription Updated"]),
     ({}, {"status": "trialing"}, ["Trial Ended", "Subscription Started"]),
