@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from actions import RuleErrors
 from streams.definition_files import open_files
@@ -66,6 +67,8 @@ def load(settings: Settings, environment: Mapping[str, str]) -> Connections:
 
 def read(path: str) -> tuple[Connection, ...]:
     """The connections of a file, without secrets; raises `InputError` with all of what is wrong, a line each."""
+    if path != "-" and not Path(path).exists():
+        raise InputError(f"{path}: expected a file of connections, got none: TIDEGATE_CONNECTIONS says where it is")
     (file,) = open_files([path])
     try:
         return load_connections(file.text, file.name)

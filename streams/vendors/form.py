@@ -3,8 +3,8 @@
 * Proof: browsers can't sign. A hidden field `_key` has the connection's secret, which is public with the page that it stands
   in: it says which form it is, keeps out who has not seen the page, and is changed like any secret. With `origins:`, the
   browser's `Origin` has to be one of them.
-* Told: the URL of the connection as the form's `action`; as the form's type the default, or `multipart/form-data`. Files are
-  refused with a sentence.
+* Told: the URL of the connection as the form's `action`; as the form's type the default, or `multipart/form-data`; in pages that
+  aren't in UTF-8 `accept-charset="utf-8"`. Files are refused with a sentence.
 * Contact: the field that `fields: {user_id: …}` of the connection names (none by default: whoever fills in a form can write
   anything there), else that of `email`, which is `email` by default. None is linked to another, and the trait `email` is only
   set where no user id was given.

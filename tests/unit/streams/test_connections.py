@@ -101,5 +101,5 @@ def test_a_file_that_is_wrong_or_missing_is_refused_with_all_its_errors(path: Pa
     assert [line.rpartition(" - at ")[2] for line in raised.value.lines] == ["$.vendor", "$.secret"]
 
     path.unlink()
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="got none: TIDEGATE_CONNECTIONS says where it is"):
         load(load_settings({"TIDEGATE_CONNECTIONS": str(path)}), {})

@@ -202,7 +202,14 @@ def test_a_header_may_have_several_signatures_and_its_time() -> None:
 
     for written in (f"t={time},v1={made}", f"t={time}; v1=00, v1={made.upper()} v0=1"):
         assert _doubt(VENDOR, request(body, {"X-Erp-Signature": written})) is None
-    for written in (f"t={time},v0={made}", f"v1={made}", f"t={time + 1},v1={made}", f"t=,v1={made}", made):
+    for written in (
+        f"t={time},v0={made}",
+        f"t={time},{made}",
+        f"v1={made}",
+        f"t={time + 1},v1={made}",
+        f"t=,v1={made}",
+        made,
+    ):
         assert _doubt(VENDOR, request(body, {"X-Erp-Signature": written})) == "wrong_signature"
 
 
