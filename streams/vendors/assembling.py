@@ -8,7 +8,7 @@ import orjson
 
 from schemas.instants import format_instant
 from schemas.rejected import Reason, Rejection
-from streams.vendors.connection import Connection, Override, Path
+from streams.vendors.connection import Connection, Override, Path, address_of
 from streams.vendors.contract import Meaning, Notification, Request, Said, Vendor, text_of
 from streams.vendors.signing import fingerprint
 from streams.vendors.values import mapping
@@ -73,7 +73,8 @@ class _Assembled:
     def events(self) -> Iterator[dict[str, Any]]:
         """Traits, links, what happened."""
         meaning, override = self._meaning, self._override
-        traits = {**meaning.traits, **self._values(override.traits)}
+        claimed = meaning.claimed and self._contact != address_of(meaning.names)
+        traits = {**({} if claimed else meaning.traits), **self._values(override.traits)}
         if traits:
             at_ms = self._at_ms if meaning.traits_at_ms is None else meaning.traits_at_ms
             yield {**self._event("identify", at_ms, f"{self._id}:traits"), "traits": traits}

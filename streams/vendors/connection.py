@@ -84,8 +84,13 @@ class Connection:
         user_id = next((found for path in self.user_ids if (found := text_of(path.first(notification.body)))), None)
         called = {
             "user_id": user_id or names.user_id,
-            "email": names.email.strip().lower() if names.email else None,
+            "email": address_of(names),
             "vendor_id": f"{self.namespace or self.vendor}:{names.vendor_id}" if names.vendor_id else None,
         }
         fitting = (name for kind in self.contact if (name := called[kind]) and len(name.encode()) <= CONTACT_BYTES_MAX)
         return list(dict.fromkeys(fitting))
+
+
+def address_of(names: Names) -> str | None:
+    """The address that a contact is called by, in small letters."""
+    return names.email.strip().lower() or None if names.email else None

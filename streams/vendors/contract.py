@@ -76,6 +76,7 @@ class Meaning:
 
     `traits` are true as of `traits_at_ms` (None: the notification's instant), which orders what vendors tell out of order;
     None in them clears. `links`: the names are one person's, so that those after the first are linked to it.
+    `claimed`: anybody could have written the names, so that the traits are only set of a contact that is found by the address.
     `quiet`: with traits and nothing in `said`, no event is told beside them.
     `whole`: events as they are ours already, checked by `mean`; they are handed on, and nothing else here is looked at.
     """
@@ -86,6 +87,7 @@ class Meaning:
     traits: dict[str, Any] = field(default_factory=dict)
     traits_at_ms: int | None = None
     links: bool = False
+    claimed: bool = False
     quiet: bool = False
     whole: tuple[dict[str, Any], ...] = ()
 

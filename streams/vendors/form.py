@@ -7,7 +7,7 @@
   aren't in UTF-8 `accept-charset="utf-8"`. Files are refused with a sentence.
 * Contact: the field that `fields: {user_id: …}` of the connection names (none by default: whoever fills in a form can write
   anything there), else that of `email`, which is `email` by default. None is linked to another, and the trait `email` is only
-  set where no user id was given.
+  set where the address is what the contact is found by.
 * What is told: `Form Submitted` with `form_id` (the connection's id), `form_name` and `answers.<name>`; a name that comes several
   times, or ends with `[]`, has a list. Empty fields and those whose names begin with `_` are left out. In `events:` it is
   `submission`, with `$.answers.<name>`.
@@ -76,8 +76,8 @@ class Form:
         address = text_of(answers.get(self._names["email"]))
         email = address if address and _ADDRESS.fullmatch(address) else None
         properties = present(form_id=self._id, form_name=self._name, answers=answers)
-        traits = {} if user_id else present(email=email)
-        return Meaning(Names(user_id, email), (Said("Form Submitted", properties),), traits=traits)
+        said = (Said("Form Submitted", properties),)
+        return Meaning(Names(user_id, email), said, traits=present(email=email), claimed=True)
 
     def sample(self, now_ms: int) -> bytes:
         """A form, filled in."""

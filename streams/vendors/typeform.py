@@ -66,8 +66,7 @@ def mean(notification: Notification) -> Meaning:
     )
     if notification.name != "form_response":
         return Meaning(names, properties=properties)
-    traits = {} if names.user_id else present(email=names.email)
-    return Meaning(names, (Said("Form Submitted", properties),), traits=traits)
+    return Meaning(names, (Said("Form Submitted", properties),), traits=present(email=names.email), claimed=True)
 
 
 def _ref(answer: dict[str, Any], refs: dict[str | None, str | None]) -> str | None:

@@ -151,6 +151,26 @@ def test_traits_are_true_as_of_the_instant_that_orders_them() -> None:
     assert traits["messageId"] == "shop:n1:traits"
 
 
+@pytest.mark.parametrize("contact, told", [(("email",), True), (("user_id", "email"), False), (("vendor_id",), False)])
+def test_what_anybody_could_have_written_changes_traits_of_the_address_alone(
+    contact: tuple[NameKind, ...], told: bool
+) -> None:
+    """Or a form with somebody else's id in its link would send that person's mail to an address of one's choice."""
+    meaning = Meaning(NAMES, SAID, traits={"email": "Ada@Example.com"}, claimed=True)
+
+    assert ("identify" in [event["type"] for event in _events(meaning, contact=contact)]) is told
+
+
+def test_a_path_to_an_id_that_anybody_could_have_written_changes_no_traits_either() -> None:
+    """But those that the connection itself says."""
+    meaning = Meaning(Names(email="a@b.c"), SAID, traits={"email": "a@b.c"}, claimed=True)
+    override = {"order.paid": Override(traits={"lead": True})}
+
+    assert [event["type"] for event in _events(meaning, user_ids=(Path("$.amount"),))] == ["track"]
+    traits = _events(meaning, user_ids=(Path("$.amount"),), overrides=override)[0]
+    assert (traits["userId"], traits["traits"]) == ("5", {"lead": True})
+
+
 def test_what_has_no_instant_happened_when_it_came() -> None:
     """Its traits, too."""
     made = _events(Meaning(NAMES, SAID, traits={"a": 1}), _notification(at_ms=None))
