@@ -10,10 +10,12 @@ and shows the destination's secret key (`pdl_ntfset_…`), which is the connecti
 * Order: `occurred_at`.
 * Replays: 5 s, as Paddle's own libraries have it (each try is signed anew), so that the machine's clock has to be right; and
   `event_id`, which repeats have as well.
-* One thing, one event: of a new subscription, `Subscription Started` is `subscription.activated` and `Trial Started`
-  `subscription.trialing` (not `subscription.created`); `Invoice Paid` is `transaction.completed` of a subscription, `Order
-  Completed` one of none (not `transaction.paid`); `Order Refunded` a refund once it is approved; an update that is told as
-  `subscription.canceled` as well keeps Paddle's name. A trial that becomes paid is `Trial Ended` and `Subscription Started`.
+* One thing, one event: of a new subscription, `Subscription Started` is `subscription.activated` in its first billing period (a
+  resumed one and one whose payment was recovered are activated as well) and `Trial Started` `subscription.trialing` (not
+  `subscription.created`); `Invoice Paid` is `transaction.completed` of a subscription, `Order Completed` one of none (not
+  `transaction.paid`); `Order Refunded` a refund once it is approved. `subscription.updated` comes with every change of status and
+  is `Subscription Updated` only of an active one or a trial. A trial that becomes paid is `Trial Ended` and `Subscription
+  Started`.
 * `plan` is the product's name, else the price's, else the product's id, of the first item. What is to be cancelled or paused has
   no `renews_at`. `mrr`: of the items' prices, without discounts and taxes.
 """
@@ -24,7 +26,7 @@ from typing import Any, Final
 
 import orjson
 
-from schemas.instants import format_instant
+from schemas.instants import DAY_MS, format_instant
 from schemas.rejected import Reason, Rejection
 from streams.vendors.billing import monthly, recurring, subscription_traits
 from streams.vendors.contract import Meaning, Names, Notification, Request, Said, Unproved, Vendor, text_of, user_id_in
@@ -173,14 +175,23 @@ def _happened(name: str, subscription: dict[str, Any], trial_ends_at_ms: int | N
     if name in _SUBSCRIPTION_EVENTS:
         return [_SUBSCRIPTION_EVENTS[name]]
     if name == "subscription.activated":
+        if not _is_first(subscription):
+            return []
         return ["Subscription Started"] if trial_ends_at_ms is None else ["Trial Ended", "Subscription Started"]
     if name == "subscription.canceled":
         ended_ms = iso(subscription.get("canceled_at"))
         in_trial = trial_ends_at_ms is not None and ended_ms is not None and ended_ms <= trial_ends_at_ms
         return ["Trial Ended", "Subscription Canceled"] if in_trial else ["Subscription Canceled"]
-    if name == "subscription.updated" and subscription.get("status") != "canceled":
+    if name == "subscription.updated" and subscription.get("status") in ("active", "trialing"):
         return ["Subscription Updated"]
     return []
+
+
+def _is_first(subscription: dict[str, Any]) -> bool:
+    """Whether a subscription is in the period that it was billed for first; no period is shorter than a day."""
+    first_ms = iso(subscription.get("first_billed_at"))
+    period_ms = iso(at(subscription, "current_billing_period", "starts_at"))
+    return first_ms is None or period_ms is None or period_ms - first_ms < DAY_MS
 
 
 def _plan(items: list[dict[str, Any]]) -> str | None:

@@ -18,7 +18,8 @@ secret (`whsec_…`), which is the connection's. Events worth choosing: `custome
   `payment_intent.succeeded: {event: Order Completed}`), `Order Refunded` is `charge.refunded` with what was given back now (not
   `refund.*`), `Payment Failed` is an invoice's, or a payment intent's that says it has no invoice (the newest versions don't).
   `order_id` is the payment intent, so that a refund has that of its order. A trial that becomes a paid subscription is
-  `Trial Ended` and `Subscription Started`; a subscription that waits for its first payment starts with that.
+  `Trial Ended` and `Subscription Started`; a subscription that waits for its first payment starts with that, and one whose new
+  period begins where the last one ended is `Subscription Renewed`.
 * `plan` is the price's `lookup_key`, else its nickname, else its id. A subscription whose collection is paused is `paused`; one
   that is to be cancelled at the end of its period has no `renews_at`. `mrr` is of the items' prices; where one has tiers, it is
   left as it was.
@@ -84,6 +85,8 @@ _INVOICE_EVENTS: Final = {
     "invoice.payment_action_required": "Payment Action Required",
 }
 _SUBSCRIPTION: Final = "customer.subscription."
+# what Workbench sends to try a destination
+_PING: Final = "v2.core.event_destination.ping"
 
 
 def prove(request: Request, secrets: Sequence[str], now_ms: int) -> None:
@@ -109,9 +112,11 @@ def _signature(body: bytes, secret: str, signed_at: str) -> str:
 
 
 def read(request: Request) -> list[Notification]:
-    """The one event of a body."""
+    """The one event of a body; none of a ping."""
     body = json_object(request.body)
     name = text_of(body.get("type"))
+    if name == _PING:
+        return []
     if name is None:
         raise Rejection(Reason.MISSING_FIELD, "expected an event of Stripe's with a `type`, got none")
     return [Notification(name, text_of(body.get("id")), seconds(body.get("created")), body)]
@@ -223,7 +228,14 @@ def _happened(name: str, subscription: dict[str, Any], before: dict[str, Any], s
         return begun.get(status or "", [])
     if "pause_collection" in before:
         return ["Subscription Paused" if subscription.get("pause_collection") else "Subscription Resumed"]
-    return ["Subscription Updated"]
+    return ["Subscription Renewed" if _is_renewed(subscription, before) else "Subscription Updated"]
+
+
+def _is_renewed(subscription: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether the period that it is in begins where the one before ended."""
+    began = (each.get("current_period_start") for each in (subscription, mapping(at(subscription, "items", "data", 0))))
+    ended = (each.get("current_period_end") for each in (before, mapping(at(before, "items", "data", 0))))
+    return bool({seconds(each) for each in began} & {seconds(each) for each in ended} - {None})
 
 
 def _price(item: dict[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ BECOMES = {
     "subscription.activated": "Subscription Started",
     "subscription.created": "Paddle subscription.created",
     "subscription.past_due": "Subscription Past Due",
-    "subscription.updated": "Subscription Updated",
+    "subscription.updated": "Paddle subscription.updated",  # `subscription.past_due` says it
     "transaction.billed": "Paddle transaction.billed",
     "transaction.completed": "Invoice Paid",
     "transaction.paid": "Paddle transaction.paid",
@@ -215,6 +215,19 @@ def test_traits_say_how_a_subscription_stands(now: dict[str, Any], status: str, 
     traits = _traits(_event("subscription.updated", _subscription(**now)))
 
     assert (traits["subscription_status"], traits["renews_at"] is not None, traits.get("mrr")) == (status, renews, mrr)
+
+
+def test_only_the_first_activation_is_a_start() -> None:
+    """One that is resumed, or whose payment was recovered, is activated again (developer.paddle.com/webhooks/scenarios)."""
+    later = {"starts_at": "2024-11-09T16:01:29.378686Z", "ends_at": "2024-12-09T16:01:29.378686Z"}
+    resumed = _subscription(current_billing_period=later, items=_items("2024-09-01T00:00:00Z"))
+
+    assert _told(_event("subscription.activated", resumed)) == ["Paddle subscription.activated"]
+    assert _told(_event("subscription.activated", _subscription(first_billed_at=None))) == ["Subscription Started"]
+    for status in ("paused", "past_due", "canceled"):
+        assert _told(_event("subscription.updated", _subscription(status=status))) == ["Paddle subscription.updated"]
+    for status in ("active", "trialing"):
+        assert _told(_event("subscription.updated", _subscription(status=status))) == ["Subscription Updated"]
 
 
 def test_a_customer_and_a_subscription_are_one_contact() -> None:

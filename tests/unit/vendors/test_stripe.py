@@ -277,6 +277,13 @@ def test_an_address_in_a_cards_form_names_only_who_has_no_other_name() -> None:
 
 UPDATES = [
     ({}, {"current_period_end": 1}, ["Subscription Updated"]),
+    ({"current_period_start": 5}, {"current_period_end": 5, "current_period_start": 1}, ["Subscription Renewed"]),
+    ({"current_period_start": 9}, {"current_period_end": 5, "current_period_start": 1}, ["Subscription Updated"]),
+    (
+        {"current_period_start": None, "items": {"data": [{"current_period_start": 5}]}},
+        {"items": {"data": [{"current_period_end": 5}]}},
+        ["Subscription Renewed"],
+    ),
     ({}, {"status": "trialing"}, ["Trial Ended", "Subscription Started"]),
     ({"status": "paused"}, {"status": "trialing"}, ["Trial Ended"]),
     ({}, {"status": "incomplete"}, ["Subscription Started"]),
@@ -465,6 +472,13 @@ def test_a_repeat_has_the_ids_of_the_first() -> None:
     first, again = (events(VENDOR, request(body, received_at_ms=at_ms)) for at_ms in (NOW_MS, NOW_MS + 3_600_000))
 
     assert first == again
+
+
+def test_a_ping_is_nothing() -> None:
+    """As published (https://docs.stripe.com/api/v2/core/events/ping)."""
+    ping = {"id": "evt_test_1", "object": "v2.core.event", "created": "2024-10-22T16:26:54.063Z", "data": None}
+
+    assert VENDOR.read(request({**ping, "type": "v2.core.event_destination.ping"})) == []
 
 
 @pytest.mark.parametrize("body", [b'{"object":"event"}', b'{"type":null}', b'{"type":{"a":1}}'])
