@@ -47,7 +47,7 @@ class Refused(Exception):
 class Arrival:
     """What all events of a call share. `source`: the connection; `received_at_ms`: epoch ms; `address`: of whoever sent it.
 
-    `new_id` makes a `messageId`. `imported`: the call is `/v1/import`, for what happened in the past.
+    `new_id` makes a `messageId`. `imported`: the call is `/v1/import`, for what happened in the past, at the times that it says.
     """
 
     source: str
@@ -164,7 +164,8 @@ def _record(fields: dict[str, Any], call: Call, arrival: Arrival) -> Record:
     elif fields.get("type") not in TYPES:
         found = "another" if fields.get("type") else "none"
         raise Rejection(Reason.UNKNOWN_TYPE, f"expected one of {', '.join(TYPES)} in `type`, got {found}")
-    _correct_time(fields, call, arrival.received_at_ms)
+    if not arrival.imported:
+        _correct_time(fields, call, arrival.received_at_ms)
     fields["receivedAt"] = format_instant(arrival.received_at_ms)
     if not isinstance(fields.get("messageId"), str) or not fields["messageId"]:
         fields["messageId"] = arrival.new_id()

@@ -195,6 +195,13 @@ def test_the_instant_of_sending_may_stand_beside_the_events() -> None:
     assert format_instant(NOW_MS - 30_123) == orjson.loads(records("batch", body)[0].value)["timestamp"]
 
 
+def test_an_imports_timestamps_stay_as_they_are() -> None:
+    event = {"type": "track", "userId": "ada", "event": "x", "timestamp": "2020-01-01T00:00:00.000Z"}
+    (record,) = records("import", {"batch": [event], "sentAt": "2020-01-01T00:00:30.000Z"})
+
+    assert event["timestamp"] == orjson.loads(record.value)["timestamp"]
+
+
 @pytest.mark.parametrize("sent_at", [None, "", "yesterday", {}, "2020-01-01T00:00:00", True])
 def test_without_a_readable_instant_of_sending_a_timestamp_stays(sent_at: Any) -> None:
     body = {"userId": "ada", "event": "x", "timestamp": "2020-01-01T00:00:00.000Z", "sentAt": sent_at}
