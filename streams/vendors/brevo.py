@@ -9,7 +9,8 @@ with basic authentication, and the events wanted.
   Brevo tells as `unique_opened` and as `opened`, is one event where both have the same instant.
 * Contact: `user_id` or `userId` in the header `X-Mailin-custom` (JSON) that the message was sent with, else the address.
 * Openings by mail programs that fetch pictures before people look (`proxy_open`) have `by_machine`. Contacts that were
-  changed, deleted or put on a list keep Brevo's names.
+  changed, deleted or put on a list keep Brevo's names. Who unsubscribes gets no campaign of any list any more, so that
+  `Unsubscribed` has no group.
 """
 
 from collections.abc import Mapping
@@ -79,7 +80,6 @@ def mean(notification: Notification) -> Meaning:
         campaign_id=body.get("camp_id"),
         campaign_name=body.get("campaign name"),
         template_id=body.get("template_id"),
-        group=_group(body.get("list_id")) if KINDS.get(name) == "unsubscribed" else None,
         by_machine="proxy_open" in name,
     ).meaning(body)
 
@@ -105,10 +105,6 @@ def _tags(body: dict[str, Any]) -> Any:
         except Rejection:
             return tags
     return tags
-
-
-def _group(lists: Any) -> Any:
-    return lists[0] if isinstance(lists, list) and lists else lists
 
 
 def _sample(now_ms: int) -> bytes:

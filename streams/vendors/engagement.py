@@ -6,6 +6,12 @@ other, as the address is the one that was written to, which needn't be the conta
 
 `Email Bounced` has a `bounce_type`: `hard` where the service says that the address will not work again, `soft` for everything
 else, as no mail goes to an address any more that has bounced hard (`actions/suppression.py`).
+
+`Unsubscribed` is for every message group (`subscribed:` of definitions) unless the service names one of its own; where that
+isn't called as the group is here, the connection's `events:` can say `properties: {group: newsletter}`. `Subscribed` needs a
+group: that somebody wants mail of every kind is nothing that a mail service knows.
+
+No traits are set, so that there is no order to keep: what comes late counts at its own time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,7 +94,7 @@ class Engagement:
 
     def meaning(self, body: dict[str, Any]) -> Meaning:
         """The canonical event, or `body` under the service's name where there is none."""
-        if self.kind is None:
+        if self.kind is None or (self.kind == "subscribed" and text_of(self.group) is None):
             return Meaning(self.names(), properties=without_content(body))
         return Meaning(self.names(), (self.said(self.kind),))
 

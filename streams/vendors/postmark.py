@@ -10,6 +10,7 @@ To be told: in a message stream, Webhooks, Add webhook: this connection's URL wi
   Both are `Email Bounced`; tell only one of them to count bounces.
 * Bounces are named by their type: `Transient` and `DnsError` are put off, not bounced. Of those that bounced, `HardBounce` is
   hard. What Postmark didn't even try (`Blocked`, `ManuallyDeactivated` ...) is `Email Rejected`.
+* The group of `Unsubscribed` and `Subscribed` is the message stream.
 * The example that Postmark's page sends (its message id is all zeros) is told to nobody.
 """
 
@@ -42,7 +43,7 @@ _TYPES: Final[Mapping[str, tuple[Kind | None, Why | None]]] = {
     "OpenRelayTest": ("deferred", None),
     "Unsubscribe": ("unsubscribed", "unsubscribed"),
     "ManualSuppression": ("unsubscribed", "unsubscribed"),
-    "Subscribe": ("subscribed", None),
+    "Subscribe": (None, None),  # says a mail: that is no consent
     "AutoResponder": ("autoresponded", None),
     "AddressChange": ("autoresponded", None),
     "ChallengeVerification": ("autoresponded", None),

@@ -9,6 +9,7 @@ Verification enabled. The secret is the verification key that SendGrid shows the
 * Contact: the custom argument `user_id` or `userId` (custom arguments stand beside the event's own fields), else the address.
 * `email_id` is SendGrid's `sg_message_id`, which all events of a message have; `smtp-id` is missing in opens and clicks.
   Messages of django-anymail have its own id there, as it tells it.
+* The group of `Unsubscribed` and `Subscribed` is the unsubscribe group's id; a global unsubscribe has none.
 * Bounces of the type `blocked` are soft, as are those with a 4.x.x status: the address may work tomorrow.
 """
 

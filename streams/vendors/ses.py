@@ -11,6 +11,8 @@ a subscription of this connection's URL to that topic by HTTPS, raw message deli
   calling what it offers would subscribe again.
 * Contact: `user_id` or `userId` in a header `X-Metadata` (JSON, as django-anymail sends it) or among the message's tags, else
   the address. One event for each recipient: SES doesn't say which of several has opened or clicked.
+* A change of topics is `Unsubscribed` or `Subscribed` for each that changed, with the topic as its group; leaving all of them is
+  one `Unsubscribed` without a group.
 * Times are SNS's, moments after the event's own. A bounce is hard where it is `Permanent`.
 * What SES says of itself (a validated topic, a subscription that succeeded) is told to nobody.
 """
@@ -99,10 +101,11 @@ def mean(notification: Notification) -> Meaning:
 
 def _subscription(told: Engagement, body: dict[str, Any]) -> Meaning:
     """Left everything, or each topic whose state has changed."""
-    event = mapping(body.get("subscription"))
-    if at(event, "newTopicPreferences", "unsubscribeAll") is True:
-        return replace(told, kind="unsubscribed", group=event.get("contactList")).meaning(body)
-    before, after = (_topics(at(event, key)) for key in ("oldTopicPreferences", "newTopicPreferences"))
+    before, after = (at(body, "subscription", key) for key in ("oldTopicPreferences", "newTopicPreferences"))
+    if at(after, "unsubscribeAll") is True:
+        return replace(told, kind="unsubscribed").meaning(body)
+    before = {} if at(before, "unsubscribeAll") is True else _topics(before)
+    after = _topics(after)
     changed = {topic: status for topic, status in after.items() if before.get(topic) != status}
     said = tuple(
         replace(told, group=topic).said("unsubscribed" if status == "OptOut" else "subscribed")

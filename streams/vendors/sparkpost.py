@@ -60,9 +60,9 @@ _CLASSES: Final[Mapping[str, Why]] = {
 }
 _HARD: Final = ("10", "30")
 # classes of what is no bounce
-_ANSWERS: Final[Mapping[str, Kind]] = {
+_ANSWERS: Final[Mapping[str, Kind | None]] = {
     "60": "autoresponded",
-    "80": "subscribed",
+    "80": None,  # "subscribe", says a mail: that is no consent
     "90": "unsubscribed",
     "100": "autoresponded",
 }

@@ -6,12 +6,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from streams.vendors.connection import Connection
+from streams.vendors.connection import Connection, Override
 from streams.vendors.contract import Unproved, Vendor
-from streams.vendors.engagement import NAMES, RECIPIENTS_MAX, address, addresses, epoch, for_each, id_of
+from streams.vendors.engagement import NAMES, RECIPIENTS_MAX, Engagement, address, addresses, epoch, for_each, id_of
 from streams.vendors.registry import vendor_for
 from tests.unit.vendors.mail import bodies, named
 from tests.unit.vendors.payloads import NOW_MS, URL, events, parsed, request
+from tests.unit.vendors.proofs import in_segment
 from tests.unit.vendors.test_sendgrid import PRIVATE
 
 SECRETS = {
@@ -75,6 +76,34 @@ def test_a_repeat_has_the_message_ids_of_the_first(name: str) -> None:
     asked = request(vendor.sample(NOW_MS))
     later = request(vendor.sample(NOW_MS), received_at_ms=NOW_MS + 60_000)
     assert events(vendor, asked) == events(vendor, later)
+
+
+def test_who_leaves_without_a_group_leaves_all_and_nobody_joins_all() -> None:
+    left = Engagement("unsubscribed", "ada@example.com").meaning({})
+    assert [said.name for said in left.said] == ["Unsubscribed"]
+    assert "group" not in left.said[0].properties
+    assert Engagement("subscribed", "ada@example.com").meaning({}).said == ()
+    assert [said.name for said in Engagement("subscribed", "ada@example.com", group=7).meaning({}).said] == [
+        "Subscribed"
+    ]
+
+
+def _subscribed(group: str, event: dict[str, Any], properties: dict[str, Any]) -> bool:
+    """Whether who has agreed to that group still gets mail of it after a SendGrid event."""
+    agreed = {"type": "track", "userId": "ada@example.com", "event": "Subscribed", "timestamp": "2026-01-01T00:00:00Z"}
+    overrides = {event["event"]: Override(properties=properties)}
+    body = [{"email": "Ada@example.com", "timestamp": 1_790_000_000, **event}]
+    told = events(_vendor("sendgrid"), request(body), Connection("here", "sendgrid", ("SECRET",), overrides=overrides))
+    return in_segment({"subscribed": group}, [agreed, *told]) == {"ada@example.com"}
+
+
+def test_consent_ends_for_all_groups_or_for_the_one_that_is_named() -> None:
+    group = {"event": "group_unsubscribe", "asm_group_id": 10}
+    assert not _subscribed("newsletter", {"event": "unsubscribe"}, {})
+    assert not _subscribed("10", group, {})
+    assert _subscribed("newsletter", group, {})
+    assert not _subscribed("newsletter", group, {"group": "newsletter"})
+    assert _subscribed("10", group, {"group": "newsletter"})
 
 
 def test_the_published_payloads_are_all_there() -> None:

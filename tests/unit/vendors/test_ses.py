@@ -278,16 +278,21 @@ def _preferences(everything: bool, **topics: str) -> dict[str, Any]:
     return {"unsubscribeAll": everything, "topicSubscriptionStatus": listed}
 
 
-def test_who_changes_topics_leaves_or_joins_each_that_changed() -> None:
-    before = _preferences(False, news="OptIn", tips="OptOut", kept="OptIn")
-    mail = {"destination": ["ada@example.com"]}
-    for after, expected in (
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
         (
+            _preferences(False, news="OptIn", tips="OptOut", kept="OptIn"),
             _preferences(False, news="OptOut", tips="OptIn", kept="OptIn"),
             [("Unsubscribed", "news"), ("Subscribed", "tips")],
         ),
-        (_preferences(True), [("Unsubscribed", "Everyone")]),
-    ):
-        told = {"contactList": "Everyone", "oldTopicPreferences": before, "newTopicPreferences": after}
-        made = events(VENDOR, request(_message({"eventType": "Subscription", "mail": mail, "subscription": told})))
-        assert [(each["event"], each["properties"]["group"]) for each in made] == expected
+        (_preferences(False, news="OptIn"), _preferences(True, news="OptIn"), [("Unsubscribed", None)]),
+        (_preferences(True, news="OptIn"), _preferences(False, news="OptIn"), [("Subscribed", "news")]),
+        (_preferences(False, news="OptIn"), _preferences(False, news="OptIn"), [("Amazon SES Subscription", None)]),
+    ],
+)
+def test_who_changes_topics_leaves_or_joins_each_that_changed(before: Any, after: Any, expected: Any) -> None:
+    told = {"contactList": "Everyone", "oldTopicPreferences": before, "newTopicPreferences": after}
+    event = {"eventType": "Subscription", "mail": {"destination": ["ada@example.com"]}, "subscription": told}
+    made = events(VENDOR, request(_message(event)))
+    assert [(each["event"], each["properties"].get("group")) for each in made] == expected
