@@ -3,7 +3,7 @@
 A contact has one set of these traits, so that of two subscriptions the one that was told last is what they say. A subscription
 that ended keeps its plan, of which `subscription_status` says that it is over, and has nothing more to come: `trial_ends_at` and
 `renews_at` are cleared and `mrr` is 0. `mrr` is 0 as well while nothing is paid, in a trial or a pause; discounts and taxes are
-not in it.
+not in it. A customer's record sets the traits `email` and `name`.
 """
 
 import decimal

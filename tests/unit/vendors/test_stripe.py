@@ -220,6 +220,34 @@ def test_an_invoice_of_the_newest_version_names_its_subscription() -> None:
     assert (properties["subscription_id"], properties["plan"], properties["total"]) == ("sub_1", "price_1", 10)
 
 
+@pytest.mark.parametrize(
+    ("type", "told"),
+    [
+        ("customer.updated", "Customer Updated"),
+        ("customer.subscription.updated", "Subscription Updated"),
+        ("invoice.paid", "Invoice Paid"),
+        ("charge.refunded", "Order Refunded"),
+        ("charge.succeeded", "Stripe charge.succeeded"),
+        ("refund.created", "Stripe refund.created"),
+        ("payment_intent.succeeded", "Stripe payment_intent.succeeded"),
+        ("payment_intent.payment_failed", "Stripe payment_intent.payment_failed"),
+        ("checkout.session.completed", "Order Completed"),
+        ("price.updated", "Stripe price.updated"),
+    ],
+)
+def test_an_object_of_the_newest_version_becomes_what_it_is(type: str, told: str) -> None:
+    """With somebody's id in its metadata, as most of the published ones are nobody's."""
+    kind = {"customer.subscription": "subscription"}.get(type.rpartition(".")[0], type.rpartition(".")[0])
+    thing = {**copy.deepcopy(NEWEST[kind]), "metadata": {"user_id": "u-7"}}
+    if kind == "checkout.session":
+        thing["payment_status"] = "paid"
+    made = events(VENDOR, request(_event(type, thing)))
+
+    assert [each["event"] for each in made if each["type"] == "track"] == [told]
+    for event in made:
+        assert parsed(event).contact == "u-7"
+
+
 def test_a_record_links_its_names_once() -> None:
     """However often it is told: the same two names are the same message."""
     bodies = [each for each in CAPTURED if each["type"] in ("customer.created", "customer.updated")]
