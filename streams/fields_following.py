@@ -4,7 +4,8 @@ Invariants:
   * Redis alone says where a partition goes on, in the script that writes what its events had: the group only shares
     partitions out.
   * What was gathered after the last `_place` or write is thrown away when the assignment or Redis changes, and read again.
-  * It takes `SHARE` of a core at most, and `SHARE_BUSY` while the read model is behind; it may lag, and passes nothing over.
+  * It takes `SHARE` of a core and of Redis at most, `SHARE_BUSY` while the read model is behind; it may lag, and passes
+    nothing over.
   * Whatever goes wrong with it, the projector goes on: it says so and tries again.
 """
 
@@ -23,7 +24,7 @@ from actions.read_model import BeingRebuilt, Moved
 from schemas.events import parse_event
 from schemas.rejected import Rejection
 from streams.fields import Gathered
-from streams.fields_store import FIELDS_MAX, FieldStore
+from streams.fields_store import FIELDS_MAX, FieldStore, Told
 
 if TYPE_CHECKING:
     from streams.projector_metrics import FieldMetrics
@@ -36,6 +37,7 @@ FETCH_RECORDS: Final = 400
 WRITE_EVERY_S: Final = 1.0
 GATHERED_FIELDS_MAX: Final = 2_000
 GATHERED_RECORDS_MAX: Final = 20_000
+TOLD_MAX: Final = 2 * FIELDS_MAX
 SHARE: Final = 0.25
 SHARE_BUSY: Final = 0.05
 AGAIN_S_MIN, AGAIN_S_MAX = 1.0, 60.0
@@ -63,6 +65,7 @@ class Following:
         self._ends: dict[TopicPartition, int] = {}  # of those that are still to be read to their end once
         self._moves: dict[TopicPartition, int] = {}  # where those that were gathered from go on
         self._gathered, self._records = Gathered(), 0
+        self._told: Told = {}
         self._placed, self._generation = False, 0
         self._written_s = time.monotonic()
         self._said_left_out = False
@@ -100,10 +103,10 @@ class Following:
             self._take(partition, records, expected)
             if records[0].offset > expected + 1:  # one is missing wherever a transaction ended
                 await self._look_for_lost(partition, expected)
-        spent_s = time.perf_counter() - began_s
         full = self._gathered.count >= GATHERED_FIELDS_MAX or self._records >= GATHERED_RECORDS_MAX
         if self._placed and (full or time.monotonic() - self._written_s >= WRITE_EVERY_S):
             await self._write()
+        spent_s = time.perf_counter() - began_s
         share = SHARE_BUSY if self._busy() else SHARE
         await asyncio.sleep(spent_s * (1 / share - 1))
 
@@ -131,6 +134,7 @@ class Following:
         if generation != self._generation:
             return
         self._forget()
+        self._told.clear()  # it may be another Redis
         for partition, position in self._positions.items():
             self._consumer.seek(partition, position)
             if self._say_of_lost(partition, position, firsts[partition]):
@@ -160,7 +164,9 @@ class Following:
         generation, gathered, ends = self._generation, self._gathered, dict(self._moves)
         moves = {self._names[each]: (self._positions[each], end) for each, end in ends.items()}
         if moves:
-            await self._store.apply(moves, gathered)
+            if len(self._told) > TOLD_MAX:
+                self._told.clear()
+            await self._store.apply(moves, gathered, self._told)
         else:
             positions = await self._store.begin(list(self._names.values()))
             if any(position != positions[self._names[each]] for each, position in self._positions.items()):

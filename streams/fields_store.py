@@ -26,6 +26,8 @@ from streams.fields_scripts import APPLY
 FIELDS_MAX: Final = 10_000
 SOURCES_MAX: Final = 8
 OTHER: Final = "other"
+# what a field is worth in Redis's append-only file: each is written once a minute at most, unless it is new
+SEEN_EVERY_MS: Final = 60_000
 # the compacted topics' deadline for what is erased: who is erased under another name leaves here by then as well
 SAMPLE_MS: Final = 7 * DAY_MS
 # one script holds up all of Redis for as long as it runs: about a millisecond for these
@@ -34,9 +36,13 @@ SCAN_COUNT: Final = 500
 _HASH_CHARACTERS: Final = 32
 
 
+# when each field came last, by source and type
+Told = dict[Field, dict[tuple[str, str], int]]
+
+
 @dataclass(frozen=True)
 class Known:
-    """A field of the catalogue: by source and type, when it came last (epoch ms)."""
+    """A field of the catalogue: by source and type, the minute (epoch ms) in which it came last."""
 
     field: Field
     sources: Mapping[str, Mapping[str, int]]
@@ -83,16 +89,23 @@ class FieldStore:
             raise BeingRebuilt
         return {name: int(position) for name, position in zip(partitions, found, strict=True)}
 
-    async def apply(self, moves: Mapping[str, tuple[int, int]], gathered: Gathered) -> None:
+    async def apply(self, moves: Mapping[str, tuple[int, int]], gathered: Gathered, told: Told | None = None) -> None:
         """Writes the fields of the records [start, end) of partitions, and that they are read; raises `Moved`, `BeingRebuilt`.
 
-        In pieces, of which the last moves the positions: what the others do changes nothing when it comes twice.
+        In pieces, of which the last moves the positions: what the others do changes nothing when it comes twice. `told`: what
+        this Redis was told before, which it is not told again; after an error it has to be emptied.
         """
+        told = {} if told is None else told
         forgotten = [[self._hash(contact), -1 if at is None else at] for contact, at in gathered.forgotten.items()]
         seen: list[Any] = []
         samples: list[Any] = []
         for field, entry in gathered.entries():
-            seen.append((_id(field), [(*key, at_ms) for key, at_ms in entry.seen.items()]))
+            minutes = {key: at_ms - at_ms % SEEN_EVERY_MS for key, at_ms in entry.seen.items()}
+            before = told.get(field, {})
+            if all(before.get(key, -1) >= at_ms for key, at_ms in minutes.items()):
+                continue
+            told[field] = before | minutes
+            seen.append((_id(field), [(*key, at_ms) for key, at_ms in minutes.items()]))
             if entry.sample is not None:
                 value, contact, at_ms = entry.sample
                 samples.append((_id(field), sample_text(value), at_ms, self._hash(contact)))
@@ -101,11 +114,11 @@ class FieldStore:
         left_out = [_id(field) for field in gathered.left_out]
         await self._write([[name, str(start), str(end)] for name, (start, end) in moves.items()], [], [], [], left_out)
 
-    async def _write(self, *told: Any) -> None:
+    async def _write(self, *lists: Any) -> None:
         keys = [self._positions, self._lock, self._fields, self._left_out]
         args: list[str | int | bytes] = [self._sample, self._theirs, self._mark, FIELDS_MAX, SOURCES_MAX, SAMPLE_MS]
         # in one argument, as redis-py takes a microsecond for each
-        found = await self._apply(keys=keys, args=[*args, msgspec.msgpack.encode(told)])
+        found = await self._apply(keys=keys, args=[*args, msgspec.msgpack.encode(lists)])
         if found == REBUILDING:
             raise BeingRebuilt
         if not found:

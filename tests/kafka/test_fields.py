@@ -23,12 +23,13 @@ from streams import fields_store, topics
 from streams.broker import admin
 from streams.fields import Field, Gathered
 from streams.fields_shown import Question, read_fields
-from streams.fields_store import OTHER, FieldStore
+from streams.fields_store import OTHER, FieldStore, Told
 
 pytestmark = pytest.mark.kafka
 
 TIMEOUT_S = 60
 PART = "events.product/0"
+MINUTE_MS = 60_000
 WaitFor = Callable[..., Awaitable[Any]]
 
 
@@ -247,18 +248,37 @@ def gathered(*events: tuple[Topic, dict[str, Any]], at_ms: int = 5) -> Gathered:
 
 
 async def test_events_are_written_once_from_where_redis_stands(store: FieldStore) -> None:
-    """Whoever begins elsewhere writes nothing; the same once more changes nothing; the last word on when is the latest."""
+    """Whoever begins elsewhere writes nothing; the same once more changes nothing; the last minute is kept."""
     assert await store.begin([PART]) == {PART: 0}
     with pytest.raises(Moved):
         await store.apply({PART: (3, 5)}, gathered(identify("c-1", plan="pro")))
     assert not (await store.read()).fields
 
-    await store.apply({PART: (0, 5)}, gathered(identify("c-1", plan="pro"), at_ms=9))
+    await store.apply({PART: (0, 5)}, gathered(identify("c-1", plan="pro"), at_ms=9 * MINUTE_MS + 59_999))
     assert await store.begin([PART]) == {PART: 5}
     with pytest.raises(Moved):
-        await store.apply({PART: (0, 5)}, gathered(identify("c-1", plan="pro"), at_ms=10))
-    await store.apply({PART: (5, 6)}, gathered(identify("c-1", plan="free"), at_ms=7))
-    assert (await store.read()).fields[0].sources == {"crm": {"text": 9}}
+        await store.apply({PART: (0, 5)}, gathered(identify("c-1", plan="pro"), at_ms=10 * MINUTE_MS))
+    await store.apply({PART: (5, 6)}, gathered(identify("c-1", plan="free"), at_ms=7 * MINUTE_MS))
+    assert (await store.read()).fields[0].sources == {"crm": {"text": 9 * MINUTE_MS}}
+
+
+async def test_what_redis_was_told_it_is_told_again_only_in_another_minute_or_type(
+    store: FieldStore, client: redis.Redis
+) -> None:
+    """Hundreds of fields a second would be gigabytes a day in its append-only file."""
+    await store.begin([PART])
+    told: Told = {}
+
+    async def written(at: int, **traits: Any) -> dict[Field, dict[str, int]]:
+        await client.delete(store._fields)  # so that it shows what it is told now
+        await store.apply({PART: (at, at + 1)}, gathered(identify("c-1", **traits), at_ms=traits["n"]), told)
+        return {each.field: dict(each.sources["crm"]) for each in (await store.read()).fields}
+
+    plan, n = Field("trait", "", "plan"), Field("trait", "", "n")
+    assert await written(0, n=5, plan="pro") == {plan: {"text": 0}, n: {"number": 0}}
+    assert await written(1, n=6, plan="pro") == {}
+    assert await written(2, n=7, plan=8) == {plan: {"number": 0}}
+    assert await written(3, n=MINUTE_MS, plan=8) == {plan: {"number": MINUTE_MS}, n: {"number": MINUTE_MS}}
 
 
 async def test_a_catalogue_that_is_thrown_away_is_not_written_to_meanwhile(
