@@ -129,10 +129,11 @@ class Engagement:
 
 
 def for_each(told: Notification, recipients: Sequence[str]) -> list[Notification]:
-    """The notification for each recipient, whose address is `recipient` in the body; as it came where there is none.
+    """The notification for each recipient, once, whose address is `recipient` in the body; as it came where there is none.
 
     The first keeps the id; raises `Rejection` for more recipients than a message may have.
     """
+    recipients = list(dict.fromkeys(recipients))
     if len(recipients) > RECIPIENTS_MAX:
         raise Rejection(Reason.TOO_LARGE, f"expected at most {RECIPIENTS_MAX} recipients, got {len(recipients)}")
     each_id = (told.id if not n or told.id is None else f"{told.id}:{n}" for n in range(len(recipients)))

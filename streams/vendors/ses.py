@@ -42,6 +42,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "Send": "sent",
 }
 _REASONS: Final[Mapping[str, Why]] = {"Bounce": "bounced", "Complaint": "spam", "Reject": "blocked"}
+# the state of a topic; without a word that is known nobody has agreed to anything
+_TOPICS: Final[Mapping[str, Kind]] = {"OptIn": "subscribed", "OptOut": "unsubscribed"}
 # where an event lists the recipients it is about
 _LISTS: Final = ("bouncedRecipients", "complainedRecipients", "delayedRecipients", "recipients")
 # what SES says of its own
@@ -108,16 +110,16 @@ def _subscription(told: Engagement, body: dict[str, Any]) -> Meaning:
     after = _topics(after)
     changed = {topic: status for topic, status in after.items() if before.get(topic) != status}
     said = tuple(
-        replace(told, group=topic).said("unsubscribed" if status == "OptOut" else "subscribed")
-        for topic, status in changed.items()
+        replace(told, group=topic).said(_TOPICS[status]) for topic, status in changed.items() if status in _TOPICS
     )
     return Meaning(told.names(), said) if said else told.meaning(body)
 
 
-def _topics(preferences: Any) -> dict[str, Any]:
+def _topics(preferences: Any) -> dict[str, str]:
     listed = at(preferences, "topicSubscriptionStatus")
     pairs = [mapping(each) for each in listed] if isinstance(listed, list) else []
-    return {topic: each.get("subscriptionStatus") for each in pairs if (topic := text_of(each.get("topicName")))}
+    named = {text_of(each.get("topicName")): text_of(each.get("subscriptionStatus")) for each in pairs}
+    return {topic: status for topic, status in named.items() if topic and status}
 
 
 def _event(name: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -148,4 +148,13 @@ def test_an_id_of_parts_needs_the_first_alone() -> None:
 def test_a_message_has_a_bound_of_recipients() -> None:
     (told,) = _vendor("mailersend").read(request({"type": "activity.sent", "data": {"id": "a"}}))
     with pytest.raises(Exception, match="expected at most 1000 recipients, got 1001"):
-        for_each(told, ["ada@example.com"] * (RECIPIENTS_MAX + 1))
+        for_each(told, [f"{n}@example.com" for n in range(RECIPIENTS_MAX + 1)])
+
+
+def test_who_is_a_recipient_twice_is_told_of_once() -> None:
+    (told,) = _vendor("mailersend").read(request({"type": "activity.sent", "data": {"id": "a"}}))
+    made = for_each(told, ["ada@example.com", "bob@example.com", "ada@example.com"])
+    assert [(each.id, each.body["recipient"]) for each in made] == [
+        ("a", "ada@example.com"),
+        ("a:1", "bob@example.com"),
+    ]

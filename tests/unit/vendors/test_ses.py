@@ -289,6 +289,7 @@ def _preferences(everything: bool, **topics: str) -> dict[str, Any]:
         (_preferences(False, news="OptIn"), _preferences(True, news="OptIn"), [("Unsubscribed", None)]),
         (_preferences(True, news="OptIn"), _preferences(False, news="OptIn"), [("Subscribed", "news")]),
         (_preferences(False, news="OptIn"), _preferences(False, news="OptIn"), [("Amazon SES Subscription", None)]),
+        (_preferences(False, news="OptOut"), _preferences(False, news="Maybe"), [("Amazon SES Subscription", None)]),
     ],
 )
 def test_who_changes_topics_leaves_or_joins_each_that_changed(before: Any, after: Any, expected: Any) -> None:
