@@ -111,9 +111,9 @@ def _happened(name: str, content: dict[str, Any]) -> list[str]:
         }
         return begun.get(text_of(subscription.get("status")) or "", [])
     if name == "subscription_activated":
-        return ["Trial Ended", "Subscription Started"] if "trial_end" in subscription else ["Subscription Started"]
+        return ["Trial Ended", "Subscription Started"] if subscription.get("trial_end") else ["Subscription Started"]
     if name in ("subscription_cancelled", "subscription_canceled"):
-        in_trial = "trial_end" in subscription and "activated_at" not in subscription
+        in_trial = subscription.get("trial_end") and not subscription.get("activated_at")
         return ["Trial Ended", "Subscription Canceled"] if in_trial else ["Subscription Canceled"]
     if name == "payment_succeeded":
         if invoice.get("status") != "paid":

@@ -169,6 +169,9 @@ def test_a_trial_ends_when_it_becomes_paid_or_is_cancelled() -> None:
         "Trial Ended",
         "Subscription Started",
     ]
+    assert _told(_event("subscription_activated", subscription=_subscription(trial_end=None))) == [
+        "Subscription Started"
+    ]
     assert _told(_event("subscription_cancelled", subscription=unpaid)) == ["Trial Ended", "Subscription Canceled"]
     paid = _subscription(status="cancelled", **trial)
     assert _told(_event("subscription_cancelled", subscription=paid)) == ["Subscription Canceled"]
