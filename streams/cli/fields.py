@@ -22,11 +22,11 @@ def fields(event: str | None, traits: bool, source: str | None, conflicts: bool,
     """List the traits and properties that events have had, as they came: nobody has to declare them.
 
     A projector reads all events and keeps this in Redis: of each field its types (text, number, boolean, instant, array,
-    object, null), who sends it, in which minute it came last, and a sample. A source is what an event says in `context.source` (the
-    gateway's connections do), else the name of its library, else its topic.
+    object, null), who sends it, in which minute it came last, and a sample. A source is what an event says in
+    `context.source` (the gateway's connections do), else the name of its library, else its topic.
 
-    A type that is another than before is a conflict: conditions compare numbers with numbers, so who sends "12" for 12 is
-    worth a look. With --conflicts each type has the sources that send it.
+    More than one type (`!`, null apart) is a conflict: the same condition means another thing for some contacts. With
+    --conflicts each type has the sources that send it.
 
     A sample is somebody's. It is kept for 7 days, then taken anew from the next event, and it goes when its contact is
     deleted.
