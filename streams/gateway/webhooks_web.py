@@ -25,7 +25,7 @@ from streams.gateway.once import Once
 from streams.gateway.tracking import Refused
 from streams.gateway.tracking_web import CROWDED_RETRY_S, UNAVAILABLE_RETRY_S
 from streams.gateway.web import GONE
-from streams.vendors.contract import Answer, Request, Unproved, Vendor
+from streams.vendors.contract import Answer, Request, Unproved, Vendor, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +120,12 @@ class WebhookPages:
 
     async def _take(self, connected: Connected, vendor: Vendor, request: Request) -> Answer:
         """Returns once Kafka has all of it."""
-        url = vendor.fetches(request)
-        if url is not None:
-            request = dataclasses.replace(request, fetched={url: await self._fetcher.kept(url)})
         now_ms = self._now_ms()
-        vendor.prove(request, connected.secrets, now_ms)
+        try:
+            vendor.prove(request, connected.secrets, now_ms)
+        except Wanted as wanted:
+            request = dataclasses.replace(request, fetched={wanted.url: await self._fetcher.kept(wanted.url)})
+            vendor.prove(request, connected.secrets, now_ms)
         connection = connected.connection
         once = vendor.once(request)
         if once is not None and not self._once.claim(connection.id, once, now_ms, vendor.once_ms):

@@ -20,11 +20,19 @@ class Unsignable(Exception):
     """A sample that can't be signed, as only the vendor has the private key; the message says what to do."""
 
 
+class Wanted(Exception):
+    """What has to be got before a request can be proved: `url`, whose host the vendor's module has pinned."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
 @dataclass(frozen=True)
 class Request:
     """A request as it came. `headers` by their names in small letters; `url` as the vendor called it; `body` the raw bytes.
 
-    `fetched`: what the vendor's `fetches` asked for, by URL.
+    `fetched`: what `prove` has asked for (`Wanted`), by URL.
     """
 
     method: str
@@ -113,15 +121,15 @@ def _any_text(secret: str) -> str | None:
 class Vendor:
     """A vendor. `name` is in URLs and connections, `title` in names of events that nobody mapped.
 
-    * `prove(request, secrets, now_ms)` raises `Unproved`; several secrets while they are rotated, each as good. It looks at the
-      raw bytes, before anything is parsed, and compares in constant time. `now_ms` is the wall clock, epoch ms.
+    * `prove(request, secrets, now_ms)` raises `Unproved`, or `Wanted` where it first needs something; several secrets while they
+      are rotated, each as good. It looks at the raw bytes, before anything is parsed, and compares in constant time. `now_ms` is
+      the wall clock, epoch ms.
     * `read(request)`: the notifications, in order; none for a test ping. Raises `Rejection` where the body can't be read.
     * `mean(notification)`: raises `Rejection` where it can't be what its name says.
     * `sign(body, secret, url, now_ms)`: the headers that prove `body`, for samples, and `sample(now_ms)`: a body to try it with.
       Where the proof stands in the body, `seal(body, secret, now_ms)` puts it there first. Both raise `Unsignable`.
     * `secret_problem`: what a secret should have been, None when it is all right; never says what it is.
-    * `fetches`: a URL that has to be got before `prove` can decide (its host is pinned here), `confirms`: one that has to be
-      called to agree to a subscription, of a request that was proved.
+    * `confirms`: a URL that has to be called to agree to a subscription, of a request that was proved; its host is pinned.
     * `answer`: to what was taken.
     """
 
@@ -134,7 +142,6 @@ class Vendor:
     sign: Callable[[bytes, str, str, int], dict[str, str]]
     seal: Callable[[bytes, str, int], bytes] = lambda body, secret, now_ms: body
     secret_problem: Callable[[str], str | None] = _any_text
-    fetches: Callable[[Request], str | None] = _nothing
     confirms: Callable[[Request], str | None] = _nothing
     once: Callable[[Request], str | None] = _nothing
     once_ms: int = 0

@@ -27,7 +27,7 @@ from schemas.instants import format_instant
 from schemas.rejected import Reason, Rejection
 from streams.vendors.contract import Meaning, Notification, Request, Unsignable, Vendor, text_of
 from streams.vendors.engagement import Engagement, Kind, Why, addresses, for_each
-from streams.vendors.sns import NOTIFICATION, confirms, fetches, prove, topic_problem
+from streams.vendors.sns import NOTIFICATION, confirms, prove, topic_problem
 from streams.vendors.values import at, iso, json_object, mapping
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -188,7 +188,6 @@ VENDOR = Vendor(
     sign,
     seal=seal,
     secret_problem=topic_problem,
-    fetches=fetches,
     confirms=confirms,
     content_type="text/plain; charset=UTF-8",
 )

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from schemas.rejected import Rejection
-from streams.vendors.contract import Request, Unproved
+from streams.vendors.contract import Request, Unproved, Wanted
 from streams.vendors.signing import SECOND_MS, prove_age
 from streams.vendors.values import iso, json_object
 
@@ -40,26 +40,21 @@ _TOPIC: Final = re.compile(r"arn:aws(-[a-z-]+)?:sns:[a-z0-9-]+:\d+:[A-Za-z0-9_-]
 
 
 def prove(request: Request, secrets: Sequence[str], now_ms: int) -> None:
-    """The topic, the certificate's place, the signature with it, then the age."""
+    """The topic, the certificate's place, the signature with it, then the age; `Wanted` for the certificate."""
     body = _body(request)
     if body.get("Type") not in FIELDS or not isinstance(body.get("Signature"), str):
         raise Unproved("no_signature", "expected a signed SNS message in JSON; raw message delivery has to be off")
     topic = str(body.get("TopicArn")).encode("utf-8", "replace")
     if not sum(hmac.compare_digest(topic, secret.encode()) for secret in secrets):
         raise Unproved("not_theirs", "expected a message of this connection's SNS topic, got one of another")
-    url = fetches(request)
+    url = _pinned(body, "SigningCertURL", _CERTIFICATE)
     if url is None:
         raise Unproved("not_theirs", "expected SigningCertURL at https://sns.<region>.amazonaws.com, got another place")
     if url not in request.fetched:
-        raise Unproved("no_signature", f"expected the certificate of {url}, which could not be got")
+        raise Wanted(url)
     if not _has_signed(request.fetched[url], body, now_ms):
         raise Unproved("wrong_signature", "expected SNS's signature of this message, got another")
     _prove_age(body, now_ms)
-
-
-def fetches(request: Request) -> str | None:
-    """Where the certificate is, at Amazon; None for any other place."""
-    return _pinned(_body(request), "SigningCertURL", _CERTIFICATE)
 
 
 def confirms(request: Request) -> str | None:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from streams.connections import Connections, connect
-from streams.gateway.fetching import Fetcher
+from streams.gateway.fetching import Fetcher, Unfetched
 from streams.gateway.intake import Crowded, Held, Unavailable
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.record import Record
@@ -18,14 +18,18 @@ from streams.gateway.web import web_app
 from streams.gateway.webhooks_web import BODY_BYTES_MAX, WebhookPages
 from streams.vendors.connection_reading import load_connections
 from streams.vendors.registry import vendor_for
+from tests.unit.vendors import test_ses as sns
 from tests.unit.vendors.payloads import NOW_MS
 
 SECRETS = {"TIDEGATE_SECRET_FORM": "of these tests", "TIDEGATE_SECRET_FORM_NEXT": "another of these"}
+SECRETS |= {"TIDEGATE_SECRET_TOPIC": sns.TOPIC}
+MAIL = "/v1/webhooks/ses/mail"
 SURVEY = "/v1/webhooks/typeform/survey"
 CONNECTIONS = load_connections("""
 connections:
   - {id: survey, vendor: typeform, secret: [FORM, FORM_NEXT]}
   - {id: quiet, vendor: typeform, secret: FORM, events: {form_response: ignore}}
+  - {id: mail, vendor: ses, secret: TOPIC}
 """)
 TYPEFORM = vendor_for(CONNECTIONS[0])
 BODY = TYPEFORM.sample(NOW_MS)
@@ -54,14 +58,29 @@ class Kafka:
         self.records += records
 
 
+class World(Fetcher):
+    """What vendors have at URLs: `there`; `asked` for, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+    async def get(self, url: str) -> bytes:
+        self.asked.append(url)
+        if url not in self.there:
+            raise Unfetched("expected an answer of the vendor, got none")
+        return self.there[url]
+
+
 class Gateway:
     """One that serves."""
 
     def __init__(self) -> None:
         connected, errors = connect(CONNECTIONS, SECRETS)
         assert errors == []
-        self.kafka, self.metrics = Kafka(), GatewayMetrics()
-        pages = WebhookPages(Connections(connected), self.kafka, self.metrics, Fetcher(), lambda: NOW_MS)  # type: ignore[arg-type]
+        self.kafka, self.metrics, self.world = Kafka(), GatewayMetrics(), World()
+        pages = WebhookPages(Connections(connected), self.kafka, self.metrics, self.world, lambda: NOW_MS)  # type: ignore[arg-type]
         self.server = Server(web_app([pages.router()], self.metrics))
         self.client = aiohttp.ClientSession()
         self.url = ""
@@ -106,7 +125,8 @@ async def test_what_is_signed_is_answered_once_kafka_has_its_events(gateway: Gat
 
 
 async def test_both_secrets_count_while_they_are_rotated(gateway: Gateway) -> None:
-    for secret in SECRETS.values():
+    for name in ("FORM", "FORM_NEXT"):
+        secret = SECRETS[f"TIDEGATE_SECRET_{name}"]
         assert 200 == (await gateway.post(BODY, signed(BODY, secret)))[0]
 
 
@@ -202,3 +222,30 @@ async def test_a_fault_of_ours_says_nothing_of_what_came(gateway: Gateway) -> No
 
     assert 500 == status
     assert "ada" not in text
+
+
+async def test_a_certificate_is_asked_for_once_and_only_for_messages_of_the_connection_s_topic(
+    gateway: Gateway,
+) -> None:
+    gateway.world.there[sns.PLACE] = sns.certificate()
+    stranger = sns.signed(TopicArn="arn:aws:sns:us-east-1:999999999999:ses-events")
+    assert 401 == (await gateway.post(orjson.dumps(stranger), {}, MAIL))[0]
+    assert [] == gateway.world.asked
+
+    for _ in range(2):
+        assert 200 == (await gateway.post(orjson.dumps(sns.signed()), {}, MAIL))[0]
+    assert [sns.PLACE] == gateway.world.asked
+
+
+async def test_while_the_certificate_cant_be_got_the_vendor_is_told_to_come_again(gateway: Gateway) -> None:
+    assert 503 == (await gateway.post(orjson.dumps(sns.signed()), {}, MAIL))[0]
+    assert [] == gateway.kafka.records
+
+
+async def test_a_subscription_is_agreed_to_at_the_vendor_s(gateway: Gateway) -> None:
+    agreement = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&Token=1"
+    gateway.world.there |= {sns.PLACE: sns.certificate(), agreement: b""}
+    asked = sns.signed(Type="SubscriptionConfirmation", Token="1", SubscribeURL=agreement)
+
+    assert 200 == (await gateway.post(orjson.dumps(asked), {}, MAIL))[0]
+    assert [sns.PLACE, agreement] == gateway.world.asked
