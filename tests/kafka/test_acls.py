@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -178,6 +179,8 @@ def test_each_process_can_do_its_work_with_the_acls_that_are_listed_for_it(
         ):
             run_command(operator, *command)
         wait_until(lambda: "the read model is whole" in projector.text(), 60, "the projector to have read everything")
+        gathering = "gathering the fields of events: [1-9]"
+        wait_until(lambda: re.search(gathering, projector.text()), 60, "the projector to gather the fields of events")
         wait_until(lambda: reported(api), 60, "a report of the API")
         wait_until(gateway.ready, 60, "a gateway that takes events")
         assert {"success": True} == gateway.post_once("/v1/track", {"userId": "ada", "event": "Order Completed"})
