@@ -4,9 +4,9 @@ To be told: a configuration set's event destination (or an identity's feedback n
 a subscription of this connection's URL to that topic by HTTPS, raw message delivery off. The secret is the topic's ARN.
 
 * Proof: RSA over SNS's canonical fields, with SHA-1 (signature version 1) or SHA-256 (2). The certificate is got from
-  https://sns.<region>.amazonaws.com (.cn in China) and from nowhere else, and must be valid at the time. As everybody may have
-  a topic that SNS signs for, the topic must be the connection's own. A message is believed for 12 hours after it was published
-  (SNS tries again for up to one, unless told otherwise); replays are stopped by `MessageId`.
+  https://sns.<region>.amazonaws.com (.cn in China) of the topic's region alone, and must be valid at the time. Everybody may have
+  a topic that SNS signs for, so that the topic must be the connection's own. A message is believed for 12 hours after it was
+  published (SNS tries again for up to one, unless told otherwise); replays are stopped by `MessageId`.
 * `SubscriptionConfirmation` is agreed to where it is proved, under the same pinning; `UnsubscribeConfirmation` is ignored, as
   calling what it offers would subscribe again.
 * Contact: `user_id` or `userId` in a header `X-Metadata` (JSON, as django-anymail sends it) or among the message's tags, else

@@ -32,9 +32,9 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "UnsubscribeConfirmation": _CONFIRMED,
 }
 _HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {"1": hashes.SHA1, "2": hashes.SHA256}
-_HOST: Final = r"https://sns\.[a-z0-9-]{3,32}\.amazonaws\.com(\.cn)?"
-_CERTIFICATE: Final = re.compile(_HOST + r"/[A-Za-z0-9_-]{1,100}\.pem", re.ASCII)
-_AGREEMENT: Final = re.compile(_HOST + r"/\?([!-~]*&)?Action=ConfirmSubscription(&[!-~]*)?", re.ASCII)
+# what stands behind the host of the topic's region
+_CERTIFICATE: Final = re.compile(r"/[A-Za-z0-9_-]{1,100}\.pem", re.ASCII)
+_AGREEMENT: Final = re.compile(r"/\?([!-~]*&)?Action=ConfirmSubscription(&[!-~]*)?", re.ASCII)
 _URL_CHARACTERS_MAX: Final = 2000
 _TOPIC: Final = re.compile(r"arn:aws(-[a-z-]+)?:sns:[a-z0-9-]+:\d+:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
 
@@ -42,14 +42,15 @@ _TOPIC: Final = re.compile(r"arn:aws(-[a-z-]+)?:sns:[a-z0-9-]+:\d+:[A-Za-z0-9_-]
 def prove(request: Request, secrets: Sequence[str], now_ms: int) -> None:
     """The topic, the certificate's place, the signature with it, then the age; `Wanted` for the certificate."""
     body = _body(request)
-    if body.get("Type") not in FIELDS or not isinstance(body.get("Signature"), str):
+    if str(body.get("Type")) not in FIELDS or not isinstance(body.get("Signature"), str):
         raise Unproved("no_signature", "expected a signed SNS message in JSON; raw message delivery has to be off")
     topic = str(body.get("TopicArn")).encode("utf-8", "replace")
     if not sum(hmac.compare_digest(topic, secret.encode()) for secret in secrets):
         raise Unproved("not_theirs", "expected a message of this connection's SNS topic, got one of another")
     url = _pinned(body, "SigningCertURL", _CERTIFICATE)
     if url is None:
-        raise Unproved("not_theirs", "expected SigningCertURL at https://sns.<region>.amazonaws.com, got another place")
+        expected = "SigningCertURL at https://sns.<the topic's region>.amazonaws.com"
+        raise Unproved("not_theirs", f"expected {expected}, got another place")
     if url not in request.fetched:
         raise Wanted(url)
     if not _has_signed(request.fetched[url], body, now_ms):
@@ -91,9 +92,16 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _pinned(body: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str | None:
-    url = body.get(key)
-    is_there = isinstance(url, str) and len(url) <= _URL_CHARACTERS_MAX and pattern.fullmatch(url)
-    return str(url) if is_there else None
+    url, origin = body.get(key), _origin(str(body.get("TopicArn")))
+    if not isinstance(url, str) or len(url) > _URL_CHARACTERS_MAX or not url.startswith(origin):
+        return None
+    return url if pattern.fullmatch(url.removeprefix(origin)) else None
+
+
+def _origin(topic: str) -> str:
+    """Where SNS is in the topic's own region: `sns.s3-us-west-2.amazonaws.com` would be whoever has the bucket `sns`."""
+    _, partition, _, region, *_ = [*topic.split(":"), "", "", "", ""]
+    return f"https://sns.{region}.amazonaws.com" + (".cn" if partition == "aws-cn" else "")
 
 
 def _has_signed(certificate: bytes, body: dict[str, Any], now_ms: int) -> bool:

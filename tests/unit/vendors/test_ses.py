@@ -136,6 +136,11 @@ def test_another_topic_is_not_believed_though_amazon_has_signed_it() -> None:
         "https://s3.us-east-1.amazonaws.com/a.pem",
         "https://sns.us-east-1.amazonaws.com.cn.evil/a.pem",
         "https://sns..amazonaws.com/a.pem",
+        # somebody's bucket of that name, and another region than the topic's
+        "https://sns.s3-us-west-2.amazonaws.com/a.pem",
+        "https://sns.s3-accelerate.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.us-east-1.amazonaws.com.cn/a.pem",
         "https://sns.us-east-1.amazonaws.com/a.pem\n",
         "",
         None,
@@ -150,10 +155,11 @@ def test_a_certificate_is_got_from_amazon_and_nowhere_else(place: Any) -> None:
 
 def test_a_certificate_may_be_chinas() -> None:
     place = "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-ab12.pem"
-    body = signed(SigningCertURL=place)
+    topic = "arn:aws-cn:sns:cn-north-1:123456789012:ses-events"
+    body = signed(SigningCertURL=place, TopicArn=topic)
     with pytest.raises(Wanted, match=place):
-        _doubt(body, fetched={})
-    assert _doubt(body, fetched={place: certificate()}) is None
+        _doubt(body, topics=(topic,), fetched={})
+    assert _doubt(body, topics=(topic,), fetched={place: certificate()}) is None
 
 
 def test_a_certificate_that_is_over_or_none_proves_nothing() -> None:
@@ -185,6 +191,7 @@ def test_a_subscription_of_this_topic_is_agreed_to_at_amazon_and_tells_nothing()
     [
         AGREE.replace("https", "http"),
         AGREE.replace("amazonaws.com", "amazonaws.com.evil.example"),
+        AGREE.replace("sns.us-east-1", "sns.s3-us-west-2"),
         AGREE.replace("/?", "@evil.example/?"),
         AGREE.replace("ConfirmSubscription", "DeleteTopic"),
         AGREE + " x",
@@ -213,6 +220,7 @@ def test_what_amazon_says_of_itself_is_told_to_nobody() -> None:
 def test_raw_message_delivery_is_not_believed_as_nothing_issigned() -> None:
     assert _doubt({"eventType": "Send", "mail": {}}) == "no_signature"
     assert _doubt(b"not JSON") == "no_signature"
+    assert _doubt({**signed(), "Type": ["Notification"]}) == "no_signature"
 
 
 def test_only_amazon_can_seal_a_sample() -> None:
