@@ -1,6 +1,7 @@
 """A connection: who may send, and what it changes about the vendor's mapping. `connection_reading.py` reads it."""
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -16,6 +17,8 @@ NameKind = Literal["user_id", "email", "vendor_id"]
 NAME_KINDS: Final[tuple[NameKind, ...]] = ("user_id", "email", "vendor_id")
 # not a vendor: Segment's HTTP tracking API
 TRACKING: Final = "tracking"
+# no name of another kind looks like this: neither an id nor a vendor's id, whose `:` no address has
+_ADDRESS: Final = re.compile(r"[^\s@:;,<>()\[\]\\\"]{1,64}@[^\s@:;,<>()\[\]\\\"]{1,253}")
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class Connection:
     def names_of(self, notification: Notification, names: Names) -> list[str]:
         """What the contact is called, the best name first and each once; empty where it has none.
 
-        An e-mail address is in small letters, and a vendor's id begins with the namespace. What is longer than a contact's
-        name may be is none.
+        An e-mail address is in small letters, and a vendor's id begins with the namespace. What is no address, or longer than
+        a contact's name may be, is none.
         """
         user_id = next((found for path in self.user_ids if (found := text_of(path.first(notification.body)))), None)
         called = {
@@ -92,5 +95,9 @@ class Connection:
 
 
 def address_of(names: Names) -> str | None:
-    """The address that a contact is called by, in small letters."""
-    return names.email.strip().lower() or None if names.email else None
+    """The address that a contact is called by, in small letters; None where there is none.
+
+    What somebody wrote into a field for addresses may be `n/a`, which many are called by, or the id of somebody else.
+    """
+    found = names.email.strip().lower() if names.email else ""
+    return found if _ADDRESS.fullmatch(found) else None

@@ -79,6 +79,19 @@ def test_the_contact_is_the_first_name_of_the_rule_that_there_is(
     assert [event["userId"] for event in _events(Meaning(names, SAID), contact=contact)] == [expected]
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["n/a", "none", "-", "@", "u1", "stripe:cus_1", "shop:ada@example.com", "a@b.c, d@e.f", "Ada <a@b.c>", "a b@c"],
+)
+def test_what_is_no_address_is_no_name(written: str) -> None:
+    """`n/a` would be one contact of many people, and an id in the place of an address somebody else."""
+    (told,) = _events(Meaning(Names(None, written, "cus_2"), SAID, links=True))
+    assert told["userId"] == "shop:cus_2"
+
+    (told,) = _events(Meaning(Names("u9", written), SAID, traits={"email": written}, claimed=True, links=True))
+    assert (told["type"], told["userId"]) == ("track", "u9")
+
+
 def test_a_path_of_the_connection_counts_before_the_vendors_metadata() -> None:
     """The first of several that leads to an id."""
     paths = (Path("$.missing"), Path("$.deep.none"), Path("$.deep.list[0].id"), Path("$.amount"))
@@ -93,7 +106,7 @@ def test_a_namespace_stands_before_the_vendors_ids() -> None:
     assert _events(Meaning(Names(vendor_id="1"), SAID), namespace="eu")[0]["userId"] == "eu:1"
 
 
-@pytest.mark.parametrize("names", [Names(), Names(email=" "), Names("")])
+@pytest.mark.parametrize("names", [Names(), Names(email=" "), Names(""), Names(email="u1")])
 def test_who_has_no_name_is_refused_with_what_to_do(names: Names) -> None:
     """The raw bytes are kept with it; nothing is guessed."""
     with pytest.raises(Rejection) as raised:
