@@ -17,12 +17,12 @@ from typing import Final
 
 import uvicorn
 
-from actions.credentials import key_problem
 from streams.api_answers import Answers
 from streams.api_definitions import DefinitionsInForce
 from streams.api_fields import FieldPages
 from streams.api_metrics import ApiMetrics
 from streams.api_reading import read_apart
+from streams.api_tokens import read_tokens
 from streams.api_web import Pages, web_app
 from streams.dispatcher_setup import connect
 from streams.dispatcher_web import refusal
@@ -30,11 +30,10 @@ from streams.dispatching import closed
 from streams.errors import StreamsError
 from streams.fields_store import FieldStore
 from streams.report import Asked
-from streams.settings import SECRET_PREFIX, SettingError, Settings
+from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-TOKEN: Final = f"{SECRET_PREFIX}API"
 CONNECTIONS_MAX: Final = 1000
 # from the signal on, for answers that are on their way
 FINISH_S_MAX: Final = 2
@@ -42,7 +41,7 @@ FINISH_S_MAX: Final = 2
 
 async def run_api(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
     """Answers until SIGTERM or SIGINT; raises `SettingError` or `StreamsError` saying what to do."""
-    token = read_token(os.environ if environment is None else environment)
+    tokens = read_tokens(os.environ if environment is None else environment)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -57,7 +56,7 @@ async def run_api(settings: Settings, environment: Mapping[str, str] | None = No
     answers = Answers(read, settings.report_keep_ms / 1000, settings.report_waiting)
     client = connect(settings)
     fields = FieldPages(FieldStore(client, settings.prefix))
-    app = web_app(Pages(definitions, answers, metrics), fields, token, metrics)
+    app = web_app(Pages(definitions, answers, metrics), fields, tokens, metrics)
     server = _Server(
         uvicorn.Config(
             app,
@@ -85,15 +84,6 @@ async def run_api(settings: Settings, environment: Mapping[str, str] | None = No
             task.cancel()
         await asyncio.gather(*works, return_exceptions=True)
         await closed(client.aclose())
-
-
-def read_token(environment: Mapping[str, str]) -> str:
-    """The token; raises `SettingError`, which never says what it is."""
-    token = environment.get(TOKEN, "")
-    problem = "expected a token of at least 32 characters, got none" if not token else key_problem(token)
-    if problem is not None:
-        raise SettingError(f"{TOKEN}: {problem}: `openssl rand -hex 32` makes one")
-    return token
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -13,6 +13,7 @@ RETRY_AFTER_S: Final = 10
 _MEANING: Final = {
     400: "A parameter that can't be used: `detail` says what was expected",
     401: "No token, or another one",
+    403: "A token without the scope that `detail` names",
     404: "No such sequence: `detail` names those that there are",
     503: "Kafka is away (Redis, for fields), or too many reports are waited for: ask again after `Retry-After` seconds",
 }
@@ -49,7 +50,7 @@ def add_problems(app: FastAPI) -> None:
 
     async def routing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        asked = f"expected GET, got {request.method}"
+        asked = f"expected {(error.headers or {}).get('Allow', 'GET')}, got {request.method}"
         if error.status_code == 404:
             asked = f"expected a path that /openapi.json has, got {request.url.path[:200]!r}"
         return _response(error.status_code, asked, error.headers)

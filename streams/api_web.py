@@ -1,17 +1,15 @@
 """The paths of `tidegate api`.
 
-Whoever asks shows the token of `TIDEGATE_SECRET_API`; what describes the paths, and what metrics and health say, is open.
+Whoever asks shows a token (`api_tokens.py`); what describes the paths, and what metrics and health say, is open.
 """
 
 import asyncio
-import hmac
 import time
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import msgspec
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.security import HTTPBearer
+from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,9 +20,11 @@ from streams.api_definitions import DefinitionsInForce
 from streams.api_fields import PARAMETERS as FIELD_PARAMETERS
 from streams.api_fields import FieldPages
 from streams.api_metrics import ApiMetrics
+from streams.api_paths import Paths, as_it_came, describe, described, in_path, in_query, path_text
 from streams.api_problems import Problem, add_problems, responses, unavailable
 from streams.api_questions import PARAMETERS, question
 from streams.api_reading import Unreadable
+from streams.api_tokens import FIELDS_READ, REPORTS_READ, Tokens
 from streams.fields_shown import Fields
 from streams.report import Asked
 from streams.report_versions import UnknownSequence
@@ -32,7 +32,6 @@ from streams.report_versions import UnknownSequence
 T = TypeVar("T")
 # who asked has hung up, so that nobody hears it: for metrics, as nginx has it
 GONE = 499
-_REF = "#/components/schemas/{name}"
 
 
 class _Gone(Exception):
@@ -79,7 +78,7 @@ class Pages:
         ]
         return _json(msgspec.json.encode(Sequences(in_force.number, shown)), 0)
 
-    async def report(self, id: str, request: Request) -> Response:
+    async def report(self, request: Request) -> Response:
         """What a sequence was worth, as `tidegate sequences report ID --json` says it.
 
         By version and path of each split: entries, messages, conversions, and what contacts were worth against those held
@@ -87,7 +86,7 @@ class Pages:
         gets the same answer (`as_of`). Who hangs up ends the reading.
         """
         try:
-            asked = question(id, request.query_params.multi_items())
+            asked = question(path_text(request, "id"), request.query_params.multi_items())
         except ValueError as error:
             raise Problem(400, str(error)) from None
         try:
@@ -124,38 +123,26 @@ class Pages:
         return Response(f"{problem or 'ok'}\n", 503 if problem else 200, media_type="text/plain")
 
 
-def web_app(pages: Pages, fields: FieldPages, token: str, metrics: ApiMetrics) -> ASGIApp:
+def web_app(pages: Pages, fields: FieldPages, tokens: Tokens, metrics: ApiMetrics) -> ASGIApp:
     """All of it, counted."""
     app = FastAPI(title="Tidegate", description="What Tidegate knows, to be asked.", version="1", redoc_url=None)
     add_problems(app)
-    asked = APIRouter(prefix="/v1", dependencies=[Depends(_token_check(token))])
-    asked.add_api_route(
-        "/sequences",
-        pages.sequences,
-        methods=["GET"],
-        response_class=Response,
-        responses=_described(Sequences) | responses(401, 503),
-    )
-    asked.add_api_route(
+    paths = Paths(tokens)
+    paths.add("/sequences", pages.sequences, REPORTS_READ, described(Sequences) | responses(503))
+    paths.add(
         "/sequences/{id}/report",
         pages.report,
-        methods=["GET"],
-        response_class=Response,
-        responses=_described(Report) | responses(400, 401, 404, 503),
-        openapi_extra={"parameters": [_parameter(name, help) for name, help in PARAMETERS.items()]},
+        REPORTS_READ,
+        described(Report) | responses(400, 404, 503),
+        [in_path("id", "the sequence"), *in_query(PARAMETERS)],
     )
-    asked.add_api_route(
-        "/fields",
-        fields.fields,
-        methods=["GET"],
-        response_class=Response,
-        responses=_described(Fields) | responses(400, 401, 503),
-        openapi_extra={"parameters": [_parameter(name, help) for name, help in FIELD_PARAMETERS.items()]},
+    paths.add(
+        "/fields", fields.fields, FIELDS_READ, described(Fields) | responses(400, 503), in_query(FIELD_PARAMETERS)
     )
-    app.include_router(asked)
+    app.include_router(paths.router)
     for name in ("metrics", "livez", "readyz"):
         app.add_api_route(f"/{name}", getattr(pages, name), methods=["GET"], include_in_schema=False)
-    _describe(app)
+    describe(app, (Report, Sequences, Fields))
     return Counted(app, metrics)
 
 
@@ -168,6 +155,8 @@ class Counted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         status, began_s = 0, time.perf_counter()
+        if scope["type"] == "http":
+            as_it_came(scope)
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -182,20 +171,6 @@ class Counted:
             if scope["type"] == "http" and path.startswith(("/v1/", "other")):
                 self._metrics.requests.labels(path, str(status or GONE)).inc()
                 self._metrics.seconds.labels(path).observe(time.perf_counter() - began_s)
-
-
-def _token_check(token: str) -> Callable[..., Awaitable[None]]:
-    expected = f"Bearer {token}".encode()
-    scheme = HTTPBearer(auto_error=False, description="The token of TIDEGATE_SECRET_API")
-
-    # `async`, as a plain function would be run by a thread
-    async def check(request: Request, _: Annotated[Any, Depends(scheme)]) -> None:
-        given = request.headers.get("Authorization", "").encode("latin-1")  # the bytes as they came
-        if not hmac.compare_digest(given, expected):
-            detail = "expected `Authorization: Bearer` and the token of TIDEGATE_SECRET_API"
-            raise Problem(401, detail, **{"WWW-Authenticate": "Bearer"})
-
-    return check
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
@@ -220,25 +195,3 @@ async def _gone(request: Request) -> None:
 def _json(body: bytes, fresh_s: int) -> Response:
     kept = f"private, max-age={fresh_s}" if fresh_s else "no-store"
     return Response(body, headers={"Cache-Control": kept}, media_type="application/json")
-
-
-def _described(struct: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
-    schema = {"$ref": _REF.format(name=struct.__name__)}
-    return {200: {"description": "As asked", "content": {"application/json": {"schema": schema}}}}
-
-
-def _describe(app: FastAPI) -> None:
-    """Has the description hold the schemas that `_described` refers to."""
-    made = app.openapi
-    _, schemas = msgspec.json.schema_components((Report, Sequences, Fields), ref_template=_REF)
-
-    def openapi() -> dict[str, Any]:
-        described = made()
-        described.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
-        return described
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _parameter(name: str, help: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": help, "schema": {"type": "string"}}

@@ -21,20 +21,22 @@ def api() -> None:
                                      cdn.jsdelivr.net)
       GET /metrics, /livez, /readyz  as of every process
 
-    Whoever asks shows a token, `Authorization: Bearer …`; it opens everything, so it is no browser's. Errors are problem
-    details (RFC 9457), with a sentence in `detail`.
+    Whoever asks shows a token, `Authorization: Bearer …`, which opens what its scopes say: contacts:read, memberships:read,
+    segments:read, reports:read, fields:read, export. Tokens are no browser's. Errors are problem details (RFC 9457), with a
+    sentence in `detail`.
 
     A report is read from the topics, in a process of its own: seconds to minutes. Who asks the same meanwhile gets the same
     answer, as does who asks within TIDEGATE_REPORT_KEEP (`as_of` says when it was read); who hangs up ends the reading. Two are
     read at a time, TIDEGATE_REPORT_WAITING may be waited for, one more gets 503 and is asked to come again. So give a client
-minutes before it gives up.
+    minutes before it gives up.
 
     Needs Kafka, and Redis for fields alone; while one is away it says so (503) where it is needed, and goes on when it is back.
     SIGTERM ends it.
 
     \b
     Settings that matter here (`tidegate settings` has all):
-      TIDEGATE_SECRET_API      the token, at least 32 characters; without it nothing starts
+      TIDEGATE_SECRET_API      a token of at least 32 characters that opens everything
+      TIDEGATE_SECRET_API_NAME one that opens less: `SCOPE,SCOPE TOKEN`; without any nothing starts
       TIDEGATE_WEB_PORT        where it answers, as does TIDEGATE_WEB_HOST
       TIDEGATE_REDIS           where the catalogue of fields is
       TIDEGATE_REPORT_KEEP     for how long the same report is given again

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.topics import TOPICS
+from streams.api_tokens import SCOPES
 from streams.app import STOP_TIMEOUT_S
 from streams.cli import COMMANDS
 from streams.dispatcher import STOP_S_MAX
@@ -36,6 +37,11 @@ def test_the_table_of_topics_is_what_they_are_made_with() -> None:
     others = {entry for topic in TOPICS for entry in topic.configuration()}
     others -= {"cleanup.policy", "retention.ms", "message.timestamp.type"}
     assert all(f"`{entry}`" in text for entry in others)
+
+
+def test_the_table_of_scopes_is_what_tokens_may_say() -> None:
+    rows = [f"| `{name}` | {opens} |" for name, opens in SCOPES.items()]
+    assert rows == [line for line in section("Asking over HTTP").splitlines() if line.startswith("| `")]
 
 
 def test_figures_are_those_of_the_code() -> None:
