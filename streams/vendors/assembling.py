@@ -67,7 +67,9 @@ class _Assembled:
         self._meaning = meaning
         self._override = override or Override()
         self._at_ms = request.received_at_ms if notification.at_ms is None else notification.at_ms
-        id = notification.id or fingerprint(orjson.dumps(notification.body))
+        # an object may be told for two reasons: under two names, or to two connections, as by two workflows of HubSpot's
+        told = [connection.id, notification.name, notification.body]
+        id = notification.id or fingerprint(orjson.dumps(told))
         self._id = f"{vendor.name}:{id if len(id) <= ID_CHARACTERS_MAX else fingerprint(id.encode())}"
 
     def events(self) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@
 * What is told: an event that `events:` names, else `<title> <name>`, with the whole object as properties; of an array, one for
   each object.
 * Order: by `at` (ISO 8601, or epoch seconds or ms), else that of arrival.
-* Replays: by the age, where a time is signed, and by the id; with neither, the same bytes are the same notification.
+* Replays: by the age, where a time is signed, and by the id; with neither, the same name and object are the same notification.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from schemas.instants import format_instant
 from streams.vendors.connection import Connection, Path
 from streams.vendors.contract import Meaning, Names, Notification, Request, Vendor, text_of
 from streams.vendors.schemes import Login, Scheme
-from streams.vendors.signing import HEADER_CHARACTERS_MAX, fingerprint
+from streams.vendors.signing import HEADER_CHARACTERS_MAX
 from streams.vendors.values import exact_number, iso, json_objects, milliseconds, seconds
 
 # below this a number is epoch seconds, from it on ms, as in dates of definitions
@@ -67,7 +67,7 @@ class Generic:
         if id is not None and n is not None and isinstance(self._notification["id"], str):
             id = f"{id}:{n}"  # a header has one of all of them
         # ids of others may be the same
-        id = f"{self._id}:{id or fingerprint(orjson.dumps(body))}"
+        id = f"{self._id}:{id}" if id else None
         return Notification(text_of(found.get("name")) or "event", id, _instant(found.get("at")), body)
 
     def mean(self, notification: Notification) -> Meaning:

@@ -217,6 +217,18 @@ def test_an_id_is_made_of_what_is_told_where_there_is_none() -> None:
     assert fits == "shop:" + "x" * ID_CHARACTERS_MAX
 
 
+def test_the_same_object_under_another_name_or_of_another_connection_is_another_event() -> None:
+    """A vendor without ids may tell an object for several reasons, each by a connection of its own."""
+    vendor, asked = _vendor(Meaning(NAMES, SAID)), request({})
+    ids = {
+        events_of(vendor, Connection(id, "shop", ("S",)), asked, _notification(name, None))[0]["messageId"]
+        for id in ("trial-started", "left")
+        for name in ("order.created", "order.paid")
+    }
+
+    assert len(ids) == 4
+
+
 def test_an_override_names_the_event_and_adds_what_its_paths_lead_to() -> None:
     """Literals as they are; a path that leads nowhere leaves its name out, and null that is written there clears."""
     override = Override(
