@@ -1,5 +1,7 @@
 """Contacts, memberships and suppressed addresses in Redis: the projector writes them, the dispatcher's checks read them.
 
+Who asks for a contact or for the members of a segment does it by `streams/lookups.py`.
+
 Invariants:
   * Records of one partition and the position after them are written by one script, which does nothing unless this Redis
     stands where they begin. So a projector may be killed anywhere, two may own one partition for a while, and a Redis that
@@ -7,6 +9,10 @@ Invariants:
   * A topic's partition is in `filling` from its first position until it has been read to the end once. While any is, nobody
     can say what is not in here.
   * Of a contact that was erased there is a mark for `GONE_MS` and nothing else.
+  * Members by segment, and how many they are, change in the script that writes the membership.
+  * Where more is kept of a topic's records than earlier versions did, its partitions have another name here
+    (`partition_name`): they are read from their beginning, and are filling until then. An earlier version that runs beside
+    this one, or after it, moves positions under its own names, so nothing it has written counts as read here.
 
 Keys share one hash tag, which is not the ledger's: all of this may be thrown away.
 """
@@ -21,7 +27,9 @@ import redis.asyncio as redis
 from actions import read_model_scripts as scripts
 from actions.facts import Facts
 from actions.ledger import ENTRY_MS
+from actions.sequences import LIFTED
 from schemas.deliveries import Delivery
+from schemas.topics import MEMBERSHIPS
 from schemas.transitions import Consent, MembershipRecord
 
 # as long as a delivery may wait: none that was written before goes out afterwards
@@ -29,6 +37,14 @@ GONE_MS: Final = ENTRY_MS
 REBUILD_LOCK_MS: Final = 30_000
 UNLINK_KEYS: Final = 1_000
 REBUILDING: Final = -2
+# topics of whose records more is kept than there was once; `memberships`: members by segment
+_LAYOUTS: Final = {MEMBERSHIPS.name: 2}
+
+
+def partition_name(topic: str, number: int) -> str:
+    """What the read model calls a partition of a topic (its short name)."""
+    layout = _LAYOUTS.get(topic, 1)
+    return f"{topic}/{number}" if layout == 1 else f"{topic}.{layout}/{number}"
 
 
 class Moved(Exception):
@@ -61,14 +77,37 @@ class Write:
     arguments: tuple[str | int, ...] = ()
 
 
+class Keys:
+    """The keys of one prefix's read model."""
+
+    def __init__(self, prefix: str) -> None:
+        self.stem = f"{{{prefix}read}}:"
+        self.positions, self.filling = self.stem + "positions", self.stem + "filling"
+        self.lock, self.sizes = self.stem + "lock", self.stem + "sizes"
+
+    def contact(self, contact: str) -> str:
+        """A hash: traits, consent, revision, changed_at; or `gone`."""
+        return f"{self.stem}contact:{contact}"
+
+    def memberships(self, contact: str) -> str:
+        """A hash: the record of each membership of a contact, by `membership_field`."""
+        return f"{self.stem}memberships:{contact}"
+
+    def members(self, segment: str) -> str:
+        """A sorted set, all of one score: who is in a segment now, each as `member_entry` has it."""
+        return f"{self.stem}members:{segment}"
+
+    def suppressed(self, address: str) -> str:
+        """Since when (epoch ms) an address is not written to, and why."""
+        return f"{self.stem}suppressed:{address.lower()}"
+
+
 class ReadModel:
     """The read model of one prefix. Every method raises redis-py's errors when Redis can't be reached."""
 
     def __init__(self, client: "redis.Redis", prefix: str) -> None:
         self._client = client
-        self._stem = f"{{{prefix}read}}:"
-        self._positions, self._filling = self._stem + "positions", self._stem + "filling"
-        self._lock = self._stem + "lock"
+        self._keys = Keys(prefix)
         self._begin, self._apply, self._facts = (
             client.register_script(script) for script in (scripts.BEGIN, scripts.APPLY, scripts.FACTS)
         )
@@ -77,7 +116,7 @@ class ReadModel:
 
     def contact(self, contact: str, value: bytes | None) -> Write:
         """Of a record of `contacts`; None is a tombstone. Raises `msgspec.DecodeError`, `UnicodeDecodeError`."""
-        key = self._contact(contact)
+        key = self._keys.contact(contact)
         if value is None:
             return Write(key, "gone", (GONE_MS,))
         record = msgspec.json.decode(value, type=_Contact)
@@ -86,22 +125,25 @@ class ReadModel:
 
     def membership(self, key: bytes, value: bytes | None) -> Write:
         """Of a record of `memberships`. Raises `msgspec.DecodeError`, `UnicodeDecodeError`."""
-        contact, *named = msgspec.json.decode(key, type=list[str])
-        where, field = self._memberships(contact), _field(*named)
+        contact, segment, *named = msgspec.json.decode(key, type=list[str])
+        where, field = self._keys.memberships(contact), membership_field(segment, *named)
+        # nobody asks for the members of what a sequence has in place of a segment
+        entry = "" if segment.startswith(LIFTED) else member_entry(contact, *named)
+        listed = self._keys.members(segment), segment, entry
         if value is None:
-            return Write(where, "no_member", (field,))
-        msgspec.json.decode(value, type=MembershipRecord)
-        return Write(where, "member", (field, value.decode()))
+            return Write(where, "no_member", (field, *listed))
+        record = msgspec.json.decode(value, type=MembershipRecord)
+        return Write(where, "member" if record.member else "former", (field, *listed, value.decode()))
 
     def suppressed(self, address: str, why: str | None, at_ms: int) -> Write:
         """That an address is not written to any more since `at_ms`, and why; None: that it may be. The last word counts."""
-        return Write(self._suppressed(address), "suppressed", (at_ms, why or ""))
+        return Write(self._keys.suppressed(address), "suppressed", (at_ms, why or ""))
 
     # ---- the projector ----------------------------------------------------------------------------------------------
 
     async def begin(self, partitions: Sequence[str]) -> dict[str, int]:
         """Where each of `partitions` (`topic/number`, all there are) goes on; raises `BeingRebuilt`."""
-        keys = [self._positions, self._filling, self._lock]
+        keys = [self._keys.positions, self._keys.filling, self._keys.lock]
         found = await self._begin(keys=keys, args=list(partitions))
         if found == REBUILDING:
             raise BeingRebuilt
@@ -109,7 +151,7 @@ class ReadModel:
 
     async def apply(self, partition: str, start: int, end: int, writes: Iterable[Write]) -> None:
         """Writes what the records [start, end) of a partition do, and that they are done; raises `Moved`, `BeingRebuilt`."""
-        keys = [self._positions, self._lock]
+        keys = [self._keys.positions, self._keys.lock, self._keys.sizes]
         told: list[str] = []
         for write in writes:
             keys.append(write.key)
@@ -124,34 +166,36 @@ class ReadModel:
     async def restart(self, partition: str) -> None:
         """Has a partition begin anew: its topic was made anew."""
         async with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.sadd(self._filling, partition)
-            pipeline.hset(self._positions, partition, "0")
+            pipeline.sadd(self._keys.filling, partition)
+            pipeline.hset(self._keys.positions, partition, "0")
             await pipeline.execute()
 
     async def filled(self, partition: str) -> None:
         """Says that a partition was read to its end."""
-        await self._client.srem(self._filling, partition)
+        await self._client.srem(self._keys.filling, partition)
 
     async def filling(self) -> int:
         """How many partitions have not been read to their end yet."""
-        return int(await self._client.scard(self._filling))
+        return int(await self._client.scard(self._keys.filling))
 
     async def clear(self, token: str) -> bool:
         """Throws all of it away; False when somebody else is at it. Projectors that run read anew when it is done."""
-        if not await self._client.set(self._lock, token, nx=True, px=REBUILD_LOCK_MS):
+        if not await self._client.set(self._keys.lock, token, nx=True, px=REBUILD_LOCK_MS):
             return False
-        await self._client.delete(self._positions)  # first: from here on the dispatcher's checks know that it is gone
+        await self._client.delete(
+            self._keys.positions
+        )  # first: from here on the dispatcher's checks know that it is gone
         keys: list[bytes] = []
-        async for key in self._client.scan_iter(match=_pattern(self._stem) + "*", count=UNLINK_KEYS):
-            if key != self._lock.encode():
+        async for key in self._client.scan_iter(match=_pattern(self._keys.stem) + "*", count=UNLINK_KEYS):
+            if key != self._keys.lock.encode():
                 keys.append(key)
             if len(keys) >= UNLINK_KEYS:
                 await self._client.unlink(*keys)
                 keys.clear()
-                await self._client.pexpire(self._lock, REBUILD_LOCK_MS)
+                await self._client.pexpire(self._keys.lock, REBUILD_LOCK_MS)
         if keys:
             await self._client.unlink(*keys)
-        await self._client.delete(self._lock)
+        await self._client.delete(self._keys.lock)
         return True
 
     # ---- the dispatcher ---------------------------------------------------------------------------------------------
@@ -159,11 +203,16 @@ class ReadModel:
     async def facts(self, delivery: Delivery, *, with_zone: bool) -> Facts:
         """What is known of the delivery's contact, all of it as of one instant; `with_zone`: its `timezone` as well."""
         address = delivery.target if delivery.channel == "email" else ""
-        keys = [self._positions, self._filling, self._contact(delivery.contact), self._memberships(delivery.contact)]
+        keys = [
+            self._keys.positions,
+            self._keys.filling,
+            self._keys.contact(delivery.contact),
+            self._keys.memberships(delivery.contact),
+        ]
         ending = () if delivery.ends is None else delivery.ends.on
-        fields = [_field(each.segment, each.key) for each in ending]
+        fields = [membership_field(each.segment, each.key) for each in ending]
         args = [delivery.while_segment or "", "1" if with_zone else "", *fields]
-        found = await self._facts(keys=[*keys, self._suppressed(address)], args=args)
+        found = await self._facts(keys=[*keys, self._keys.suppressed(address)], args=args)
         ready, revision, consent, gone, traits, membership, suppressed, endings = found
         return Facts(
             ready=bool(ready),
@@ -178,22 +227,18 @@ class ReadModel:
 
     async def traits(self, contact: str) -> dict[str, Any] | None:
         """The contact's traits; None where it isn't known."""
-        found = await self._client.hget(self._contact(contact), "traits")
+        found = await self._client.hget(self._keys.contact(contact), "traits")
         return None if found is None else msgspec.json.decode(found, type=dict[str, Any])
 
-    def _contact(self, contact: str) -> str:
-        return f"{self._stem}contact:{contact}"
 
-    def _memberships(self, contact: str) -> str:
-        return f"{self._stem}memberships:{contact}"
-
-    def _suppressed(self, address: str) -> str:
-        return f"{self._stem}suppressed:{address.lower()}"
-
-
-def _field(segment: str, key: str | None = None) -> str:
+def membership_field(segment: str, key: str | None = None) -> str:
     """Field of a membership: the segment's id; with `per` a line end, which no id has, and the value after it."""
     return segment if key is None else f"{segment}\n{key}"
+
+
+def member_entry(contact: str, key: str | None = None) -> str:
+    """Entry of a member: JSON `[contact]`, with `per` `[contact, key]`, as either may hold any character."""
+    return msgspec.json.encode([contact] if key is None else [contact, key]).decode()
 
 
 def _membership(found: bytes | None) -> MembershipRecord | None:

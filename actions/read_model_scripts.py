@@ -10,12 +10,21 @@ local found = {}
 for i, partition in ipairs(ARGV) do found[i] = redis.call('HGET', KEYS[1], partition) end
 return found
 """
-# KEYS: positions, lock, then one of each write · ARGV: partition, start, end; in msgpack, each write's op and arguments
+# KEYS: positions, lock, sizes, then one of each write · ARGV: partition, start, end; in msgpack, each write's op and
+# arguments; those of a membership: field, key of the segment's members, segment, entry or '', and the record where there is one
 APPLY = """
+local function list(members, segment, entry, is_in)
+  if entry == '' then return end
+  if is_in then
+    if redis.call('ZADD', members, 0, entry) == 1 then redis.call('HINCRBY', KEYS[3], segment, 1) end
+  elseif redis.call('ZREM', members, entry) == 1 and redis.call('HINCRBY', KEYS[3], segment, -1) == 0 then
+    redis.call('HDEL', KEYS[3], segment)
+  end
+end
 if redis.call('EXISTS', KEYS[2]) == 1 then return -2 end
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local told, n = cmsgpack.unpack(ARGV[4]), 1
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   local key, op, a = KEYS[i], told[n], n + 1
   if op == 'contact' then
     if redis.call('HDEL', key, 'gone') == 1 then redis.call('PERSIST', key) end
@@ -26,12 +35,14 @@ for i = 3, #KEYS do
     redis.call('HSET', key, 'gone', 1)
     redis.call('PEXPIRE', key, told[a])
     n = a + 1
-  elseif op == 'member' then
-    redis.call('HSET', key, told[a], told[a + 1])
-    n = a + 2
+  elseif op == 'member' or op == 'former' then
+    list(told[a + 1], told[a + 2], told[a + 3], op == 'member')
+    redis.call('HSET', key, told[a], told[a + 4])
+    n = a + 5
   elseif op == 'no_member' then
+    list(told[a + 1], told[a + 2], told[a + 3], false)
     redis.call('HDEL', key, told[a])
-    n = a + 1
+    n = a + 4
   else
     -- by the time of the events: those of one address may come by several partitions, a suppression counts first
     local at = string.match(redis.call('GET', key) or '', '^(%-?%d+) ')

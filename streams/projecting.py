@@ -20,7 +20,7 @@ from aiokafka.errors import IllegalStateError
 from redis.exceptions import RedisError
 
 from actions.inapp import Inbox
-from actions.read_model import BeingRebuilt, Moved, ReadModel, Write
+from actions.read_model import BeingRebuilt, Moved, ReadModel, Write, partition_name
 from actions.suppression import suppression_of
 from schemas.topics import CONTACTS, EVENTS_EMAIL, EVENTS_OWN, MEMBERSHIPS
 
@@ -62,7 +62,7 @@ class Projection:
     ) -> None:
         self._show = show
         self._consumer, self._model, self._inbox, self._metrics = consumer, model, inbox, metrics
-        self._names = {each: f"{each.topic.removeprefix(prefix)}/{each.partition}" for each in partitions}
+        self._names = {each: partition_name(each.topic.removeprefix(prefix), each.partition) for each in partitions}
         self._prefix = prefix
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}  # of those that are still to be read to their end once
