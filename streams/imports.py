@@ -103,11 +103,10 @@ class Import:
 
     def close(self, *, done: bool) -> None:
         """Notes how far it came; `done`: to its end, and Kafka has it all."""
-        reached = self._reached
         if done:
-            reached = msgspec.structs.replace(self.place(), done=True)
-        if reached.offset or done:
-            self._note(reached)
+            self._note(msgspec.structs.replace(self.place(), done=True))
+        elif self._reached.offset:
+            self._note(self._reached)
         if self._bad is not None:
             self._bad.close()
 
@@ -115,7 +114,7 @@ class Import:
         if self._places is None:
             return
         try:
-            self._places.write(place)
+            (self._places.end if place.done else self._places.write)(place)
         except OSError as error:
             self.not_noted = f"{self._places.path}: can't be written ({error.strerror}), so --resume can't go on by it"
 

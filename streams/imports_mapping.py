@@ -85,7 +85,8 @@ class Mapping:
 
     `fields` are those of the event itself by name. `format`, `delimiter`: None where the file's name says it. `header`:
     the columns where the file's first line doesn't name them. `empty`: texts that are no value. `rest`: whether columns
-    that are named nowhere, and not in `leave_out`, become `properties` or `traits`.
+    that are named nowhere, and not in `leave_out`, become `properties` or `traits`. `repeatable`: what is published again
+    changes nothing, however much later.
     """
 
     id: str
@@ -101,6 +102,7 @@ class Mapping:
     skip: tuple[Test, ...] = ()
     rest: str | None = None
     leave_out: frozenset[str] = frozenset()
+    repeatable: bool = False
 
     def columns(self) -> dict[str, str]:
         """The columns that are asked for, each with a path where it is."""

@@ -63,6 +63,7 @@ class PlaceFile:
     def __init__(self, path: str, mapping: Mapping) -> None:
         """`path` of the file that is imported."""
         self.path = Path(f"{path}.{mapping.id}.import")
+        self._repeatable = mapping.repeatable
 
     def read(self) -> Place | None:
         """What stands there, None where nothing does; raises `InputError`."""
@@ -85,6 +86,13 @@ class PlaceFile:
             os.fsync(file.fileno())
         beside.replace(self.path)
 
+    def end(self, place: Place) -> None:
+        """Notes that all was imported; what may be imported again at any time leaves no note. Raises `OSError`."""
+        if self._repeatable:
+            self.path.unlink(missing_ok=True)
+        else:
+            self.write(place)
+
     def start(self, about: About, *, resume: bool) -> Place:
         """From where on an import goes; raises `InputError` where it is another one, or was begun and that isn't meant."""
         there = self.read()
@@ -98,10 +106,8 @@ class PlaceFile:
             how_far = (
                 "was imported whole" if there.done else f"was imported up to line {there.lines}; --resume goes on there"
             )
-            raise InputError(
-                f"{self.path}: by this, the file {how_far}. What is published again counts twice once the dedup horizon "
-                f"is over; {self._anew}"
-            )
+            twice = "" if self._repeatable else "What is published again counts twice once the dedup horizon is over; "
+            raise InputError(f"{self.path}: by this, the file {how_far}. {twice}{self._anew}")
         if there.about != about:
             what = (
                 "the file"

@@ -4,16 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.importing import Problems, import_rows, say_fell
 from streams.cli.parameters import InstantType, RateType
 from streams.cli.terminal import print_json, progress, run, say, settings
 
 if TYPE_CHECKING:
-    from streams.imports import Import
-    from streams.publish import Published
     from streams.settings import Settings
-
-PROBLEMS_SHOWN = 100
-EVENTS_SHOWN = 10
 
 
 @click.command()
@@ -106,24 +102,6 @@ def _check_options(mapping: str | None, asked: dict[str, bool]) -> None:
             raise click.UsageError(f"expected --map with {option}: it says what the rows of the file are")
 
 
-class _Problems:
-    """What is said of lines: the first so many, and how many more there were."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._said = 0
-
-    def __call__(self, number: int, sentence: str) -> None:
-        self._said += 1
-        if self._said <= PROBLEMS_SHOWN:
-            say(f"{self._name}:{number}: {sentence}")
-
-    def end(self) -> None:
-        """Says how many weren't said."""
-        if self._said > PROBLEMS_SHOWN:
-            say(f"… and {self._said - PROBLEMS_SHOWN} more lines with problems")
-
-
 def _publish_lines(given: "Settings", path: str, imported: bool, options: dict[str, Any], as_json: bool) -> int:
     from streams import publish as publishing
     from streams.event_lines import open_lines
@@ -133,7 +111,7 @@ def _publish_lines(given: "Settings", path: str, imported: bool, options: dict[s
     def route(number: int, line: bytes) -> publishing.Routed:
         return publishing.route_import(line, arrives_then=arrives_then) if imported else publishing.route(line)
 
-    problems = _Problems(path)
+    problems = Problems(path)
     with open_lines(path) as lines, progress("events", lines.bytes_total) as advance:
         done = run(
             publishing.publish(
@@ -146,7 +124,7 @@ def _publish_lines(given: "Settings", path: str, imported: bool, options: dict[s
             )
         )
     problems.end()
-    _say_fell(done)
+    say_fell(done)
     kept_back = f", {done.unroutable} lines not published" if done.unroutable else ""
     say(f"{done.events:,} events and {done.ticks:,} ticks published{kept_back}")
     if as_json:
@@ -154,85 +132,13 @@ def _publish_lines(given: "Settings", path: str, imported: bool, options: dict[s
     return 1 if done.unroutable else 0
 
 
-def _say_fell(done: "Published") -> None:
-    if done.fell:
-        say(
-            f"note: {done.fell} lines have an earlier `receivedAt` than a line before them, line {done.fell_first_line} "
-            "first; with TIDEGATE_CLOCK=arrival, sort by it to get what `tidegate simulate` gets"
-        )
-
-
 def _publish_rows(
     given: "Settings", path: str, mapping: str, opening: dict[str, Any], options: dict[str, Any], as_json: bool
 ) -> int:
     from streams.definition_files import open_files
-    from streams.imports import open_import
     from streams.imports_mapping import read_mapping
 
     if path == mapping == "-":
         raise click.UsageError("expected one of FILE and --map on standard input, got both")
     file = open_files([mapping])[0]
-    problems = _Problems(path)
-    with open_import(path, read_mapping(file.text, file.name), given, **opening) as imported:
-        if imported.start.done:
-            say(f"{path} was imported whole before: nothing to do")
-            return 0
-        if imported.start.offset:
-            say(f"going on behind line {imported.start.lines}, up to which Kafka has {imported.start.events:,} events")
-        try:
-            if opening["keeps_place"]:
-                _send(given, imported, problems, options)
-            else:
-                _show(imported, problems)
-        except BaseException:
-            if imported.goes_on_behind:
-                say(f"Kafka has it up to line {imported.goes_on_behind}: the same command with --resume goes on there")
-            raise
-        finally:
-            problems.end()
-            if imported.not_noted is not None:
-                say(f"note: {imported.not_noted}")
-        done = imported.place()
-    what = "published" if opening["keeps_place"] else "would be published"
-    say(f"{done.events:,} events {what}, {done.skipped:,} rows left out by `skip`, {done.bad:,} bad rows")
-    if as_json:
-        print_json({"events": done.events, "skipped": done.skipped, "bad": done.bad})
-    return 1 if done.bad else 0
-
-
-def _send(given: "Settings", imported: "Import", problems: _Problems, options: dict[str, Any]) -> None:
-    from streams.publish import publish as publish_blocks
-
-    with progress("events", imported.bytes_total) as advance:
-        done = run(
-            publish_blocks(
-                given,
-                imported.blocks(),
-                imported.route,
-                say=problems,
-                advance=lambda count: advance(count, imported.bytes_read),
-                place=imported.place,
-                acknowledged=imported.acknowledged,
-                **options,
-            )
-        )
-    _say_fell(done)
-
-
-def _show(imported: "Import", problems: _Problems) -> None:
-    """The first events on standard output; the rest is read for what is wrong with it."""
-    from streams.publish import Unroutable
-
-    shown = 0
-    with progress("rows", imported.bytes_total) as advance:
-        for block in imported:
-            for number, row in block:
-                try:
-                    routed = imported.route(number, row)
-                except Unroutable as error:
-                    problems(number, f"no event: {error}")
-                    continue
-                if routed is not None and shown < EVENTS_SHOWN:
-                    shown += 1
-                    click.echo(routed.value.decode())
-            advance(imported.place().events, imported.bytes_read)
+    return import_rows(given, path, read_mapping(file.text, file.name), opening, options, as_json)
