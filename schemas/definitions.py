@@ -34,12 +34,19 @@ class InForce(msgspec.Struct, frozen=True):
 
 
 class RevisionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in force from this revision on: `number` counts up by one, `hash` is of the bodies in order."""
+    """Everything in force from this revision on: `number` counts up by one, `hash` is of the bodies in order.
+
+    `author` and `note`: who applied it, and why, as they said. `updated`: `kind/id` of those whose body it wrote anew under
+    the version in force. Revisions of earlier releases have none of these.
+    """
 
     number: Annotated[int, msgspec.Meta(ge=1)]
     applied_at_ms: int
     definitions: list[InForce]
     hash: str
+    author: str = ""
+    note: str = ""
+    updated: list[str] = []
 
 
 def definition_key(kind: Kind, id: str, version: int) -> bytes:

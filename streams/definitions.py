@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, MessageSizeTooLargeError, ProducerFenced
 
 from schemas.topics import DEFINITIONS, STATE
 from streams.broker import partitions_of, producer, reader, words_of
 from streams.errors import BrokerError, DefinitionsRefused
-from streams.revisions import DefinitionsUnreadable, InForce, Revised, Revisions, messages
+from streams.revisions import RECORD_BYTES_MAX, DefinitionsUnreadable, InForce, Revised, Revisions, messages
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ __all__ = ["DefinitionsReader", "InForce", "commit", "compile_plan", "events_tak
 log = logging.getLogger(__name__)
 
 FETCH_MS = 500
-# a revision lists all that is in force: 10,000 definitions are 1 MB, of which gzip leaves a tenth for the broker's bound
-REVISION_BYTES_MAX = 16 * 1024 * 1024
+# the client's own bound is on what isn't compressed yet, with key and overhead (`revisions.VALUE_BYTES_MAX`)
+REQUEST_BYTES_MAX = 16 * 1024 * 1024
 STALLED_S = 15.0
 RETRY_S = 1.0
 
@@ -52,10 +52,12 @@ async def read_revisions(settings: Settings) -> Revisions:
 async def commit(settings: Settings, revised: Revised) -> None:
     """Puts a revision in force, all of it or nothing.
 
-    Raises `DefinitionsRefused` where another one is in force than the one it was made from, `BrokerError`.
+    Raises `DefinitionsRefused` where another one is in force than the one it was made from, or a record would be larger
+    than Kafka takes; `BrokerError`.
     """
     topic = settings.topic(DEFINITIONS.name)
-    options = {"compression_type": "gzip", "max_request_size": REVISION_BYTES_MAX}
+    options = {"compression_type": "gzip", "max_request_size": REQUEST_BYTES_MAX}
+    records = messages(revised)
     async with producer(settings, transactional_id=settings.topic("definitions"), **options) as client:
         # from here on an apply that was under way elsewhere is fenced; what it committed before, this reads
         number = (await read_in_force(settings)).number
@@ -66,12 +68,17 @@ async def commit(settings: Settings, revised: Revised) -> None:
             )
         try:
             async with client.transaction():
-                sent = [await client.send(topic, value, key, partition=0) for key, value in messages(revised)]
+                sent = [await client.send(topic, value, key, partition=0) for key, value in records]
                 await asyncio.gather(*sent)
         except (ProducerFenced, InvalidProducerEpoch):
             raise DefinitionsRefused(
                 "another apply began while this one was being written: nothing of this one was applied; "
                 "look with `tidegate segments list`, then run this again"
+            ) from None
+        except MessageSizeTooLargeError:
+            raise DefinitionsRefused(
+                f"expected {topic} to take records of up to {RECORD_BYTES_MAX:,} bytes, it doesn't: nothing was applied; "
+                "`tidegate topics check` says which of its settings to raise"
             ) from None
         except KafkaError as error:
             raise BrokerError(

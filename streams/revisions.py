@@ -9,6 +9,7 @@ Invariants:
 
 import dataclasses
 import functools
+import gzip
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -19,12 +20,16 @@ from actions.sequences import VERSIONS_KEPT
 from schemas import definitions as wire
 from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
 from segments.check_references import scores_read
-from streams.errors import StreamsError
+from streams.errors import DefinitionsRefused, StreamsError
 
 Kind = Literal["segment", "score", "rule", "sequence", "policy"]
 Name = tuple[Kind, str]
 What = Literal["new", "changed", "updated", "unchanged", "removed"]
 
+# what brokers take by default is 1 MiB with key and headers; a revision lists all that is in force: of 10,000 definitions,
+# which are a megabyte, gzip leaves a tenth
+RECORD_BYTES_MAX = 900 * 1024
+VALUE_BYTES_MAX = 15 * 1024 * 1024
 # a segment is another one when one of these differs as data (language page, section 9)
 SEGMENT_MEANING = ("when", "per", "tz", "hold")
 # a rule, a sequence or a policy is another one when anything but these differs
@@ -136,6 +141,11 @@ class Revisions:
             f"expected revision {number} in the topic, found none: its records have been deleted"
         )
 
+    def versions(self, name: Name) -> dict[int, DefinitionRecord]:
+        """The versions of a definition that are there, in force or not, by number from 1 on."""
+        found = {n: record for (kind, id, n), record in self._written.items() if (kind, id) == name}
+        return dict(sorted(found.items()))
+
     def _of(self, revision: RevisionRecord) -> InForce:
         by_kind: dict[str, list[DefinitionRecord]] = {kind: [] for kind in get_args(Kind)}
         for listed in revision.definitions:
@@ -169,7 +179,13 @@ class Revisions:
 
 
 def revise(
-    in_force: InForce, bodies: Mapping[Name, dict[str, Any]], removed: Iterable[Name], now_ms: int
+    in_force: InForce,
+    bodies: Mapping[Name, dict[str, Any]],
+    removed: Iterable[Name],
+    now_ms: int,
+    *,
+    author: str = "",
+    note: str = "",
 ) -> Revised | None:
     """The revision that puts `bodies` in force and takes `removed` out; None where nothing would change at all.
 
@@ -204,6 +220,9 @@ def revise(
         applied_at_ms=now_ms,
         definitions=listed,
         hash=_hash(record for _, record in sorted(after.items())),
+        author=author,
+        note=note,
+        updated=[f"{change.kind}/{change.id}" for change in changes if change.what == "updated"],
     )
     return Revised(records, revision, changes)
 
@@ -260,6 +279,11 @@ def _canonical(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
 
 
+def hash_of(body: Mapping[str, Any]) -> str:
+    """The content hash of a definition: SHA-256 of its body as data, in whatever order its keys were written."""
+    return hashlib.sha256(_canonical(body)).hexdigest()
+
+
 def _hash(records: Iterable[DefinitionRecord]) -> str:
     digest = hashlib.sha256()
     for record in records:
@@ -268,10 +292,32 @@ def _hash(records: Iterable[DefinitionRecord]) -> str:
 
 
 def messages(revised: Revised) -> list[tuple[bytes, bytes]]:
-    """Keys and values of the records to write, the closing revision last."""
+    """Keys and values of the records to write, the closing revision last.
+
+    Raises `DefinitionsRefused`, naming each, where one is larger than a record may be.
+    """
     written = [
         (definition_key(record.kind, record.id, record.version), msgspec.json.encode(record))
         for record in revised.records
     ]
-    closing = definition_key("revision", "", revised.revision.number)
-    return [*written, (closing, msgspec.json.encode(revised.revision))]
+    closing = definition_key("revision", "", revised.revision.number), msgspec.json.encode(revised.revision)
+    too_large = [
+        f"{record.kind} {record.id!r}: expected no more than fits a record of Kafka's, {RECORD_BYTES_MAX:,} bytes once "
+        f"compressed, got {len(value):,} that take more: split it in several, or make a static list of what it lists"
+        for record, (_, value) in zip(revised.records, written, strict=True)
+        if not _fits(value)
+    ]
+    if not _fits(closing[1]):
+        too_large.append(
+            f"expected no more definitions than a record of Kafka's can list, {RECORD_BYTES_MAX:,} bytes once compressed, "
+            f"got {len(revised.revision.definitions):,}: remove some first"
+        )
+    if too_large:
+        raise DefinitionsRefused(*too_large, "nothing was applied")
+    return [*written, closing]
+
+
+def _fits(value: bytes) -> bool:
+    if len(value) <= RECORD_BYTES_MAX:
+        return True
+    return len(value) <= VALUE_BYTES_MAX and len(gzip.compress(value)) <= RECORD_BYTES_MAX

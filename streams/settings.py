@@ -57,6 +57,7 @@ SETTINGS = (
     Setting("broker_password", "", "secret", "with what; never shown, nor written to any log"),
     Setting("redis", "redis://127.0.0.1:6379/0", "url", "Redis for the dispatcher's ledger"),
     Setting("prefix", "tidegate.", "prefix", "what all topic names begin with; also the name of the worker group"),
+    Setting("author", "", "text", "who applies definitions, for `tidegate segments history`; none: the user of the machine"),
     Setting("clock", "wall", "wall|arrival", "what arrival time is with nothing left to read: the wall clock, or still"),
     Setting("grace_ms", "2s", "duration", "how long after a due instant events from before it are waited for"),
     Setting("slack_ms", "500ms", "duration", "how far behind the wall clock arrival time is when all is read"),
@@ -138,6 +139,7 @@ class Settings:
     broker_password: str = dataclasses.field(repr=False)
     redis: str
     prefix: str
+    author: str
     clock: str
     grace_ms: int
     slack_ms: int

@@ -1,24 +1,37 @@
-"""`tidegate segments`: definitions in force."""
+"""`tidegate segments`: definitions in force, put there and taken out; `segment_versions.py` has their past."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from schemas.instants import format_instant
-from streams.cli.terminal import json_option, print_json, print_table, run, say, settings
+from streams.cli.segment_versions import diff, history, show
+from streams.cli.terminal import json_option, print_table, run, say, settings
 
 NAMED_MAX = 10
+_AUTHOR_LENGTH_MAX = 200
+_NOTE_LENGTH_MAX = 2_000
+
+
+def signed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a command that writes a revision: who does it, and why."""
+    author = click.option("--author", help="Who does this; else TIDEGATE_AUTHOR, else the user of this machine.")
+    note = click.option("--note", default="", help="Why, for whoever reads `tidegate segments history`.")
+    return author(note(command))
 
 
 @click.group()
 def segments() -> None:
-    """Apply, list, show and remove segments, scores, rules, sequences and policies, each under its own key in a file."""
+    """Apply, list, compare and remove segments, scores, rules, sequences and policies, each under its own key in a file."""
 
 
 @segments.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@signed
 @json_option
-def apply(files: tuple[str, ...], as_json: bool) -> None:
+def apply(files: tuple[str, ...], author: str | None, note: str, as_json: bool) -> None:
     """Put the definitions of FILE... in force, all of them or, where one has an error, none.
 
     Definitions in force that the files don't name stay as they are. A segment gets a new version when its `when`,
@@ -27,7 +40,7 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
 
     \b
     Example:
-      tidegate segments apply segments.yaml rules.yaml
+      tidegate segments apply segments.yaml rules.yaml --note "carts count for a week now"
     """
     from streams.clock import SystemClock
     from streams.definition_files import check_files, check_topics, open_files
@@ -35,11 +48,12 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
     from streams.revisions import Change, revise
 
     given = settings()
+    by = _author(author or given.author, note)
     opened = open_files(files)
     in_force = run(read_in_force(given))
     bodies = check_files(opened, in_force, Path(given.templates), given.limits()).bodies
     check_topics(bodies, given.prefix)
-    revised = revise(in_force, bodies, (), SystemClock().now_ms())
+    revised = revise(in_force, bodies, (), SystemClock().now_ms(), author=by, note=note)
     changes = revised.changes if revised else [
         Change(kind, id, in_force.records[kind, id].version, "unchanged") for kind, id in bodies
     ]  # fmt: skip
@@ -62,7 +76,9 @@ def apply(files: tuple[str, ...], as_json: bool) -> None:
 
 @segments.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-def remove(ids: tuple[str, ...]) -> None:
+@signed
+@json_option
+def remove(ids: tuple[str, ...], author: str | None, note: str, as_json: bool) -> None:
     """Take definitions out of force: members of a segment leave it, a rule sends nothing more, a sequence ends.
 
     Refused where another segment, a rule or a sequence refers to one of them, unless that is removed with it. ID may be
@@ -78,13 +94,14 @@ def remove(ids: tuple[str, ...]) -> None:
     from streams.revisions import revise
 
     given = settings()
+    by = _author(author or given.author, note)
     in_force = run(read_in_force(given))
     removed = find(in_force, ids)
     check_removal(in_force, removed, given.limits())
-    revised = revise(in_force, {}, removed, SystemClock().now_ms())
+    revised = revise(in_force, {}, removed, SystemClock().now_ms(), author=by, note=note)
     assert revised is not None, "what was found in force is gone now"
     run(commit(given, revised))
-    print_table(("kind", "id", "version", "is"), [(c.kind, c.id, c.version, c.what) for c in revised.changes], False)
+    print_table(("kind", "id", "version", "is"), [(c.kind, c.id, c.version, c.what) for c in revised.changes], as_json)
     say(f"revision {revised.revision.number} is in force")
 
 
@@ -111,46 +128,24 @@ def list_(as_json: bool) -> None:
     say(f"revision {in_force.number} is in force; events count for a segment from its `since` on, not from before")
 
 
-@segments.command()
-@click.argument("id")
-@json_option
-def show(id: str, as_json: bool) -> None:
-    """Show a definition in force as it was written.
-
-    \b
-    Example:
-      tidegate segments show big-spenders
-    """
-    from streams.definition_files import find
-    from streams.definitions import read_in_force
-
-    in_force = run(read_in_force(settings()))
-    (name,) = find(in_force, [id])
-    record = in_force.records[name]
-    if as_json:
-        since = format_instant(in_force.since_ms[name])
-        print_json({"kind": name[0], "id": name[1], "version": record.version, "since": since, "body": record.body})
-        return
-    import yaml
-
-    click.echo(yaml.safe_dump({f"{name[0]}s": [record.body]}, sort_keys=False, allow_unicode=True), nl=False)
-    say(f"version {record.version}, in force since {format_instant(in_force.since_ms[name])}")
+segments.add_command(show)
+segments.add_command(history)
+segments.add_command(diff)
 
 
-@segments.command()
-@json_option
-def history(as_json: bool) -> None:
-    """List the revisions: when each was applied, and how many definitions it put in force.
+def _author(given: str, note: str) -> str:
+    """Who writes a revision; raises `InputError` where that or the note is longer than anybody reads."""
+    import getpass
+    import os
 
-    \b
-    Example:
-      tidegate segments history
-    """
-    from streams.definitions import read_revisions
+    from streams.errors import InputError
 
-    revisions = run(read_revisions(settings()))
-    rows = [
-        (each.number, format_instant(each.applied_at_ms), len(each.definitions), each.hash[:12])
-        for each in revisions.history
-    ]
-    print_table(("revision", "applied", "definitions", "hash"), rows, as_json)
+    for what, text, most in (("an author", given, _AUTHOR_LENGTH_MAX), ("a note", note, _NOTE_LENGTH_MAX)):
+        if len(text) > most:
+            raise InputError(f"expected {what} of at most {most} characters, got {len(text)}")
+    if given:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        return f"uid {os.getuid()}"

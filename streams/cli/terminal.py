@@ -49,13 +49,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], as_json: 
     if as_json:
         sys.stdout.write(orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode() + "\n")
         return
-    lines = [[name.replace("_", " ") for name in columns], *([_cell(value) for value in row] for row in rows)]
+    lines = [[name.replace("_", " ") for name in columns], *([printable(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _cell(value: Any) -> str:
+def printable(value: Any) -> str:
+    """A value on one line of a terminal, `-` for none."""
     if value is None:
         return "-"
     # names and reasons come from files and events: none of them steers the terminal

@@ -1,6 +1,8 @@
 """The commands against a real broker, one after the other as a person would call them."""
 
 import asyncio
+import getpass
+import hashlib
 import json
 import os
 import signal
@@ -9,9 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from schemas.rejected import Reason, rejection_headers
 from schemas.topics import SOURCES, TOPICS, partition_of
@@ -204,6 +208,85 @@ def test_definitions_are_applied_listed_shown_changed_and_removed(
     assert tidegate("segments", "remove", "big", "hook")[0] == 0
     assert [row["id"] for row in json.loads(tidegate("segments", "list", "--json")[1])] == ["known"]
     assert [row["revision"] for row in json.loads(tidegate("segments", "history", "--json")[1])] == [1, 2, 3]
+
+
+def test_who_changed_a_definition_when_why_and_how_is_told(
+    topics: Settings, tidegate: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that are gone as well; the author is an option, a setting or the machine's user, in that order."""
+    file = tmp_path / "s.yaml"
+    file.write_text(SEGMENTS)
+    assert tidegate("segments", "apply", "s.yaml")[0] == 0
+    monkeypatch.setenv("TIDEGATE_AUTHOR", "ada")
+    file.write_text(SEGMENTS.replace("count: {gte: 2}", "count: {gte: 3}, within: 7d"))
+    assert tidegate("segments", "apply", "s.yaml", "--note", "a third one") == (0, ANY, "revision 2 is in force\n")
+    removed = tidegate("segments", "remove", "big", "hook", "--author", "bob", "--json")
+    assert [(row["id"], row["version"], row["is"]) for row in json.loads(removed[1])] == [
+        ("big", 2, "removed"),
+        ("hook", 1, "removed"),
+    ]
+
+    rows = json.loads(tidegate("segments", "history", "--json")[1])
+    assert [(row["author"], row["note"], row["definitions"]) for row in rows] == [
+        (getpass.getuser(), None, 3),
+        ("ada", "a third one", 3),
+        ("bob", None, 1),
+    ]
+    rows = json.loads(tidegate("segments", "history", "big", "--json")[1])
+    assert [(row["revision"], row["version"], row["is"], row["author"]) for row in rows] == [
+        (1, 1, "new", getpass.getuser()),
+        (2, 2, "changed", "ada"),
+        (3, 2, "removed", "bob"),
+    ]
+    assert rows[0]["hash"] != rows[1]["hash"]
+    assert tidegate("segments", "diff", "big") == (
+        0,
+        '~ $.when.count.gte: 2 -> 3\n+ $.when.within: "7d"\n',
+        "segment big, version 1 to 2: 2 differences\n",
+    )
+    assert json.loads(tidegate("segments", "diff", "big", "2", "1", "--json")[1])["differences"] == [
+        {"path": "$.when.count.gte", "old": 3, "new": 2},
+        {"path": "$.when.within", "old": "7d"},
+    ]
+    assert tidegate("segments", "diff", "known")[2].endswith("has no version before 1: there is nothing to compare\n")
+    assert "gte: 2" in tidegate("segments", "show", "big", "--version", "1")[1]
+    assert tidegate("segments", "show", "big")[0] == 2
+    assert tidegate("segments", "apply", "s.yaml", "--note", "x" * 2001)[2] == (
+        "expected a note of at most 2000 characters, got 2001\n"
+    )
+
+
+def test_a_definition_that_no_record_can_hold_is_refused_with_its_name(
+    topics: Settings, tidegate: Call, tmp_path: Path
+) -> None:
+    """And one that this topic alone doesn't take; nothing of either is applied."""
+    ids = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(40_000)]
+    (tmp_path / "large.json").write_text(json.dumps({"segments": [{"id": "big", "when": {"trait": "a", "in": ids}}]}))
+    (tmp_path / "less.json").write_text(
+        json.dumps({"segments": [{"id": "big", "when": {"trait": "a", "in": ids[:2000]}}]})
+    )
+
+    status, out, err = tidegate("segments", "apply", "large.json")
+    assert (status, out) == (2, "")
+    assert err.startswith(
+        "segment 'big': expected no more than fits a record of Kafka's, 921,600 bytes once compressed"
+    )
+    _alter(topics, "definitions", "max.message.bytes", "20000")
+    status, _, err = tidegate("segments", "apply", "less.json")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "`tidegate topics check` says which of its settings to raise" in err
+    assert tidegate("topics", "check")[0] == 1
+    assert json.loads(tidegate("segments", "list", "--json")[1]) == []
+    _alter(topics, "definitions", "max.message.bytes", "1048588")
+    assert tidegate("segments", "apply", "less.json")[0] == 0
+
+
+def _alter(settings: Settings, topic: str, entry: str, value: str) -> None:
+    change = ConfigEntry(entry, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, settings.topic(topic), incremental_configs=[change])
+    client = AdminClient({"bootstrap.servers": settings.broker})
+    for future in client.incremental_alter_configs([resource]).values():
+        future.result(timeout=10)
 
 
 def test_nothing_of_a_file_with_an_error_is_applied(topics: Settings, tidegate: Call, tmp_path: Path) -> None:

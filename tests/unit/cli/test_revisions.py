@@ -1,5 +1,6 @@
 """What an apply changes: versions, revisions, and what a reader of the topic makes of them."""
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -7,9 +8,10 @@ import pytest
 
 import streams.revisions
 from actions.machine import Machine
-from schemas.definitions import DefinitionRecord, definition_key
+from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
 from segments import Program
 from streams.definitions import compile_plan
+from streams.errors import DefinitionsRefused
 from streams.revisions import DefinitionsUnreadable, InForce, Name, Revised, Revisions, messages, revise
 from streams.settings import load_settings
 
@@ -277,6 +279,51 @@ def test_a_sequence_is_another_one_when_anything_but_prose_differs(
     assert topic.apply({SEQUENCE: body | changed}) == [("welcome", *said)]
     assert topic.in_force.since_ms[SEQUENCE] == since_ms
     assert [record.body for record in topic.in_force.sequences] == [body | changed]
+
+
+def test_a_revision_says_who_applied_it_and_why_and_what_it_wrote_anew() -> None:
+    """The version in force doesn't tell that its body is another one."""
+    topic = Topic()
+    topic.apply(segment())
+    revised = revise(topic.in_force, segment(name="Big"), (), 5, author="ada", note="a better name")
+    assert revised is not None
+    last = read([*topic.records, *messages(revised)]).history[-1]
+
+    assert (last.author, last.note, last.updated) == ("ada", "a better name", ["segment/big"])
+
+
+def test_revisions_of_earlier_releases_are_read() -> None:
+    """They say neither who nor why."""
+    value = b'{"number":1,"applied_at_ms":5,"definitions":[],"hash":"0"}'
+
+    assert read([(b"revision//1", value)]).history == [
+        RevisionRecord(number=1, applied_at_ms=5, definitions=[], hash="0", author="", note="", updated=[])
+    ]
+
+
+def test_a_definition_larger_than_a_record_is_refused_with_its_name() -> None:
+    """Kafka would refuse it, in other words; what compresses well is taken."""
+    large = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(40_000)]
+    bodies: dict[Name, dict[str, Any]] = {
+        SEGMENT: {"id": "big", "when": {"trait": "a", "in": large}},
+        ("segment", "long"): {"id": "long", "when": {"trait": "a", "in": ["same"] * 400_000}},
+    }
+    revised = revise(InForce(), bodies, (), 1)
+    assert revised is not None
+
+    with pytest.raises(DefinitionsRefused) as refused:
+        messages(revised)
+    assert [line.split(":")[0] for line in refused.value.lines] == ["segment 'big'", "nothing was applied"]
+
+
+def test_more_definitions_than_a_revision_can_list_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are one record."""
+    monkeypatch.setattr("streams.revisions.RECORD_BYTES_MAX", 1_000)
+    revised = revise(InForce(), {("rule", f"r-{n * n}"): {"id": f"r-{n * n}"} for n in range(500)}, (), 1)
+    assert revised is not None
+
+    with pytest.raises(DefinitionsRefused, match="once compressed, got 500: remove some first"):
+        messages(revised)
 
 
 SCORE: Name = ("score", "lead")
