@@ -87,7 +87,8 @@ def test_an_import_killed_twice_loses_nothing_and_says_what_an_unbroken_one_says
         publisher = WorkerProcess("publisher", broken.environment, tmp_path)
         reached = 0
         for kill in range(2):
-            publisher.start((*command, "--rate", "12000", *["--resume"] * (kill > 0)))
+            # two seconds a block, so that the end is seconds behind the first place that is noted
+            publisher.start((*command, "--rate", "6000", *["--resume"] * (kill > 0)))
             wait_until(lambda: _place(path)["offset"] > reached, 30, "Kafka to have more of the file")  # noqa: B023
             publisher.kill()
             reached = _place(path)["offset"]
