@@ -12,7 +12,7 @@ import orjson
 
 from schemas.events import parse_event
 from schemas.instants import format_instant
-from schemas.rejected import Rejection
+from schemas.rejected import Reason, Rejection
 from schemas.topics import source_of
 from streams.connections import Connected
 from streams.gateway.record import Record, rejected_record
@@ -21,6 +21,8 @@ from streams.vendors.contract import Notification, Request, Vendor
 
 # notifications mapped before the loop gets its turn
 TURN_NOTIFICATIONS: Final = 25
+# of all that one request may become: of each of many recipients a whole message may be told
+BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 @dataclass
@@ -32,22 +34,37 @@ class Notified:
     rejected: int = 0
     ignored: int = 0
 
+    def add(self, more: "Notified") -> None:
+        """Those that come next."""
+        self.records += more.records
+        self.taken += more.taken
+        self.rejected += more.rejected
+        self.ignored += more.ignored
+
 
 def notified(connected: Connected, request: Request) -> Iterator[Notified]:
-    """What becomes of each notification in a request, in order, `TURN_NOTIFICATIONS` at a time; nothing for a test ping."""
+    """What becomes of each notification in a request, in order, `TURN_NOTIFICATIONS` at a time; nothing for a test ping.
+
+    Raises `Rejection` where the request as a whole is one for `rejected` (`refused`): what was told before is not to be kept.
+    """
     vendor = connected.vendor
     assert vendor is not None, "who has a write key is no vendor"
-    try:
-        notifications = vendor.read(request)
-    except Rejection as rejection:
-        yield Notified([_rejected(connected, request, rejection, request.body)], rejected=1)
-        return
+    notifications = vendor.read(request)
+    size = 0
     for start in range(0, len(notifications), TURN_NOTIFICATIONS):
         done = Notified()
         for notification in notifications[start : start + TURN_NOTIFICATIONS]:
             whole = request.body if len(notifications) == 1 else None
             _add(done, connected, vendor, request, notification, whole)
+        size += sum(len(record.value) for record in done.records)
+        if size > BYTES_MAX:
+            raise Rejection(Reason.TOO_LARGE, f"expected a request that becomes at most {BYTES_MAX} bytes, got more")
         yield done
+
+
+def refused(connected: Connected, request: Request, rejection: Rejection) -> Notified:
+    """A request of which nothing can be taken."""
+    return Notified([_rejected(connected, request, rejection, request.body)], rejected=1)
 
 
 def _add(
@@ -63,7 +80,8 @@ def _add(
         events = events_of(vendor, connected.connection, request, notification)
         records = [_record(event, request.received_at_ms) for event in events]
     except Rejection as rejection:
-        raw = orjson.dumps(notification.body) if whole is None else whole
+        # numbers may be longer than they were written: what is longer than all of the body would not fit into a record
+        raw = min(orjson.dumps(notification.body), request.body, key=len) if whole is None else whole
         done.records.append(_rejected(connected, request, rejection, raw))
         done.rejected += 1
         return

@@ -15,12 +15,13 @@ from fastapi import APIRouter, Response
 from fastapi import Request as Asked
 from starlette.requests import ClientDisconnect
 
+from schemas.rejected import Rejection
 from streams.connections import Connected, Connections
 from streams.gateway.bodies import Late, read_body
 from streams.gateway.fetching import Fetcher, Unfetched
 from streams.gateway.intake import Crowded, Intake, Unavailable
 from streams.gateway.metrics import GatewayMetrics
-from streams.gateway.notified import Notified, notified
+from streams.gateway.notified import Notified, notified, refused
 from streams.gateway.once import Once
 from streams.gateway.tracking import Refused
 from streams.gateway.tracking_web import CROWDED_RETRY_S, UNAVAILABLE_RETRY_S
@@ -145,14 +146,12 @@ class WebhookPages:
 
     async def _hand_over(self, connected: Connected, request: Request) -> None:
         done = Notified()
-        for some in notified(connected, request):
-            done.records += some.records
-            done.taken, done.rejected, done.ignored = (
-                done.taken + some.taken,
-                done.rejected + some.rejected,
-                done.ignored + some.ignored,
-            )
-            await asyncio.sleep(0)
+        try:
+            for some in notified(connected, request):
+                done.add(some)
+                await asyncio.sleep(0)
+        except Rejection as rejection:
+            done = refused(connected, request, rejection)
         await self._intake.take(done.records)
         count = self._metrics.notifications.labels
         id = connected.connection.id

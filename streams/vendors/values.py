@@ -18,6 +18,8 @@ EXPONENTS: Final[Mapping[str, int]] = dict.fromkeys(_WITHOUT.split(), 0) | dict.
 
 # of a notification: what it becomes stands a few levels deeper in an event
 LEVELS_MAX: Final = EVENT_DEPTH_MAX - 4
+# of an array of notifications; vendors' have a few thousand at most, and each costs what an event does, whatever is in it
+OBJECTS_MAX: Final = 10_000
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
@@ -49,9 +51,11 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def json_objects(raw: bytes) -> list[dict[str, Any]]:
-    """The JSON objects of an array, or the one that is none; raises `Rejection`."""
+    """The JSON objects of an array, or the one that is none; raises `Rejection`, also for more than `OBJECTS_MAX`."""
     found = json_value(raw)
     listed = found if isinstance(found, list) else [found]
+    if len(listed) > OBJECTS_MAX:
+        raise Rejection(Reason.TOO_LARGE, f"expected at most {OBJECTS_MAX} notifications at once, got {len(listed)}")
     for at, each in enumerate(listed):
         if not isinstance(each, dict):
             raise Rejection(Reason.NOT_AN_OBJECT, f"expected a JSON object at $[{at}], got {kind_of(each)}")

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
 
 import aiohttp
 import orjson
@@ -22,7 +23,7 @@ from tests.unit.vendors import test_ses as sns
 from tests.unit.vendors.payloads import NOW_MS
 
 SECRETS = {"TIDEGATE_SECRET_FORM": "of these tests", "TIDEGATE_SECRET_FORM_NEXT": "another of these"}
-SECRETS |= {"TIDEGATE_SECRET_TOPIC": sns.TOPIC}
+SECRETS |= {"TIDEGATE_SECRET_TOPIC": sns.TOPIC, "TIDEGATE_SECRET_LOGIN": "user:password"}
 MAIL = "/v1/webhooks/ses/mail"
 SURVEY = "/v1/webhooks/typeform/survey"
 CONNECTIONS = load_connections("""
@@ -30,8 +31,10 @@ connections:
   - {id: survey, vendor: typeform, secret: [FORM, FORM_NEXT]}
   - {id: quiet, vendor: typeform, secret: FORM, events: {form_response: ignore}}
   - {id: mail, vendor: ses, secret: TOPIC}
+  - {id: events, vendor: mailjet, secret: LOGIN}
 """)
-TYPEFORM = vendor_for(CONNECTIONS[0])
+VENDORS = {each.vendor: vendor_for(each) for each in CONNECTIONS}
+TYPEFORM = VENDORS["typeform"]
 BODY = TYPEFORM.sample(NOW_MS)
 
 
@@ -205,6 +208,40 @@ async def test_while_kafka_is_slow_or_away_vendors_are_told_to_come_again(
 
     gateway.kafka.fails = None
     assert 200 == (await gateway.post(BODY))[0]
+
+
+async def _rejected(gateway: Gateway, events: list[Any], headers: dict[str, str], path: str) -> list[tuple[str, bytes]]:
+    assert 200 == (await gateway.post(orjson.dumps(events), headers, path))[0]
+    return [(dict(each.headers)["reason"].decode(), each.value) for each in gateway.kafka.records]
+
+
+async def test_a_body_of_more_notifications_than_anybody_sends_is_rejected_as_one(gateway: Gateway) -> None:
+    events: list[Any] = [{} for _ in range(10_001)]
+    login = VENDORS["mailjet"].sign(b"", SECRETS["TIDEGATE_SECRET_LOGIN"], "", NOW_MS)
+
+    assert [("too_large", orjson.dumps(events))] == await _rejected(
+        gateway, events, login, "/v1/webhooks/mailjet/events"
+    )
+
+
+async def test_a_body_that_becomes_much_more_than_it_is_is_rejected_as_one(gateway: Gateway) -> None:
+    gateway.world.there[sns.PLACE] = sns.certificate()
+    mail = {"destination": [f"{n}@example.com" for n in range(1000)]}
+    body = orjson.dumps(
+        sns.signed(Message=orjson.dumps({"eventType": "Odd", "mail": mail, "x": "x" * 200_000}).decode())
+    )
+
+    assert 200 == (await gateway.post(body, {}, MAIL))[0]
+    assert [("rejected", body)] == [(each.topic, each.value) for each in gateway.kafka.records]
+    assert 1 == gateway.count("notifications", connection="mail", outcome="rejected")
+
+
+async def test_what_is_rejected_of_a_body_is_never_more_than_the_body(gateway: Gateway) -> None:
+    body = b'[{"email":"a@b.c"},{"x":[' + b",".join([b"1e15"] * 150_000) + b"]}]"
+    login = VENDORS["mailjet"].sign(body, SECRETS["TIDEGATE_SECRET_LOGIN"], "", NOW_MS)
+
+    assert 200 == (await gateway.post(body, login, "/v1/webhooks/mailjet/events"))[0]
+    assert [body] == [each.value for each in gateway.kafka.records if each.topic == "rejected"]
 
 
 async def test_a_repeat_has_the_message_ids_of_the_first(gateway: Gateway) -> None:
