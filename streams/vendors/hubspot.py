@@ -124,7 +124,7 @@ def mean(notification: Notification) -> Meaning:
     id, changed, value = text_of(body.get("objectId")), text_of(body.get("propertyName")), body.get("propertyValue")
     traits: dict[str, Any] = {}
     email = None
-    if done == "propertyChange" and changed:
+    if done == "propertyChange" and changed and "propertyValue" in body:
         traits = {_trait(kind, changed): _value(changed, value)}
         email = text_of(value) if (kind, changed) == ("contact", "email") else None
     properties = present(

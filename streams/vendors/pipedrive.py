@@ -13,7 +13,7 @@ connection, event action and object (`*` for all), and as HTTP Auth username and
   of organizations as `Company …`, and `Deal …`, `Lead …`, `Activity …`, `Note …`. A deal that is won or lost is `Deal Won` or
   `Deal Lost`, with no update beside it. `events:` go by Pipedrive's own names: `updated.deal`, in version 2 `change.deal`.
 * Traits: of a person `email phone name firstName lastName title`, of an organization `name`; custom fields are
-  `pipedrive.<their key>`. What the object has no more is cleared.
+  `pipedrive.<their key>`. What the object has no more is cleared; what it never had is another source's.
 * Order: by the instant of the change, in version 1 to the microsecond.
 * Replays: no time is proved. The id of a change is the event's in version 2, in version 1 made of object, action and instant, so
   that neither a repeat nor a second webhook for the same change counts twice.
@@ -104,7 +104,7 @@ def mean(notification: Notification) -> Meaning:
     return Meaning(
         names,
         (Said(done, _properties(kind, state, previous)),),
-        traits=_traits(kind, current) if current else {},
+        traits=_changed(_traits(kind, current), _traits(kind, previous)) if current else {},
         links=kind == "person",
     )
 
@@ -126,6 +126,11 @@ def _primary(state: dict[str, Any], of: str) -> str | None:
     found = objects(state.get(of) or state.get(of + "s"))
     values = [text_of(each.get("value")) for each in sorted(found, key=lambda each: each.get("primary") is not True)]
     return next((value for value in values if value), None)
+
+
+def _changed(traits: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Without what the object never had: another source may know it."""
+    return {name: value for name, value in traits.items() if value is not None or before.get(name) is not None}
 
 
 def _traits(kind: str, current: dict[str, Any]) -> dict[str, Any]:

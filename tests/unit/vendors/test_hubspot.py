@@ -209,6 +209,13 @@ def test_a_property_that_changed_is_a_trait() -> None:
     assert traits("updated", "1682861749726") == {"hubspot.updated": "1682861749726"}
 
 
+def test_a_property_whose_value_is_not_told_is_not_cleared() -> None:
+    """That it has changed is told all the same."""
+    change = {key: value for key, value in CHANGED.items() if key != "propertyValue"}
+
+    assert [each["type"] for each in events(VENDOR, request([change]))] == ["track"]
+
+
 def test_an_address_is_linked_with_the_id_when_it_is_told() -> None:
     """What was told by the id before is the same contact's from then on."""
     change = {**CHANGED, "propertyName": "email", "propertyValue": "Ada@Example.com"}

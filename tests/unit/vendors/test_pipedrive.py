@@ -127,7 +127,6 @@ def test_a_person_has_traits_and_its_id_is_linked_with_its_address() -> None:
         "name": "Anthony Edwards",
         "firstName": "Anthony",
         "lastName": "Edwards",
-        "title": None,
     }
     assert (link["userId"], link["anonymousId"]) == ("anthon@noco.com", "pipedrive:3")
     both = [*events(VENDOR, request(CASES["added.deal"]["body"])), traits, link]
@@ -135,7 +134,7 @@ def test_a_person_has_traits_and_its_id_is_linked_with_its_address() -> None:
 
 
 def test_a_person_of_version_2_is_the_same() -> None:
-    """With its primary address, and its custom fields by their keys; one that is empty is cleared."""
+    """With its primary address, and its custom fields by their keys."""
     traits, link, told = events(VENDOR, request(_second("person", "create", PERSON)))
 
     assert traits["traits"] == {
@@ -144,13 +143,30 @@ def test_a_person_of_version_2_is_the_same() -> None:
         "name": "Ada Lovelace",
         "firstName": "Ada",
         "lastName": "Lovelace",
-        "title": None,
         f"pipedrive.{HASH}": "gold",
-        f"pipedrive.{HASH[::-1]}": None,
     }
     assert (link["userId"], link["anonymousId"]) == ("ada@example.com", "pipedrive:3")
     assert (told["event"], told["messageId"]) == ("Contact Created", f"pipedrive:{META['id']}")
     assert told["timestamp"] == "2026-01-01T00:00:00.123Z"
+
+
+def test_what_an_object_has_no_more_is_cleared_and_what_it_never_had_is_left_to_others() -> None:
+    """A person without a phone in Pipedrive may have told the shop another."""
+    first = copy.deepcopy(CASES["updated.person"]["body"])
+    first["current"] |= {"phone": [{"value": "", "primary": True}], "job_title": None, "first_name": None}
+    first["previous"] |= {"phone": [{"value": "+1434993473", "primary": True}], "job_title": None, "first_name": "Ada"}
+    person = {**PERSON, "phones": [], "job_title": None, "custom_fields": {HASH: None, HASH[::-1]: None}}
+    before = {
+        "phones": [{"value": "+31", "primary": True}],
+        "custom_fields": {HASH: {"type": "varchar", "value": "gold"}},
+    }
+
+    for body, cleared in (
+        (first, {"phone", "firstName"}),
+        (_second("person", "change", person, before), {"phone", f"pipedrive.{HASH}"}),
+    ):
+        traits = events(VENDOR, request(body))[0]["traits"]
+        assert {name for name, value in traits.items() if value is None} == cleared
 
 
 def test_custom_fields_of_version_1_stand_among_the_others() -> None:
