@@ -17,6 +17,7 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
+from schemas.topics import partition_of
 from streams.errors import BrokerError, TopicsError
 from streams.security import SilentError, access, forbidden, knock, reason
 from streams.settings import Settings
@@ -59,10 +60,14 @@ async def producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafka
 
 @contextlib.asynccontextmanager
 async def reader(
-    settings: Settings, topics: Sequence[str], start: Literal["earliest", "latest"] = "earliest"
+    settings: Settings,
+    topics: Sequence[str],
+    start: Literal["earliest", "latest"] = "earliest",
+    key: bytes | None = None,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of committed records, in no group, of all partitions of `topics` (full names) from `start` on.
 
+    With `key`, of those partitions alone that records of that key go to.
     Don't seek it to beginning or end: aiokafka may be finding its place meanwhile, and the later one wins.
     Raises `BrokerError`, and `TopicsError` where a topic is missing: asking Kafka for one could make it, wrongly.
     """
@@ -78,7 +83,10 @@ async def reader(
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     async with _started(client, client.stop, settings):
-        client.assign([TopicPartition(topic, n) for topic in topics for n in range(partitions[topic])])
+        numbers = {
+            topic: range(count) if key is None else [partition_of(key, count)] for topic, count in partitions.items()
+        }
+        client.assign([TopicPartition(topic, n) for topic in topics for n in numbers[topic]])
         await _placed(client, settings)
         yield client
 

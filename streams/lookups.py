@@ -4,17 +4,21 @@ An answer is as new as the projector is. There is none while the read model isn'
 told as not being so. What sequences have in place of segments is left out everywhere.
 """
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, Final
 
 import msgspec
 import redis.asyncio as redis
+from redis.exceptions import RedisError
 
 from actions.read_model import Keys, membership_field, partition_name
 from actions.sequences import LIFTED
 from schemas.topics import MEMBERSHIPS
 from schemas.transitions import Consent, MembershipRecord
+from streams.dispatcher_setup import connect
 from streams.errors import StreamsError
+from streams.settings import Settings
 
 MEMBERS_MAX: Final = 1_000
 # there once a projector that lists members by segment has begun
@@ -150,6 +154,20 @@ class Lookups:
             found = await pipeline.execute()
         held = [(contact, _membership(value)) for (contact, *_), value in zip(named, found, strict=True) if value]
         return [Member(contact, each.key, each.since, each.seq, each.version) for contact, each in held if each.member]
+
+
+@contextlib.asynccontextmanager
+async def lookups(settings: Settings) -> AsyncIterator[Lookups]:
+    """What asks the read model of `settings`, for as long as a command takes; raises `StreamsError` when Redis is away."""
+    client = connect(settings)
+    try:
+        yield Lookups(client, settings.prefix)
+    except (RedisError, OSError) as error:
+        raise StreamsError(
+            f"expected Redis to tell of contacts and segments, got {type(error).__name__}: see TIDEGATE_REDIS"
+        ) from None
+    finally:
+        await client.aclose()
 
 
 def _membership(value: bytes) -> Membership:

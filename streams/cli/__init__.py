@@ -30,6 +30,8 @@ COMMANDS = {
     "dispatcher": ("streams.cli.dispatcher", "Run a dispatcher: deliveries to webhooks and e-mail"),
     "projector": ("streams.cli.projector", "Run a projector: contacts and memberships into Redis"),
     "api": ("streams.cli.api", "Run the API: what Tidegate knows, over HTTP"),
+    "contact": ("streams.cli.contact", "Show a contact: traits, consent, segments now or at an instant"),
+    "members": ("streams.cli.members", "List who is in a segment"),
     "fields": ("streams.cli.fields", "List the traits and properties that events have had"),
     "tail": ("streams.cli.tail", "Print committed records as JSON lines"),
     "deliveries": ("streams.cli.deliveries", "List, show, retry, pause and resume deliveries"),

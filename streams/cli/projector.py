@@ -8,7 +8,7 @@ from streams.cli.terminal import Countdown, run, settings
 @click.command()
 @click.option("--rebuild", is_flag=True, help="Throw away what Redis has of contacts, and read all of it anew.")
 def projector(rebuild: bool) -> None:
-    """Keep contacts and memberships in Redis, for the checks that a dispatcher makes before it sends.
+    """Keep contacts and memberships in Redis, for the checks that a dispatcher makes before it sends, and for whoever asks.
 
     Reads `contacts`, `memberships`, `events.email` and `events.own` (bounces and complaints). Any number of projectors share
     the work, and each may be killed at any moment. Needs Kafka and Redis; while Redis is away it waits. SIGTERM ends it.
@@ -16,8 +16,10 @@ def projector(rebuild: bool) -> None:
     Beside that it gathers which traits and properties all events have (`tidegate fields`), with a quarter of a core at most, so
     that nothing waits for it.
 
-    --rebuild takes the catalogue of fields along, and leaves the ledger and what caps count alone. Until it has read everything (/readyz says how far it is), messages
-    that ask for consent, for a segment or for the contact's time of day wait.
+    --rebuild takes the catalogue of fields along, and leaves the ledger and what caps count alone. Until it has read
+    everything (/readyz says how far it is), messages that ask for consent, for a segment or for the contact's time of day
+    wait, and who asks for contacts or members is told that they are still being read. The same holds after an upgrade to a
+    version that keeps more in Redis than the one before.
 
     \b
     Settings that matter here (`tidegate settings` has all):
