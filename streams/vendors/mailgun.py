@@ -5,8 +5,8 @@ To be told: Sending, Webhooks, this connection's URL for every event. The secret
 * Proof: HMAC-SHA256 in hex over timestamp and token, which stand in the body with it; an account's own signature beside a
   subaccount's is as good. It doesn't cover what is told: who has seen one request could tell anything with it. Hence `once`:
   a token is believed once, for nine hours, as Mailgun tries for eight and doesn't say whether it signs anew.
-* The id is that token, as Mailgun's own ids of events are unique for a day only. Contact: the variable `user_id` or `userId`,
-  else the recipient's address.
+* The id is the event's, which is unique for a day, and its instant: a domain's webhook and the account's tell an event each with
+  a token of its own. Contact: the variable `user_id` or `userId`, else the recipient's address.
 * `failed` is put off where it is temporary, else bounced; hard only where the reason is a bounce (`bounce`, or
   `suppress-bounce` for an address that bounced before), not where Mailgun or the other side refuses for reasons of its own.
 * `rejected` names no recipient: it is told of each that the message was to.
@@ -80,11 +80,10 @@ def read(request: Request) -> list[Notification]:
     event = body.get("event-data")
     if not isinstance(event, dict):
         raise Rejection(Reason.MISSING_FIELD, "expected an object in event-data, got none")
+    at_ms, id = seconds(event.get("timestamp")), text_of(event.get("id"))
+    token = text_of(at(body, "signature", "token"))
     told = Notification(
-        text_of(event.get("event")) or "event",
-        text_of(at(body, "signature", "token")),
-        seconds(event.get("timestamp")),
-        event,
+        text_of(event.get("event")) or "event", token if id is None or at_ms is None else f"{id}:{at_ms}", at_ms, event
     )
     if text_of(event.get("recipient")):
         return [told]
