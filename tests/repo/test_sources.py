@@ -15,6 +15,7 @@ import yaml
 from streams.cli import COMMANDS
 from streams.gateway.bodies import BODY_S_MAX
 from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.notified import BYTES_MAX
 from streams.gateway.serving import CONNECTIONS_MAX as OPEN_CONNECTIONS_MAX
 from streams.gateway.tracking import BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX
 from streams.gateway.tracking_description import _MEANING
@@ -37,6 +38,7 @@ from streams.vendors.engagement import NAMES
 from streams.vendors.form import NAME_CHARACTERS_MAX, VALUE_CHARACTERS_MAX
 from streams.vendors.form_fields import FIELDS_MAX
 from streams.vendors.registry import MODULES, vendor_for
+from streams.vendors.values import OBJECTS_MAX
 from tests.unit.vendors.payloads import document, request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,6 +241,7 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"`Retry-After` ({CROWDED_RETRY_S} s)" in tracking
     assert f"`Retry-After` ({UNAVAILABLE_RETRY_S} s)" in tracking
     assert f"more than {BODY_BYTES_MAX:,} bytes" in section("Webhooks")
+    assert f"More than {OBJECTS_MAX:,} notifications, or {BYTES_MAX >> 20} MiB of events" in section("Webhooks")
     assert f"at most {CONNECTIONS_MAX:,}." in section("Connections")
     assert f"{SECRETS_MAX} at most" in keys
     assert f"none; {PATH_CHARACTERS_MAX} characters each" in keys
