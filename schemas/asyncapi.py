@@ -11,6 +11,7 @@ from schemas.jsonschema import Schema, schemas
 from schemas.topics import (
     CONTACTS,
     DELIVERIES,
+    ERASURES,
     EVENTS_BILLING,
     EVENTS_EMAIL,
     EVENTS_OWN,
@@ -52,6 +53,7 @@ _RECEIVED: Final[tuple[tuple[Topic, tuple[str, ...]], ...]] = (
     (CONTACTS, ("contact", "contactGone")),
     (DELIVERIES, ("delivery",)),
     (OUTCOMES, ("outcome",)),
+    (ERASURES, ("erasure",)),
     (REJECTED, ("rejected",)),
 )
 # two transitions that have nothing in common
@@ -137,6 +139,9 @@ def _messages(names: dict[str, str]) -> dict[str, Schema]:
         "contactGone": message("nothing is kept of the contact any more", gone),
         "delivery": message("a message to send", of("delivery")),
         "outcome": message("what became of a delivery, or of an attempt at it", of("outcome")),
+        "erasure": message(
+            "a contact was erased", of("erasure"), "SHA-256 of the contact, in hex; the partition is the contact's"
+        ),
         "rejected": message(
             "what could not be taken, and why",
             {"description": "the bytes as they came"},
@@ -168,7 +173,16 @@ def _schemas() -> tuple[dict[str, Schema], dict[str, str]]:
     made = schemas()
     names = {
         name: "RejectedHeaders" if name == "rejected-headers" else made[name]["title"]
-        for name in ("event", "transition", "membership", "contact", "delivery", "outcome", "rejected-headers")
+        for name in (
+            "event",
+            "transition",
+            "membership",
+            "contact",
+            "delivery",
+            "outcome",
+            "erasure",
+            "rejected-headers",
+        )
     }
     components: dict[str, Schema] = {}
     for name, component in names.items():

@@ -12,6 +12,7 @@ import msgspec
 from schemas.definition_file import definition_file
 from schemas.definitions import DefinitionRecord, RevisionRecord
 from schemas.deliveries import Delivery, Outcome
+from schemas.erasures import Receipt
 from schemas.event_structs import EVENT_STRUCTS
 from schemas.instants import INSTANT_MS_MAX, INSTANT_MS_MIN
 from schemas.rejected import Reason, rejection_headers
@@ -29,6 +30,7 @@ _STRUCTS: Final[dict[str, Any]] = {
     "revision": RevisionRecord,
     "delivery": Delivery,
     "outcome": Outcome,
+    "erasure": Receipt,
 }
 # null and "" are missing, in every field (language page, section 1)
 _MISSING: Final = [{"type": "null"}, {"const": ""}]

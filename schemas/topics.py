@@ -53,6 +53,7 @@ DEFINITIONS = Topic(
 )
 DELIVERIES = Topic("deliveries", "delete", "what to send", 30 * DAY_MS)
 OUTCOMES = Topic("outcomes", "delete", "what became of each delivery", 30 * DAY_MS)
+ERASURES = Topic("erasures", "delete", "receipts for contacts that were erased, without their ids", 400 * DAY_MS)
 REJECTED = Topic("rejected", "delete", "what could not be taken, as it came, with the reason", 30 * DAY_MS)
 
 # in the order of the merge: ties of record time go to the earlier one (I6)
@@ -67,6 +68,7 @@ TOPICS = (
     DEFINITIONS,
     DELIVERIES,
     OUTCOMES,
+    ERASURES,
     REJECTED,
 )
 

@@ -112,8 +112,11 @@ class Contacts:
 
     # ---- events -------------------------------------------------------------------------------------------------------
 
-    def apply(self, key: bytes | None, event: Event, arrived_ms: int, received_ms: int, now_ms: int) -> None:
-        """One step of a contact; raises Rejection for a key that isn't the contact's, or where it is quarantined."""
+    def apply(self, key: bytes | None, event: Event, arrived_ms: int, received_ms: int, now_ms: int) -> bool:
+        """One step of a contact, and whether it was erased in it.
+
+        Raises Rejection for a key that isn't the contact's, or where it is quarantined.
+        """
         if key is None:
             raise Rejection(Reason.NO_KEY, "expected the contact as the record's key, got none")
         if event.type == "alias":
@@ -128,22 +131,23 @@ class Contacts:
         if state is None:
             check_key(key, event, self.number, self.partitions)
             if is_ours(event):
-                return  # erased since what it tells of began: it must not make the contact known anew
+                return False  # erased since what it tells of began: it must not make the contact known anew
         elif state.contact != event.contact:
             raise wrong_key(key, event)
         passed = 0 if state is None else state.limits_passed
         step = self.plan.program.apply(state, event, arrived_ms, received_ms)
         if step.duplicate:
             self.metrics.events_duplicate.inc()
-            return
+            return False
         if step.late:
             self.metrics.events_late.inc()
         if step.state is None:
             if state is not None:
                 self._erase(key, state, step.transitions, arrived_ms, now_ms)
-            return
+            return state is not None
         self._count_limits(step.state, passed)
         self._changed(key, step.state, step.transitions, arrived_ms, now_ms)
+        return False
 
     def _count_limits(self, state: Any, passed_before: int) -> None:
         if state.limits_passed > passed_before:

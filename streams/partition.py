@@ -10,15 +10,19 @@ Invariants:
 
 import dataclasses
 
+import msgspec
+
 from actions.own_events import is_taken
+from schemas.erasures import receipt_of
+from schemas.events import Event
 from schemas.rejected import Reason, Rejection
-from schemas.topics import EVENTS_OWN, REJECTED
+from schemas.topics import ERASURES, EVENTS_OWN, REJECTED
 from streams.checkpoint import META_FORMAT, EncodeError, Freezing, Frozen, Meta, Overlay
 from streams.clock import Clock
 from streams.committed import Committed
 from streams.contacts import Contacts
 from streams.inbox import FRESH_MS, Inbox, Taken
-from streams.log import Claim
+from streams.log import Claim, Outgoing
 from streams.metrics import Metrics
 from streams.plan import Plan
 from streams.poison import Poison
@@ -237,7 +241,9 @@ class Partition:
                 if isinstance(event, Exception):
                     raise event
                 if event.type != "tick" and not (topic == EVENTS_OWN.name and is_taken(event)):
-                    apply(record[2], event, arrived_ms, received_ms, now_ms)
+                    erased = apply(record[2], event, arrived_ms, received_ms, now_ms)
+                    if event.type == "delete":
+                        self._receipt(taken, event, erased, arrived_ms)
             except Rejection as rejection:
                 self._reject(taken, rejection, now_ms)
             except MemoryError:
@@ -269,6 +275,11 @@ class Partition:
         # time has been played past it: it counts as arriving when it was put in the log, or as late as it was read
         self.metrics.events_late_read.inc()
         return time_ms if time_ms >= before_ms else now_ms
+
+    def _receipt(self, taken: Taken, event: Event, erased: bool, arrived_ms: int) -> None:
+        """Has it known that a `delete` was taken, whoever asked for it: nothing else is left to tell it by."""
+        receipt = receipt_of(event.contact, erased, arrived_ms, (taken.topic, self.number, taken.record[1]))
+        self.overlay.keep(ERASURES.name, [Outgoing(receipt.contact.encode(), msgspec.json.encode(receipt))])
 
     def _reject(self, taken: Taken, rejection: Rejection, now_ms: int) -> None:
         self.overlay.reject(rejected(taken, rejection, self.number, now_ms))

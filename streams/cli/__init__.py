@@ -24,6 +24,7 @@ COMMANDS = {
     "segments": ("streams.cli.segments", "Apply, list, compare and remove segments, scores, rules and sequences"),
     "publish": ("streams.cli.publish", "Put a file of events into the source topics"),
     "lists": ("streams.cli.lists", "Put contacts on static lists, from files of ids"),
+    "delete": ("streams.cli.delete", "Erase contacts, and wait for the receipts"),
     "gateway": ("streams.cli.gateway", "Run a gateway: events in over HTTP, from SDKs and webhooks"),
     "connections": ("streams.cli.connections", "Check, list and try the connections that send to a gateway"),
     "worker": ("streams.cli.worker", "Run a worker: events in, transitions and deliveries out"),

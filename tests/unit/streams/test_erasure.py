@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
 from test_worker import Bench, plan_of
 
 from actions import Rules
+from schemas.erasures import contact_hash
 from segments import Limits, compile_program, load_data
 from segments.read import read_text
 from streams.plan import Plan
@@ -144,12 +146,38 @@ async def test_a_value_of_per_that_a_limit_drops_leaves_nothing_that_an_erasure_
 
 
 async def test_nobody_is_erased_by_a_delete_of_a_stranger(bench: Bench) -> None:
-    """It changes nothing, so it writes nothing but how far the worker has read."""
+    """It changes nothing, so it writes nothing but how far the worker has read, and that there was nobody."""
     bench.publish(type="delete")
     await bench.commit()
 
     assert bench.transitions() == []
     assert bench.broker.committed("contacts", 0) == []
+    assert [False] == [receipt["known"] for receipt in receipts(bench)]
+
+
+def receipts(bench: Bench) -> list[dict[str, Any]]:
+    """What was written of erasures; each under the hash that it has."""
+    records = bench.broker.committed("erasures", 0)
+    found = [orjson.loads(record.value or b"") for record in records]
+    assert [record.key for record in records] == [receipt["contact"].encode() for receipt in found]
+    return found
+
+
+async def test_each_delete_leaves_a_receipt_that_names_nobody_in_the_same_transaction(bench: Bench) -> None:
+    """Whoever knows the id finds it by its hash, long after everything else is gone; nobody else learns who it was."""
+    bench.publish(type="identify", traits={"plan": "pro"})
+    await bench.commit()
+    bench.publish(type="delete", traits={"email": "c@shop.example"}, messageId="c@shop.example")
+    await bench.apply()
+    assert [] == receipts(bench), "not before its tombstones"
+    await bench.commit()
+    bench.publish(type="delete")
+    await bench.commit()
+
+    first, again = receipts(bench)
+    place = {"topic": "one", "partition": 0, "offset": 1}
+    assert first == {"contact": contact_hash("c"), "known": True, "at": first["at"]} | place
+    assert (again["known"], again["offset"]) == (False, 2)
 
 
 async def test_consent_goes_into_the_record_of_the_contact(bench: Bench) -> None:
