@@ -23,7 +23,7 @@ pytestmark = pytest.mark.kafka
 WaitUntil = Callable[[Callable[[], Any], float, str], Any]
 MAPPING = runs.ROOT / "deploy" / "imports" / "baskets.yaml"
 BASKETS = runs.ROOT / "tests" / "data" / "complete_journey_baskets.csv.gz"
-ROWS = 30_000
+ROWS = 60_000
 # what doesn't depend on the instant at which the import is made
 SEGMENTS = """
 segments:
@@ -87,8 +87,8 @@ def test_an_import_killed_twice_loses_nothing_and_says_what_an_unbroken_one_says
         publisher = WorkerProcess("publisher", broken.environment, tmp_path)
         reached = 0
         for kill in range(2):
-            # two seconds a block, so that the end is seconds behind the first place that is noted
-            publisher.start((*command, "--rate", "6000", *["--resume"] * (kill > 0)))
+            # a second a block of the five that the file has, so that the end is seconds behind the second place that is noted
+            publisher.start((*command, "--rate", "12000", *["--resume"] * (kill > 0)))
             wait_until(lambda: _place(path)["offset"] > reached, 30, "Kafka to have more of the file")  # noqa: B023
             publisher.kill()
             reached = _place(path)["offset"]
