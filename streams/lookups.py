@@ -44,10 +44,10 @@ class Membership(msgspec.Struct, frozen=True):
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """What is known of a contact: `traits` and `consent` (by message group, `""` every one) as of `changed_at`.
+    """What is known of a contact: `traits` and `consent` (by message group, `""` every one), as told at `changed_at`.
 
-    `memberships` has those that it was once in as well, by segment and key. `changed_at` is null for a contact that never had
-    a trait, nor said what it wants.
+    `memberships` has those that it was once in as well, by segment and key. `changed_at` is null where nothing was told but
+    memberships.
     """
 
     contact: str
