@@ -127,22 +127,36 @@ class WebhookPages:
         except Wanted as wanted:
             request = dataclasses.replace(request, fetched={wanted.url: await self._fetcher.kept(wanted.url)})
             vendor.prove(request, connected.secrets, now_ms)
-        connection = connected.connection
         once = vendor.once(request)
-        if once is not None and not self._once.claim(connection.id, once, now_ms, vendor.once_ms):
-            self._metrics.unproved.labels(vendor.name, "repeated").inc()
-            return vendor.answer
-        try:
-            await self._hand_over(connected, request)
-            agrees = vendor.confirms(request)
-            if agrees is not None:
-                await self._fetcher.get(agrees)
-                logger.info("connection %s: agreed to the vendor's subscription", connection.id)
-        except BaseException:
-            if once is not None:
-                self._once.forget(connection.id, once)
-            raise
+        if once is None:
+            await self._believe(connected, vendor, request)
+        else:
+            await self._believe_once(connected, vendor, request, once, now_ms)
         return vendor.answer
+
+    async def _believe_once(
+        self, connected: Connected, vendor: Vendor, request: Request, once: str, now_ms: int
+    ) -> None:
+        id = connected.connection.id
+        claim = self._once.claim(id, once, now_ms, vendor.once_ms)
+        if claim == "under_way":
+            raise Unavailable("expected the same request to come again once the first is answered")
+        if claim == "known":
+            self._metrics.unproved.labels(vendor.name, "repeated").inc()
+            return
+        try:
+            await self._believe(connected, vendor, request)
+        except BaseException:
+            self._once.forget(id, once)
+            raise
+        self._once.keep(id, once)
+
+    async def _believe(self, connected: Connected, vendor: Vendor, request: Request) -> None:
+        await self._hand_over(connected, request)
+        agrees = vendor.confirms(request)
+        if agrees is not None:
+            await self._fetcher.get(agrees)
+            logger.info("connection %s: agreed to the vendor's subscription", connected.connection.id)
 
     async def _hand_over(self, connected: Connected, request: Request) -> None:
         done = Notified()

@@ -32,6 +32,7 @@ connections:
   - {id: quiet, vendor: typeform, secret: FORM, events: {form_response: ignore}}
   - {id: mail, vendor: ses, secret: TOPIC}
   - {id: events, vendor: mailjet, secret: LOGIN}
+  - {id: letters, vendor: mailgun, secret: FORM}
 """)
 VENDORS = {each.vendor: vendor_for(each) for each in CONNECTIONS}
 TYPEFORM = VENDORS["typeform"]
@@ -45,6 +46,8 @@ class Kafka:
         self.records: list[Record] = []
         self.fails: Exception | None = None
         self.bytes = 0
+        self.let, self.reached = asyncio.Event(), asyncio.Event()
+        self.let.set()
 
     def held(self) -> Held:
         return Held(self)  # type: ignore[arg-type]
@@ -56,6 +59,8 @@ class Kafka:
         self.bytes -= count
 
     async def take(self, records: Iterable[Record]) -> None:
+        self.reached.set()
+        await self.let.wait()
         if self.fails is not None:
             raise self.fails
         self.records += records
@@ -83,7 +88,8 @@ class Gateway:
         connected, errors = connect(CONNECTIONS, SECRETS)
         assert errors == []
         self.kafka, self.metrics, self.world = Kafka(), GatewayMetrics(), World()
-        pages = WebhookPages(Connections(connected), self.kafka, self.metrics, self.world, lambda: NOW_MS)  # type: ignore[arg-type]
+        kafka: Any = self.kafka
+        pages = WebhookPages(Connections(connected), kafka, self.metrics, self.world, lambda: NOW_MS)
         self.server = Server(web_app([pages.router()], self.metrics))
         self.client = aiohttp.ClientSession()
         self.url = ""
@@ -251,6 +257,44 @@ async def test_a_repeat_has_the_message_ids_of_the_first(gateway: Gateway) -> No
     ids = [orjson.loads(each.value)["messageId"] for each in gateway.kafka.records]
     assert ids[:2] == ids[2:]
     assert 2 == len(set(ids))
+
+
+LETTERS = "/v1/webhooks/mailgun/letters"
+
+
+def _sealed() -> bytes:
+    return VENDORS["mailgun"].seal(VENDORS["mailgun"].sample(NOW_MS), SECRETS["TIDEGATE_SECRET_FORM"], NOW_MS)
+
+
+async def test_a_token_that_came_before_is_answered_and_not_taken_whatever_is_told_with_it(gateway: Gateway) -> None:
+    told = _sealed()
+    assert 200 == (await gateway.post(told, {}, LETTERS))[0]
+    taken = len(gateway.kafka.records)
+
+    assert 200 == (await gateway.post(told.replace(b"opened", b"complained"), {}, LETTERS))[0]
+    assert taken == len(gateway.kafka.records)
+    assert 1 == gateway.count("unproved", vendor="mailgun", why="repeated")
+
+
+async def test_a_token_may_come_again_when_the_first_was_not_taken(gateway: Gateway) -> None:
+    gateway.kafka.fails = Unavailable("Kafka is away")
+    assert 503 == (await gateway.post(_sealed(), {}, LETTERS))[0]
+
+    gateway.kafka.fails = None
+    assert 200 == (await gateway.post(_sealed(), {}, LETTERS))[0]
+    assert gateway.kafka.records
+
+
+async def test_a_token_is_not_answered_as_taken_while_the_first_is_under_way(gateway: Gateway) -> None:
+    gateway.kafka.let.clear()
+    first = asyncio.create_task(gateway.post(_sealed(), {}, LETTERS))
+    async with asyncio.timeout(5):
+        await gateway.kafka.reached.wait()
+    gateway.kafka.fails = Unavailable("Kafka is away")
+
+    assert 503 == (await gateway.post(_sealed(), {}, LETTERS))[0]
+    gateway.kafka.let.set()
+    assert 503 == (await first)[0]
 
 
 async def test_a_fault_of_ours_says_nothing_of_what_came(gateway: Gateway) -> None:
