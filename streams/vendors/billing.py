@@ -30,16 +30,17 @@ def subscription_traits(
 ) -> dict[str, Any]:
     """The traits of a contact with that subscription; none where it isn't one yet (`status` None).
 
-    `status`: one of `trialing active past_due canceled paused`. `mrr`, `plan` and `currency` are left as they were where they
-    are None. None in an instant clears it: no trial, no renewal.
+    `status`: one of `trialing active past_due canceled paused`. `plan` and `currency` are left as they were where they are None.
+    None in an instant clears it: no trial, no renewal; and in `mrr`: the 0 of a trial, or what another plan came to, says
+    nothing of what is paid now.
     """
     if status is None:
         return {}
     over = status == "canceled"
-    earned = mrr if status in _PAYING else 0
-    known = {"plan": plan, "currency": currency, "mrr": earned}
+    known = {"plan": plan, "currency": currency}
     return {
         "subscription_status": status,
+        "mrr": mrr if status in _PAYING else 0,
         "trial_ends_at": None if over else written(trial_ends_at_ms),
         "renews_at": None if over or status == "paused" else written(renews_at_ms),
         **{name: value for name, value in known.items() if value is not None},

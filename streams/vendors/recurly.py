@@ -21,8 +21,8 @@ Webhooks) and one of the two formats:
   Completed` one of none (not `successful_payment`), `Payment Failed` is `failed_payment`, `Order Refunded` `successful_refund`. A
   cancelled subscription of Recurly's goes on to the end of its period: that is `Subscription Cancellation Scheduled`, and when it
   expires, `Subscription Canceled`. The renewal after a trial is `Trial Ended` and `Subscription Started`.
-* `plan` is the plan's code. `mrr` is only set to 0 while nothing is paid, as the length of a period isn't told, and `currency`
-  not at all.
+* `plan` is the plan's code. `mrr` is 0 while nothing is paid, and none while something is, as the length of a period isn't told;
+  `currency` is left alone.
 """
 
 from collections.abc import Sequence
@@ -195,7 +195,7 @@ def mean(notification: Notification) -> Meaning:
 
 def _happened(name: str, body: dict[str, Any], subscription: dict[str, Any]) -> list[str]:
     if name in _STARTED:
-        if subscription.get("state") == "future":
+        if subscription.get("state") in ("future", "failed"):
             return []
         return ["Trial Started"] if _in_trial(subscription) else ["Subscription Started"]
     if name in _RENEWED:
@@ -222,7 +222,8 @@ def _in_trial(subscription: dict[str, Any]) -> bool:
 def _traits(name: str, subscription: dict[str, Any]) -> dict[str, Any]:
     state = text_of(subscription.get("state")) or ""
     running = "trialing" if _in_trial(subscription) else "active"
-    statuses = {"active": running, "canceled": running, "paused": "paused", "expired": "canceled", "failed": "canceled"}
+    # one that `failed` was never paid for: it never was one
+    statuses = {"active": running, "canceled": running, "paused": "paused", "expired": "canceled"}
     return subscription_traits(
         "canceled" if name in _ENDED and subscription else statuses.get(state),
         plan=text_of(at(subscription, "plan", "plan_code")),

@@ -22,7 +22,7 @@ secret (`whsec_…`), which is the connection's. Events worth choosing: `custome
   period begins where the last one ended is `Subscription Renewed`.
 * `plan` is the price's `lookup_key`, else its nickname, else its id. A subscription whose collection is paused is `paused`; one
   that is to be cancelled at the end of its period has no `renews_at`. `mrr` is of the items' prices; where one has tiers, it is
-  left as it was.
+  cleared.
 """
 
 import decimal
@@ -168,7 +168,7 @@ def _customer(name: str, customer: dict[str, Any]) -> Meaning:
 
 
 def _subscription(name: str, subscription: dict[str, Any], before: dict[str, Any]) -> Meaning:
-    items = objects(at(subscription, "items", "data"))
+    items, has_more = objects(at(subscription, "items", "data")), at(subscription, "items", "has_more") is True
     status = _status(subscription)
     price = _price(items[0]) if items else mapping(subscription.get("plan"))
     currency = code_of(subscription.get("currency")) or code_of(price.get("currency"))
@@ -179,7 +179,8 @@ def _subscription(name: str, subscription: dict[str, Any], before: dict[str, Any
         status,
         plan=_plan(price),
         currency=currency,
-        mrr=recurring(map(_monthly, items), currency, EXPONENTS) if items else None,
+        # of many items an event has the first ones alone
+        mrr=recurring(map(_monthly, items), currency, EXPONENTS) if items and not has_more else None,
         trial_ends_at_ms=seconds(subscription.get("trial_end")),
         renews_at_ms=None if ends else renews_at_ms,
     )

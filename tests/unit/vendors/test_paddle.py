@@ -211,7 +211,7 @@ def test_a_trial_starts_and_ends_once() -> None:
     ],
 )
 def test_traits_say_how_a_subscription_stands(now: dict[str, Any], status: str, renews: bool, mrr: int | None) -> None:
-    """What doesn't renew has no instant at which it does; what can't be counted is left as it was."""
+    """What doesn't renew has no instant at which it does; what can't be counted is cleared."""
     traits = _traits(_event("subscription.updated", _subscription(**now)))
 
     assert (traits["subscription_status"], traits["renews_at"] is not None, traits.get("mrr")) == (status, renews, mrr)

@@ -216,6 +216,7 @@ def test_a_subscription_in_xml_is_told_with_its_account() -> None:
 
     expected = {
         "subscription_status": "active",
+        "mrr": None,
         "trial_ends_at": None,
         "renews_at": "2010-10-22T20:42:05.000Z",
         "plan": "bootstrap",
@@ -259,8 +260,9 @@ def test_a_trial_is_told_without_a_clock() -> None:
 
     assert _told(_subscribed("new_subscription_notification")) == ["Subscription Started"]
     assert _told(_subscribed("new_subscription_notification", trial_ends_at=end)) == ["Trial Started"]
-    future = _subscribed("new_subscription_notification", state="future")
-    assert (_told(future), _traits(future)) == (["Recurly new_subscription_notification"], {})
+    for state in ("future", "failed"):
+        not_yet = _subscribed("new_subscription_notification", state=state)
+        assert (_told(not_yet), _traits(not_yet)) == (["Recurly new_subscription_notification"], {})
     long_paid = _subscribed("renewed_subscription_notification", trial_ends_at="2026-08-01T00:00:00Z")
     assert _told(long_paid) == ["Subscription Renewed"]
     assert _told(_subscribed("renewed_subscription_notification", trial_ends_at="2026-09-01T00:00:00Z")) == [

@@ -395,11 +395,42 @@ def test_a_trial_that_is_cancelled_has_ended() -> None:
     ],
 )
 def test_what_is_paid_is_counted_by_the_month(price: dict[str, Any], quantity: int, mrr: float | None) -> None:
-    """To the cent; where it can't be said, the trait stays as it was."""
+    """To the cent; where it can't be said, what it was before is cleared."""
     item = {"price": {"id": "price_1", **price}, "quantity": quantity}
     body = _event("customer.subscription.updated", _subscription(items={"data": [item]}))
 
-    assert _traits(json.dumps(body).encode()).get("mrr") == mrr
+    assert _traits(json.dumps(body).encode())["mrr"] == mrr
+
+
+def test_what_is_paid_for_more_items_than_an_event_has_is_not_guessed() -> None:
+    """Of many, Stripe puts the first ones into it."""
+    item = {"price": {"id": "price_1", "unit_amount": 900, "recurring": {"interval": "month", "interval_count": 1}}}
+    body = _event("customer.subscription.updated", _subscription(items={"data": [item], "has_more": True}))
+
+    assert _traits(json.dumps(body).encode())["mrr"] is None
+
+
+def test_the_0_of_a_trial_doesnt_outlast_it() -> None:
+    """Where what is paid then has tiers, so that nobody knows how much it is."""
+    tiered = {"price": {"id": "price_1", "billing_scheme": "tiered", "recurring": {"interval": "month"}}, "quantity": 1}
+    made = [
+        event
+        for at, status in enumerate(("trialing", "active"))
+        for event in events(
+            VENDOR,
+            request(
+                _event(
+                    "customer.subscription.updated",
+                    _subscription(items={"data": [tiered]}, status=status),
+                    id=f"evt_{status}",
+                    created=NOW_MS // 1000 + at,
+                )
+            ),
+        )
+    ]
+
+    assert in_segment({"trait": "mrr", "eq": 0}, made[: len(made) // 2]) != set()
+    assert in_segment({"trait": "mrr", "eq": 0}, made) == set()
 
 
 @pytest.mark.parametrize(
@@ -528,7 +559,7 @@ def test_what_is_missing_or_of_a_wrong_type_is_left_out() -> None:
     }
     body = _event("customer.subscription.created", odd)
 
-    assert _traits(body) == {"subscription_status": "active", "trial_ends_at": None, "renews_at": None}
+    assert _traits(body) == {"subscription_status": "active", "mrr": None, "trial_ends_at": None, "renews_at": None}
     assert (
         _properties(_event("invoice.paid", {"customer": "cus_9", "total": "lots", "lines": [], "currency": ""})) == {}
     )
