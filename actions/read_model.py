@@ -8,15 +8,17 @@ Invariants:
     was emptied or restored is noticed with the next record.
   * A topic's partition is in `filling` from its first position until it has been read to the end once. While any is, nobody
     can say what is not in here.
-  * Of a contact that was erased there is a mark for `GONE_MS` and nothing else.
+  * Of a contact that was erased there is a mark for `GONE_MS` and nothing else: by the hash of its id, as addresses that
+    are not written to are by theirs, so that nobody who is gone stands in here.
   * Members by segment, and how many they are, change in the script that writes the membership.
-  * Where more is kept of a topic's records than earlier versions did, its partitions have another name here
+  * Where a topic's records are kept otherwise than by earlier versions, its partitions have another name here
     (`partition_name`): they are read from their beginning, and are filling until then. An earlier version that runs beside
     this one, or after it, moves positions under its own names, so nothing it has written counts as read here.
 
 Keys share one hash tag, which is not the ledger's: all of this may be thrown away.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +31,8 @@ from actions.facts import Facts
 from actions.ledger import ENTRY_MS
 from actions.sequences import LIFTED
 from schemas.deliveries import Delivery
-from schemas.topics import MEMBERSHIPS
+from schemas.erasures import contact_hash
+from schemas.topics import CONTACTS, EVENTS_EMAIL, EVENTS_OWN, MEMBERSHIPS
 from schemas.transitions import Consent, MembershipRecord
 
 # as long as a delivery may wait: none that was written before goes out afterwards
@@ -37,8 +40,8 @@ GONE_MS: Final = ENTRY_MS
 REBUILD_LOCK_MS: Final = 30_000
 UNLINK_KEYS: Final = 1_000
 REBUILDING: Final = -2
-# topics of whose records more is kept than there was once; `memberships`: members by segment
-_LAYOUTS: Final = {MEMBERSHIPS.name: 2}
+# topics whose records are kept otherwise than they were once: members by segment, hashes of who is gone, of addresses
+_LAYOUTS: Final = dict.fromkeys((MEMBERSHIPS.name, CONTACTS.name, EVENTS_EMAIL.name, EVENTS_OWN.name), 2)
 
 
 def partition_name(topic: str, number: int) -> str:
@@ -86,8 +89,12 @@ class Keys:
         self.lock, self.sizes = self.stem + "lock", self.stem + "sizes"
 
     def contact(self, contact: str) -> str:
-        """A hash: traits, consent, revision, changed_at; or `gone`."""
+        """A hash: traits, consent, revision, changed_at."""
         return f"{self.stem}contact:{contact}"
+
+    def gone(self, contact: str) -> str:
+        """There where a contact was erased."""
+        return f"{self.stem}gone:{contact_hash(contact)}"
 
     def memberships(self, contact: str) -> str:
         """A hash: the record of each membership of a contact, by `membership_field`."""
@@ -99,7 +106,7 @@ class Keys:
 
     def suppressed(self, address: str) -> str:
         """Since when (epoch ms) an address is not written to, and why."""
-        return f"{self.stem}suppressed:{address.lower()}"
+        return f"{self.stem}suppressed:{hashlib.sha256(address.lower().encode()).hexdigest()}"
 
 
 class ReadModel:
@@ -116,12 +123,12 @@ class ReadModel:
 
     def contact(self, contact: str, value: bytes | None) -> Write:
         """Of a record of `contacts`; None is a tombstone. Raises `msgspec.DecodeError`, `UnicodeDecodeError`."""
-        key = self._keys.contact(contact)
+        key, gone = self._keys.contact(contact), self._keys.gone(contact)
         if value is None:
-            return Write(key, "gone", (GONE_MS,))
+            return Write(key, "gone", (gone, GONE_MS))
         record = msgspec.json.decode(value, type=_Contact)
         traits, consent = bytes(record.traits).decode(), bytes(record.consent).decode()
-        return Write(key, "contact", (traits, consent, record.revision, record.changed_at))
+        return Write(key, "contact", (gone, traits, consent, record.revision, record.changed_at))
 
     def membership(self, key: bytes, value: bytes | None) -> Write:
         """Of a record of `memberships`. Raises `msgspec.DecodeError`, `UnicodeDecodeError`."""
@@ -212,11 +219,12 @@ class ReadModel:
         ending = () if delivery.ends is None else delivery.ends.on
         fields = [membership_field(each.segment, each.key) for each in ending]
         args = [delivery.while_segment or "", "1" if with_zone else "", *fields]
-        found = await self._facts(keys=[*keys, self._keys.suppressed(address)], args=args)
+        keys += [self._keys.suppressed(address), self._keys.gone(delivery.contact)]
+        found = await self._facts(keys=keys, args=args)
         ready, revision, consent, gone, traits, membership, suppressed, endings = found
         return Facts(
             ready=bool(ready),
-            gone=gone is not None,
+            gone=bool(gone),
             revision=None if revision is None else int(revision),
             consent=msgspec.json.decode(consent, type=dict[str, Consent]) if consent else {},
             zone=msgspec.json.decode(traits, type=_Zone).timezone if traits else None,
@@ -246,9 +254,8 @@ def _membership(found: bytes | None) -> MembershipRecord | None:
 
 
 def _why(suppressed: str) -> str | None:
-    """Why nothing is sent to an address, None where mail may go to it again; those of old have no time before it."""
-    at, _, why = suppressed.partition(" ")
-    return (why or None) if at.lstrip("-").isdigit() else suppressed
+    """Why nothing is sent to an address, None where mail may go to it again."""
+    return suppressed.partition(" ")[2] or None
 
 
 def _pattern(text: str) -> str:

@@ -11,7 +11,8 @@ for i, partition in ipairs(ARGV) do found[i] = redis.call('HGET', KEYS[1], parti
 return found
 """
 # KEYS: positions, lock, sizes, then one of each write · ARGV: partition, start, end; in msgpack, each write's op and
-# arguments; those of a membership: field, key of the segment's members, segment, entry or '', and the record where there is one
+# arguments; those of a contact begin with the key that is there when it is gone; those of a membership: field, key of the
+# segment's members, segment, entry or '', and the record where there is one
 APPLY = """
 local function list(members, segment, entry, is_in)
   if entry == '' then return end
@@ -27,14 +28,16 @@ local told, n = cmsgpack.unpack(ARGV[4]), 1
 for i = 4, #KEYS do
   local key, op, a = KEYS[i], told[n], n + 1
   if op == 'contact' then
-    if redis.call('HDEL', key, 'gone') == 1 then redis.call('PERSIST', key) end
-    redis.call('HSET', key, 'traits', told[a], 'consent', told[a + 1], 'revision', told[a + 2], 'changed_at', told[a + 3])
-    n = a + 4
+    redis.call('DEL', told[a])
+    if redis.call('HDEL', key, 'gone') == 1 then redis.call('PERSIST', key) end -- an earlier version's mark
+    redis.call(
+      'HSET', key, 'traits', told[a + 1], 'consent', told[a + 2], 'revision', told[a + 3], 'changed_at', told[a + 4]
+    )
+    n = a + 5
   elseif op == 'gone' then
     redis.call('DEL', key)
-    redis.call('HSET', key, 'gone', 1)
-    redis.call('PEXPIRE', key, told[a])
-    n = a + 1
+    redis.call('SET', told[a], 1, 'PX', told[a + 1])
+    n = a + 2
   elseif op == 'member' or op == 'former' then
     list(told[a + 1], told[a + 2], told[a + 3], op == 'member')
     redis.call('HSET', key, told[a], told[a + 4])
@@ -54,15 +57,16 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
-# KEYS: positions, filling, contact, memberships, suppressed · ARGV: segment of `while` or '', '1' for traits,
+# KEYS: positions, filling, contact, memberships, suppressed, gone · ARGV: segment of `while` or '', '1' for traits,
 # then the memberships of what ends its sequence
 FACTS = """
 local ready = 0
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('EXISTS', KEYS[2]) == 0 then ready = 1 end
-local contact = redis.call('HMGET', KEYS[3], 'revision', 'consent', 'gone')
+local contact = redis.call('HMGET', KEYS[3], 'revision', 'consent')
 local traits, membership, endings = false, false, {}
 if ARGV[2] == '1' then traits = redis.call('HGET', KEYS[3], 'traits') end
 if ARGV[1] ~= '' then membership = redis.call('HGET', KEYS[4], ARGV[1]) end
 if #ARGV > 2 then endings = redis.call('HMGET', KEYS[4], unpack(ARGV, 3)) end
-return {ready, contact[1], contact[2], contact[3], traits, membership, redis.call('GET', KEYS[5]), endings}
+local gone = redis.call('EXISTS', KEYS[6])
+return {ready, contact[1], contact[2], gone, traits, membership, redis.call('GET', KEYS[5]), endings}
 """

@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio as redis
 
 from actions.facts import Facts
-from actions.read_model import BeingRebuilt, Moved, ReadModel
+from actions.read_model import BeingRebuilt, Keys, Moved, ReadModel
 from schemas.deliveries import Delivery, Ending, Ends
 from schemas.transitions import Consent, ContactRecord, MembershipRecord, membership_key
 
@@ -100,16 +100,6 @@ async def test_of_what_is_said_of_an_address_the_last_counts_by_its_time(
     assert (await model.facts(mail, with_zone=False)).suppressed == "a bounce"
 
 
-async def test_an_address_that_was_suppressed_by_an_earlier_version_still_is(
-    model: ReadModel, client: redis.Redis, mail: Delivery, prefix: str
-) -> None:
-    await client.set(f"{{{prefix}read}}:suppressed:{mail.target.lower()}", "a bounce")
-    assert (await model.facts(mail, with_zone=False)).suppressed == "a bounce"
-
-    await model.apply("contacts/0", 0, 1, [model.suppressed(mail.target, None, 9)])
-    assert (await model.facts(mail, with_zone=False)).suppressed is None
-
-
 async def test_a_batch_is_taken_where_it_begins_and_nowhere_else(model: ReadModel, mail: Delivery) -> None:
     """A projector that was killed, or has lost its partition, finds out with what it writes next; an empty Redis says so."""
     await model.apply("contacts/0", 0, 1, [model.contact("c-17", contact(4))])
@@ -127,13 +117,30 @@ async def test_an_erased_contact_leaves_a_mark_that_ends_and_comes_back_as_anybo
     tombstone = model.membership(membership_key("c-17", "cart", None), None)
     await model.apply("memberships/0", 0, 1, [tombstone])
     await model.apply("contacts/0", 1, 2, [model.contact("c-17", None)])
-    key = f"{{{prefix}read}}:contact:c-17"
+    gone, key = Keys(prefix).gone("c-17"), Keys(prefix).contact("c-17")
     assert await model.facts(mail, with_zone=True) == Facts(gone=True, consent={})
-    assert await client.hgetall(key) == {b"gone": b"1"} and await client.pttl(key) > 0
+    assert not await client.exists(key) and await client.pttl(gone) > 0
 
     await model.apply("contacts/0", 2, 3, [model.contact("c-17", contact(1))])
     found = await model.facts(mail, with_zone=False)
     assert (found.revision, found.gone, await client.pttl(key)) == (1, False, -1)
+
+
+async def test_a_mark_of_an_earlier_version_goes_when_its_contact_is_read_anew(
+    model: ReadModel, client: redis.Redis, mail: Delivery, prefix: str
+) -> None:
+    """It stood in the contact's own key, with an end that a contact which came back must not have."""
+    key = Keys(prefix).contact("c-17")
+    await client.hset(key, "gone", "1")
+    await client.pexpire(key, 60_000)
+    await model.apply("contacts/0", 0, 1, [model.contact("c-17", contact(1))])
+
+    assert await client.pttl(key) == -1
+    assert b"gone" not in await client.hgetall(key)
+
+    await client.hset(key, "gone", "1")
+    await model.apply("contacts/0", 1, 2, [model.contact("c-17", None)])
+    assert not await client.exists(key)
 
 
 async def test_it_is_whole_when_every_partition_was_read_to_its_end_once(
