@@ -23,6 +23,8 @@ from streams.vendors.contract import Notification, Request, Vendor
 TURN_NOTIFICATIONS: Final = 25
 # of all that one request may become: of each of many recipients a whole message may be told
 BYTES_MAX: Final = 16 * 1024 * 1024
+# a record of Kafka's has 1 MiB, with its headers
+RAW_BYTES_MAX: Final = 1_000_000
 
 
 @dataclass
@@ -80,7 +82,7 @@ def _add(
         events = events_of(vendor, connected.connection, request, notification)
         records = [_record(event, request.received_at_ms) for event in events]
     except Rejection as rejection:
-        # numbers may be longer than they were written: what is longer than all of the body would not fit into a record
+        # numbers may be longer than they were written
         raw = min(orjson.dumps(notification.body), request.body, key=len) if whole is None else whole
         done.records.append(_rejected(connected, request, rejection, raw))
         done.rejected += 1
@@ -98,4 +100,8 @@ def _record(event: dict[str, Any], received_at_ms: int) -> Record:
 
 
 def _rejected(connected: Connected, request: Request, rejection: Rejection, raw: bytes) -> Record:
+    """What is longer than a record of Kafka's may be is cut, and says so."""
+    if len(raw) > RAW_BYTES_MAX:
+        cut = f"{rejection.sentence[:500]} (here are the first {RAW_BYTES_MAX} bytes of {len(raw)})"
+        rejection, raw = Rejection(rejection.reason, cut), raw[:RAW_BYTES_MAX]
     return rejected_record(rejection, raw, None, connected.connection.id, request.received_at_ms)

@@ -30,8 +30,6 @@ from streams.vendors.contract import Answer, Request, Unproved, Vendor, Wanted
 
 logger = logging.getLogger(__name__)
 
-# what is rejected goes to Kafka whole, whose records have a bound; the largest that vendors send are below it
-BODY_BYTES_MAX: Final = 1_000_000
 _PATH: Final = "/v1/webhooks/{vendor}/{connection}"
 _TEXT: Final = "text/plain; charset=utf-8"
 _STATUS: Final = {"too_large": 413, "invalid_request": 400}
@@ -95,10 +93,11 @@ class WebhookPages:
     async def _answer(self, connected: Connected, vendor: Vendor, asked: Asked) -> Response:
         try:
             with self._intake.held() as held:
-                if int(asked.headers.get("content-length", "0")) > BODY_BYTES_MAX:
-                    raise Refused("too_large", f"expected at most {BODY_BYTES_MAX} bytes, got more")
+                most = vendor.body_bytes_max
+                if int(asked.headers.get("content-length", "0")) > most:
+                    raise Refused("too_large", f"expected at most {most} bytes, got more")
                 encoding = asked.headers.get("content-encoding", "")
-                body = await read_body(asked.stream(), encoding, BODY_BYTES_MAX, held)
+                body = await read_body(asked.stream(), encoding, most, held)
                 return _answered(await self._take(connected, vendor, self._request(asked, body)))
         except Unproved as unproved:
             self._metrics.unproved.labels(vendor.name, unproved.doubt).inc()
@@ -209,7 +208,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     403: _described("From a page of another origin than the connection's"),
     404: _described("No such connection"),
     408: _described("The body did not come in time"),
-    413: _described("More than 1,000,000 bytes"),
+    413: _described("More than 1,000,000 bytes, or 4,000,000 from who sends a thousand events at once"),
     429: _described("Kafka is slow: send it again after `Retry-After` seconds"),
     503: _described("Kafka, or the vendor's certificate, is away: send it again after `Retry-After` seconds"),
 }

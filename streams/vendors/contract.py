@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+# what one thing is told in
+BODY_BYTES_MAX: Final = 1_000_000
+# and a thousand of them: Segment sends as many at once unless it is told another number
+BATCH_BYTES_MAX: Final = 4_000_000
 # why a request is not believed: a bounded set, used as metric label
 Doubt = Literal["no_signature", "wrong_signature", "old", "no_login", "wrong_login", "not_theirs"]
 
@@ -131,6 +135,7 @@ class Vendor:
     * `secret_problem`: what a secret should have been, None when it is all right; never says what it is.
     * `confirms`: a URL that has to be called to agree to a subscription, of a request that was proved; its host is pinned.
     * `answer`: to what was taken.
+    * `body_bytes_max`: of a request; of those who send a thousand things at once it is more.
     """
 
     name: str
@@ -147,6 +152,7 @@ class Vendor:
     once_ms: int = 0
     content_type: str = "application/json"
     answer: Answer = Answer()
+    body_bytes_max: int = BODY_BYTES_MAX
 
 
 # keys under which metadata names the company's own id of a contact

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from schemas.rejected import Reason, Rejection
-from streams.vendors.contract import Meaning, Notification, Request, Unproved, Vendor, text_of
+from streams.vendors.contract import BATCH_BYTES_MAX, Meaning, Notification, Request, Unproved, Vendor, text_of
 from streams.vendors.engagement import Bounce, Engagement, Kind, Why, id_of
 from streams.vendors.signing import SECOND_MS, base64_digest, header, prove_one_of
 from streams.vendors.values import at, json_objects, mapping, seconds
@@ -140,5 +140,13 @@ def _sample(now_ms: int) -> bytes:
 
 
 VENDOR = Vendor(
-    "mandrill", "Mandrill", prove, read, mean, _sample, sign, content_type="application/x-www-form-urlencoded"
+    "mandrill",
+    "Mandrill",
+    prove,
+    read,
+    mean,
+    _sample,
+    sign,
+    content_type="application/x-www-form-urlencoded",
+    body_bytes_max=BATCH_BYTES_MAX,
 )

@@ -20,10 +20,19 @@ from typing import Any, Final
 
 import orjson
 
-from schemas.events import event_of
+from schemas.events import EVENT_BYTES_MAX, event_of
 from schemas.instants import format_instant
 from schemas.rejected import Reason, Rejection
-from streams.vendors.contract import Meaning, Names, Notification, Request, Unproved, Vendor, text_of
+from streams.vendors.contract import (
+    BATCH_BYTES_MAX,
+    Meaning,
+    Names,
+    Notification,
+    Request,
+    Unproved,
+    Vendor,
+    text_of,
+)
 from streams.vendors.signing import header, hex_digest, prove_one_of
 from streams.vendors.values import iso, json_objects
 
@@ -43,7 +52,7 @@ def prove(request: Request, secrets: Sequence[str], now_ms: int) -> None:
 
 
 def first_event(body: bytes) -> bytes | None:
-    """The bytes that are signed: of an array those of its first object, else all; None where an array has no object first."""
+    """The bytes that are signed: of an array those of its first object, else all; None where an array has no event first."""
     start = len(body) - len(body.lstrip())
     if body[start : start + 1] != b"[":
         return body
@@ -52,7 +61,8 @@ def first_event(body: bytes) -> bytes | None:
     if body[start : start + 1] != b"{":
         return None
     depth = 0
-    for token in _TOKEN.finditer(body, start):
+    # more than an event may be is not looked through: anybody can send it
+    for token in _TOKEN.finditer(body, start, start + EVENT_BYTES_MAX):
         if token.group() == b'"':
             return None
         depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token.group(), 0)
@@ -103,4 +113,4 @@ def _sample(now_ms: int) -> bytes:
     )
 
 
-VENDOR = Vendor("segment", "Segment", prove, read, mean, _sample, sign)
+VENDOR = Vendor("segment", "Segment", prove, read, mean, _sample, sign, body_bytes_max=BATCH_BYTES_MAX)

@@ -23,7 +23,16 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from streams.vendors.contract import Meaning, Notification, Request, Unproved, Unsignable, Vendor, text_of
+from streams.vendors.contract import (
+    BATCH_BYTES_MAX,
+    Meaning,
+    Notification,
+    Request,
+    Unproved,
+    Unsignable,
+    Vendor,
+    text_of,
+)
 from streams.vendors.engagement import Bounce, Engagement, Kind, Why, epoch
 from streams.vendors.signing import SECOND_MS, header, number_in, prove_age
 from streams.vendors.values import at, json_objects
@@ -193,4 +202,14 @@ def _sample(now_ms: int) -> bytes:
     return orjson.dumps([event]) + b"\r\n"
 
 
-VENDOR = Vendor("sendgrid", "SendGrid", prove, read, mean, _sample, sign, secret_problem=secret_problem)
+VENDOR = Vendor(
+    "sendgrid",
+    "SendGrid",
+    prove,
+    read,
+    mean,
+    _sample,
+    sign,
+    secret_problem=secret_problem,
+    body_bytes_max=BATCH_BYTES_MAX,
+)

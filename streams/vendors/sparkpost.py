@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from streams.vendors.contract import Meaning, Notification, Request, Vendor, text_of
+from streams.vendors.contract import BATCH_BYTES_MAX, Meaning, Notification, Request, Vendor, text_of
 from streams.vendors.engagement import Engagement, Kind, Why, epoch
 from streams.vendors.signing import SECOND_MS, login_problem, prove_login, sign_login
 from streams.vendors.values import at, iso, json_objects
@@ -132,4 +132,14 @@ def _sample(now_ms: int) -> bytes:
     return orjson.dumps([{_BATCH: {"track_event": event}}])
 
 
-VENDOR = Vendor("sparkpost", "SparkPost", prove_login, read, mean, _sample, sign_login, secret_problem=login_problem)
+VENDOR = Vendor(
+    "sparkpost",
+    "SparkPost",
+    prove_login,
+    read,
+    mean,
+    _sample,
+    sign_login,
+    secret_problem=login_problem,
+    body_bytes_max=BATCH_BYTES_MAX,
+)

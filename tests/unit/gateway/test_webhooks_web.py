@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
@@ -16,8 +17,9 @@ from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.record import Record
 from streams.gateway.serving import Server, listen
 from streams.gateway.web import web_app
-from streams.gateway.webhooks_web import BODY_BYTES_MAX, WebhookPages
+from streams.gateway.webhooks_web import WebhookPages
 from streams.vendors.connection_reading import load_connections
+from streams.vendors.contract import BATCH_BYTES_MAX, BODY_BYTES_MAX
 from streams.vendors.registry import vendor_for
 from tests.unit.vendors import test_ses as sns
 from tests.unit.vendors.payloads import NOW_MS
@@ -33,6 +35,7 @@ connections:
   - {id: mail, vendor: ses, secret: TOPIC}
   - {id: events, vendor: mailjet, secret: LOGIN}
   - {id: letters, vendor: mailgun, secret: FORM}
+  - {id: site, vendor: segment, secret: FORM}
 """)
 VENDORS = {each.vendor: vendor_for(each) for each in CONNECTIONS}
 TYPEFORM = VENDORS["typeform"]
@@ -97,7 +100,7 @@ class Gateway:
     async def post(self, body: bytes, headers: Mapping[str, str] | None = None, path: str = SURVEY) -> tuple[int, str]:
         """Status and text of the answer; signed, unless headers are given."""
         headers = signed(body) if headers is None else headers
-        async with self.client.post(self.url + path, data=body, headers=dict(headers)) as response:
+        async with self.client.post(self.url + path, data=io.BytesIO(body), headers=dict(headers)) as response:
             return response.status, await response.text()
 
     def count(self, name: str, **labels: str) -> float:
@@ -240,6 +243,37 @@ async def test_a_body_that_becomes_much_more_than_it_is_is_rejected_as_one(gatew
     assert 200 == (await gateway.post(body, {}, MAIL))[0]
     assert [("rejected", body)] == [(each.topic, each.value) for each in gateway.kafka.records]
     assert 1 == gateway.count("notifications", connection="mail", outcome="rejected")
+
+
+SITE = "/v1/webhooks/segment/site"
+
+
+def _batch(text: str) -> tuple[bytes, dict[str, str]]:
+    events = [
+        {"type": "page", "userId": f"u{n}", "messageId": f"m{n}", "context": {"agent": text}} for n in range(1000)
+    ]
+    body = orjson.dumps(events)
+    return body, VENDORS["segment"].sign(body, SECRETS["TIDEGATE_SECRET_FORM"], "", NOW_MS)
+
+
+async def test_a_thousand_events_at_once_are_taken_as_segment_sends_them(gateway: Gateway) -> None:
+    body, headers = _batch("x" * 2000)
+    assert BODY_BYTES_MAX < len(body) < BATCH_BYTES_MAX
+
+    assert 200 == (await gateway.post(body, headers, SITE))[0]
+    assert 1000 == len(gateway.kafka.records)
+    body, headers = _batch("x" * 4000)
+    assert 413 == (await gateway.post(body, headers, SITE))[0]
+
+
+async def test_a_body_that_is_more_than_a_record_is_cut_where_it_cant_be_read(gateway: Gateway) -> None:
+    body = b'[{"type": "page"}, ' + b" " * BODY_BYTES_MAX
+    headers = VENDORS["segment"].sign(body, SECRETS["TIDEGATE_SECRET_FORM"], "", NOW_MS)
+
+    assert 200 == (await gateway.post(body, headers, SITE))[0]
+    (record,) = gateway.kafka.records
+    assert body[:BODY_BYTES_MAX] == record.value
+    assert f"the first 1000000 bytes of {len(body)}".encode() in dict(record.headers)["sentence"]
 
 
 async def test_what_is_rejected_of_a_body_is_never_more_than_the_body(gateway: Gateway) -> None:
