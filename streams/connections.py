@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from actions import RuleErrors
 from streams.definition_files import open_files
@@ -18,6 +19,7 @@ from streams.vendors.connection_reading import load_connections
 from streams.vendors.contract import Vendor
 from streams.vendors.registry import vendor_for
 
+_PUBLIC: Final = (TRACKING, "form")
 # it is the user of HTTP Basic, which ends at a colon
 _WRITE_KEY = re.compile(r"[!-9;-~]{8,256}", re.ASCII)
 
@@ -94,7 +96,23 @@ def connect(
         errors += problems
         if not problems:
             connected.append(Connected(connection, vendor, secrets))
-    return tuple(connected), errors
+    public = {secret: each.connection.id for each in connected if _is_public(each) for secret in each.secrets}
+    shared = {
+        each.connection.id: next((public[secret] for secret in each.secrets if secret in public), None)
+        for each in connected
+        if not _is_public(each)
+    }
+    errors += [
+        f"connection {id!r}: expected a secret of its own, got that of connection {other!r}, which is in a page for all to see"
+        for id, other in shared.items()
+        if other is not None
+    ]
+    return tuple(each for each in connected if shared.get(each.connection.id) is None), errors
+
+
+def _is_public(connected: Connected) -> bool:
+    """Whether its secrets only say which connection it is: whoever has the page has them."""
+    return connected.connection.vendor in _PUBLIC
 
 
 def _secrets(
@@ -104,11 +122,19 @@ def _secrets(
     for name in connection.secrets:
         variable = SECRET_PREFIX + name
         secret = environment.get(variable, "")
-        problem = "expected a secret, got none" if not secret else (vendor.secret_problem if vendor else _key)(secret)
+        problem = "expected a secret, got none" if not secret else _problem(vendor, secret)
         if problem:
             problems.append(f"{variable}: {problem} - of connection {connection.id!r}")
         found.append(secret)
     return tuple(found), problems
+
+
+def _problem(vendor: Vendor | None, secret: str) -> str | None:
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        return "expected text in UTF-8, got something else"
+    return (vendor.secret_problem if vendor else _key)(secret)
 
 
 def _key(secret: str) -> str | None:

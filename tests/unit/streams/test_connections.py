@@ -92,6 +92,25 @@ def test_two_connections_can_not_have_one_write_key(path: Path) -> None:
         load(load_settings({"TIDEGATE_CONNECTIONS": str(path)}), keys)
 
 
+@pytest.mark.parametrize("public", ["{id: a, vendor: tracking, secret: A}", "{id: a, vendor: form, secret: A}"])
+def test_what_is_in_a_page_for_all_to_see_proves_nothing_else(path: Path, public: str) -> None:
+    """A write key or a form's key says which connection it is, and no more."""
+    path.write_text(f"connections: [{{id: b, vendor: typeform, secret: [B, C]}}, {public}]")
+    keys = {"TIDEGATE_SECRET_A": "one-and-the-same", "TIDEGATE_SECRET_C": "one-and-the-same"}
+
+    with pytest.raises(InputError) as raised:
+        load(load_settings({"TIDEGATE_CONNECTIONS": str(path)}), keys | {"TIDEGATE_SECRET_B": "another-secret"})
+    assert raised.value.lines == (
+        "connection 'b': expected a secret of its own, got that of connection 'a', which is in a page for all to see",
+    )
+
+
+def test_a_secret_that_is_no_text_is_said_before_a_request_comes(path: Path) -> None:
+    """An environment may have any bytes."""
+    with pytest.raises(InputError, match="TIDEGATE_SECRET_OTHER: expected text in UTF-8, got something else"):
+        load(load_settings({"TIDEGATE_CONNECTIONS": str(path)}), SECRETS | {"TIDEGATE_SECRET_OTHER": "\udce4" * 20})
+
+
 def test_a_file_that_is_wrong_or_missing_is_refused_with_all_its_errors(path: Path) -> None:
     """Nothing of it is in force."""
     path.write_text("connections: [{id: a, vendor: typefrom, secret: A}, {id: b, vendor: typeform}]")
