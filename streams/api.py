@@ -29,6 +29,7 @@ from streams.dispatcher_web import refusal
 from streams.dispatching import closed
 from streams.errors import StreamsError
 from streams.fields_store import FieldStore
+from streams.lookups import Lookups
 from streams.report import Asked
 from streams.settings import Settings
 
@@ -56,7 +57,8 @@ async def run_api(settings: Settings, environment: Mapping[str, str] | None = No
     answers = Answers(read, settings.report_keep_ms / 1000, settings.report_waiting)
     client = connect(settings)
     fields = FieldPages(FieldStore(client, settings.prefix))
-    app = web_app(Pages(definitions, answers, metrics), fields, tokens, metrics)
+    lookups = Lookups(client, settings.prefix)
+    app = web_app(Pages(definitions, answers, metrics), fields, lookups, definitions, tokens, metrics)
     server = _Server(
         uvicorn.Config(
             app,

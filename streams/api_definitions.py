@@ -20,12 +20,13 @@ RETRY_S: Final = 2.0
 
 
 class DefinitionsInForce:
-    """`in_force` as of `ASK_S` ago while `problem` is None; else as they were last known. `follow` in a task."""
+    """`in_force` as of `ASK_S` ago while `problem` is None; else as they were last `known`. `follow` in a task."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.in_force = InForce()
         self.problem: str | None = "the definitions have not been read yet"
+        self.known = False
         self._said = False
 
     async def follow(self) -> None:
@@ -49,7 +50,7 @@ class DefinitionsInForce:
                 raise BrokerError(f"Kafka at {self._settings.broker} has not answered for {ANSWER_S_MAX:g} s") from None
             async for record in to_the_end(client, ends):
                 revisions.add(record.key, record.value)
-            self.in_force, self.problem = revisions.in_force, None
+            self.in_force, self.problem, self.known = revisions.in_force, None, True
             if self._said:
                 logger.warning("the definitions can be read again")
                 self._said = False

@@ -10,8 +10,8 @@ class ApiMetrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "tidegate_api_requests",
-            "Requests answered. Many with 401: somebody has a wrong token; with 503: Kafka is away, or see "
-            "`tidegate_api_reports_under_way`; any with 500: a fault of ours, the log has it.",
+            "Requests answered. Many with 401: somebody has a wrong token; with 403: one without the scope; with 503: Kafka or "
+            "Redis is away, or see `tidegate_api_reports_under_way`; any with 500: a fault of ours, the log has it.",
             ["path", "status"],
             registry=self.registry,
         )
@@ -32,6 +32,11 @@ class ApiMetrics:
             "tidegate_api_reports_under_way",
             "Reports that are read, or wait to be. At TIDEGATE_REPORT_WAITING for long: more is asked than can be read, and "
             "refused with 503.",
+            registry=self.registry,
+        )
+        self.exports = Gauge(
+            "tidegate_api_exports_under_way",
+            "Exports of members under way. At 8 for long: one more is refused with 503; see who takes them slowly.",
             registry=self.registry,
         )
         self.unread = Gauge(

@@ -14,8 +14,10 @@ _MEANING: Final = {
     400: "A parameter that can't be used: `detail` says what was expected",
     401: "No token, or another one",
     403: "A token without the scope that `detail` names",
-    404: "No such sequence: `detail` names those that there are",
-    503: "Kafka is away (Redis, for fields), or too many reports are waited for: ask again after `Retry-After` seconds",
+    404: "No such sequence, segment or contact: `detail` says more",
+    408: "The body did not come in time",
+    413: "The body is too large",
+    503: "Kafka or Redis is away, or Redis hasn't got everything yet, or too many ask: again after `Retry-After` seconds",
 }
 _SCHEMA: Final = {
     "type": "object",

@@ -39,7 +39,7 @@ def question(sequence: str, given: Iterable[tuple[str, str]]) -> Asked:
     )
 
 
-def once(given: Iterable[tuple[str, str]], known: Iterable[str]) -> dict[str, str]:
+def once(given: Iterable[tuple[str, str]], known: Iterable[str], length_max: int = TEXT_LENGTH_MAX) -> dict[str, str]:
     """The parameters, each of them `known` and there once; raises `ValueError` saying what was expected."""
     known = list(known)
     found: dict[str, str] = {}
@@ -48,8 +48,8 @@ def once(given: Iterable[tuple[str, str]], known: Iterable[str]) -> dict[str, st
             raise ValueError(f"expected a parameter out of {', '.join(known)}, got {short(name)}")
         if name in found:
             raise ValueError(f"expected `{name}` once, got it twice")
-        if not text or len(text) > TEXT_LENGTH_MAX:
-            raise ValueError(f"expected 1 to {TEXT_LENGTH_MAX} characters in `{name}`, got {len(text)}")
+        if not text or len(text) > length_max:
+            raise ValueError(f"expected 1 to {length_max} characters in `{name}`, got {len(text)}")
         found[name] = text
     return found
 

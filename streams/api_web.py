@@ -16,7 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from actions.report import Report
 from schemas.instants import format_instant
 from streams.api_answers import Answers, Crowded, Ending
+from streams.api_contacts import ContactPages, Memberships
 from streams.api_definitions import DefinitionsInForce
+from streams.api_export import Exports
 from streams.api_fields import PARAMETERS as FIELD_PARAMETERS
 from streams.api_fields import FieldPages
 from streams.api_metrics import ApiMetrics
@@ -24,8 +26,10 @@ from streams.api_paths import Paths, as_it_came, describe, described, in_path, i
 from streams.api_problems import Problem, add_problems, responses, unavailable
 from streams.api_questions import PARAMETERS, question
 from streams.api_reading import Unreadable
+from streams.api_segments import SegmentPages, Segments, SegmentShown, Size
 from streams.api_tokens import FIELDS_READ, REPORTS_READ, Tokens
 from streams.fields_shown import Fields
+from streams.lookups import Contact, Lookups, Members
 from streams.report import Asked
 from streams.report_versions import UnknownSequence
 
@@ -123,7 +127,14 @@ class Pages:
         return Response(f"{problem or 'ok'}\n", 503 if problem else 200, media_type="text/plain")
 
 
-def web_app(pages: Pages, fields: FieldPages, tokens: Tokens, metrics: ApiMetrics) -> ASGIApp:
+def web_app(
+    pages: Pages,
+    fields: FieldPages,
+    lookups: Lookups,
+    definitions: DefinitionsInForce,
+    tokens: Tokens,
+    metrics: ApiMetrics,
+) -> ASGIApp:
     """All of it, counted."""
     app = FastAPI(title="Tidegate", description="What Tidegate knows, to be asked.", version="1", redoc_url=None)
     add_problems(app)
@@ -139,10 +150,13 @@ def web_app(pages: Pages, fields: FieldPages, tokens: Tokens, metrics: ApiMetric
     paths.add(
         "/fields", fields.fields, FIELDS_READ, described(Fields) | responses(400, 503), in_query(FIELD_PARAMETERS)
     )
+    ContactPages(lookups, definitions).add_to(paths)
+    SegmentPages(lookups, definitions).add_to(paths)
+    Exports(lookups, definitions, metrics).add_to(paths)
     app.include_router(paths.router)
     for name in ("metrics", "livez", "readyz"):
         app.add_api_route(f"/{name}", getattr(pages, name), methods=["GET"], include_in_schema=False)
-    describe(app, (Report, Sequences, Fields))
+    describe(app, (Report, Sequences, Fields, Contact, Memberships, Segments, SegmentShown, Size, Members))
     return Counted(app, metrics)
 
 

@@ -10,6 +10,14 @@ def api() -> None:
     """Answer over HTTP what Tidegate knows.
 
     \b
+      GET /v1/contacts/ID            traits, consent and memberships of a contact
+      POST /v1/contacts/ID/memberships
+                                     whether it is in each of the segments of `{"segments": [...]}`
+      GET /v1/segments               those in force; /v1/segments/ID has the definition, too
+      GET /v1/segments/ID/size       how many are in one now
+      GET /v1/segments/ID/members    who, in pages of `limit`; `next` goes on as `after`
+      GET /v1/segments/ID/members.csv, members.ndjson
+                                     all of them at once
       GET /v1/sequences              those in force, with their versions
       GET /v1/sequences/ID/report    what one was worth: the options and the JSON of
                                      `tidegate sequences report ID --json`, as parameters
@@ -30,15 +38,16 @@ def api() -> None:
     read at a time, TIDEGATE_REPORT_WAITING may be waited for, one more gets 503 and is asked to come again. So give a client
     minutes before it gives up.
 
-    Needs Kafka, and Redis for fields alone; while one is away it says so (503) where it is needed, and goes on when it is back.
-    SIGTERM ends it.
+    An ID in a path is percent-encoded. Contacts, memberships, sizes and fields come from Redis, as new as a projector has it;
+    segments, sequences and reports from Kafka. While one is away, or Redis hasn't got everything yet, what needs it is answered
+    with 503, and all else goes on. SIGTERM ends it.
 
     \b
     Settings that matter here (`tidegate settings` has all):
       TIDEGATE_SECRET_API      a token of at least 32 characters that opens everything
       TIDEGATE_SECRET_API_NAME one that opens less: `SCOPE,SCOPE TOKEN`; without any nothing starts
       TIDEGATE_WEB_PORT        where it answers, as does TIDEGATE_WEB_HOST
-      TIDEGATE_REDIS           where the catalogue of fields is
+      TIDEGATE_REDIS           where a projector has put contacts, memberships and fields
       TIDEGATE_REPORT_KEEP     for how long the same report is given again
       TIDEGATE_REPORT_WAITING  how many different ones are read or waited for
 
@@ -46,6 +55,7 @@ def api() -> None:
     Example:
       export TIDEGATE_SECRET_API=$(openssl rand -hex 32)
       TIDEGATE_WEB_PORT=6069 tidegate api &
+      curl -H "Authorization: Bearer $TIDEGATE_SECRET_API" http://127.0.0.1:6069/v1/contacts/ada%2F7
       curl -H "Authorization: Bearer $TIDEGATE_SECRET_API" \\
         'http://127.0.0.1:6069/v1/sequences/win-back/report?window=60d&value=Order%20Completed'
     """

@@ -31,6 +31,7 @@ from streams.dispatcher_setup import connect
 from streams.errors import StreamsError
 from streams.fields_shown import Fields, Question
 from streams.fields_store import FieldStore
+from streams.lookups import Lookups
 from streams.report import Asked
 from streams.report_versions import UnknownSequence
 from streams.revisions import InForce
@@ -44,7 +45,8 @@ TOKENS = read_tokens(
 SHOWN = {"Authorization": f"Bearer {TOKEN}"}
 WINDOW_MS = 30 * 86_400_000
 # of a Redis that isn't there
-NO_FIELDS = FieldStore(connect(load_settings({"TIDEGATE_REDIS": "redis://127.0.0.1:1/0"})), "t.")
+AWAY = connect(load_settings({"TIDEGATE_REDIS": "redis://127.0.0.1:1/0"}))
+NO_FIELDS = FieldStore(AWAY, "t.")
 
 
 class Kafka:
@@ -80,7 +82,12 @@ class Api:
         self.definitions = DefinitionsInForce(load_settings({}))
         self.answers = Answers(self.kafka.read, 60, 2)
         self.app = web_app(
-            Pages(self.definitions, self.answers, self.metrics), FieldPages(NO_FIELDS), TOKENS, self.metrics
+            Pages(self.definitions, self.answers, self.metrics),
+            FieldPages(NO_FIELDS),
+            Lookups(AWAY, "t."),
+            self.definitions,
+            TOKENS,
+            self.metrics,
         )
         self.client = aiohttp.ClientSession()
         self.url = ""
