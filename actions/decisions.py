@@ -33,6 +33,7 @@ class Verdict:
 
 
 GO: Final = Verdict()
+GONE: Final = Verdict("gone", "expected the contact, it has been erased")
 
 
 def decide(delivery: Delivery, facts: Facts, policies: Policies, now_ms: int, behind_ms: int | None) -> Verdict:
@@ -56,6 +57,11 @@ def decide(delivery: Delivery, facts: Facts, policies: Policies, now_ms: int, be
         if verdict.code is not None:
             return verdict
     return GO
+
+
+def erased(delivery: Delivery, facts: Facts) -> Verdict | None:
+    """The verdict on a delivery to a contact that was erased, which nothing has to be waited for with; else None."""
+    return GONE if facts.gone and not _of_erasure(delivery) else None
 
 
 def asks_read_model(delivery: Delivery, policies: Policies) -> bool:
@@ -111,7 +117,7 @@ def _asked(id: str, key: str) -> str:
 def _gone(delivery: Delivery, facts: Facts, policies: Policies) -> Verdict:
     # where the read model isn't asked for it may not be there: then only a mark says that somebody was erased
     missing = facts.ready and facts.revision is None and asks_read_model(delivery, policies)
-    return Verdict("gone", "expected the contact, it has been erased") if facts.gone or missing else GO
+    return GONE if facts.gone or missing else GO
 
 
 def _ended(delivery: Delivery, facts: Facts) -> Verdict:

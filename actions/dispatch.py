@@ -7,6 +7,7 @@ Invariants:
     what Kafka has: what remains in doubt was under way when its dispatcher died.
   * An attempt begins with a lease that is fresh and ends before the lease does.
   * Whether a delivery may go out is asked at the instant of sending (`gate.py`). What may not is no attempt.
+  * What is held waits, but not for a contact that was erased: it is left out, so that nothing of that is kept.
   * Whatever waits (for another attempt, a pause, a crowded lane) waits in Redis, not in memory and not in the way: a
     receiver that is slow or away holds up its own lane, of bounded length, and nobody else.
 """
@@ -93,7 +94,10 @@ class Dispatcher:
         """Takes a delivery that was read from Kafka; returns when Kafka has what became of it, or that it waits."""
         rule = await self._environs.rule(delivery)
         lane = self._lane(delivery)
-        held = self._environs.paused(delivery)
+        held = await self._held(delivery)
+        if isinstance(held, Verdict):
+            await self._leave(delivery, held)
+            return
         if held is not None or lane.full:
             await self._park(delivery, held)
             return
@@ -164,7 +168,7 @@ class Dispatcher:
         """What it is held for, or the verdict against it; None when it may go out and the receiver is free for it."""
         fresh = False  # what was decided long before the receiver was free for it is decided anew
         while not fresh:
-            held = self._environs.paused(delivery)  # it may have waited for its turn
+            held = await self._held(delivery)  # it may have waited for its turn
             if held is not None:
                 return held
             verdict = await self._verdict(delivery)
@@ -172,6 +176,11 @@ class Dispatcher:
                 return verdict
             fresh = await turn.attempt() <= LANE_AHEAD_S
         return None
+
+    async def _held(self, delivery: Delivery) -> str | Verdict | None:
+        """What it is held for, None for nothing; the verdict where its contact was erased meanwhile."""
+        held = self._environs.paused(delivery)
+        return held and (await self._access(lambda: self._gate.erased(delivery)) or held)
 
     async def _verdict(self, delivery: Delivery) -> Verdict:
         if self._environs.is_removed(delivery):
@@ -273,11 +282,13 @@ class Dispatcher:
 
     async def _again_one(self, item: Claimed) -> None:
         try:
-            lane, held = self._lane(item.delivery), self._environs.paused(item.delivery)
+            lane, held = self._lane(item.delivery), await self._held(item.delivery)
             if item.delivery.id in self._under_way:
                 # an attempt is just ending, or was begun before Redis was lost: its own outcome comes first
                 soon_ms = self._environs.now_ms() + UNDER_WAY_MS
                 await self._access(lambda: self._ledger.put_back(item, soon_ms, ""))
+            elif isinstance(held, Verdict):
+                await self._leave_again(item, held)
             elif held is not None or lane.full:
                 await self._put_back(item, held)
             else:

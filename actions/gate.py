@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from actions.decisions import GO, Verdict, asks_zone, decide
+from actions.decisions import GO, Verdict, asks_zone, decide, erased
 from actions.ledger import Ledger
 from actions.limits import Limits, host_of
 from actions.metrics import DispatcherMetrics
@@ -36,6 +36,10 @@ class Gate:
             if verdict.code != "behind":
                 self._metrics.behind.labels("overtaken").inc()
         return await self._limited(delivery, policies, now_ms) if verdict.code is None else verdict
+
+    async def erased(self, delivery: Delivery) -> Verdict | None:
+        """The verdict where the contact was erased, else None; nothing is counted."""
+        return erased(delivery, await self._read_model.facts(delivery, with_zone=False))
 
     async def give_back(self, delivery: Delivery) -> None:
         """Says that a delivery was over before: no cap counts it."""

@@ -41,6 +41,13 @@ redis.call('PEXPIRE', ids, kept_ms)
 return added
 """
 
+# what was added before goes, and the keys with the last of it
+_FORGET: Final = """
+redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1])
+if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
+return redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[1])
+"""
+
 
 def open_sender(resources: Resources) -> Sender:
     """The channel's sender."""
@@ -52,7 +59,7 @@ class Inbox:
 
     def __init__(self, client: redis.Redis, prefix: str) -> None:
         self._client, self._prefix = client, prefix
-        self._add = client.register_script(_ADD)
+        self._add, self._forget = client.register_script(_ADD), client.register_script(_FORGET)
 
     async def add(self, contact: str, id: str, message: dict[str, Any]) -> bool:
         """Adds a message; False where it is there already. Raises what Redis raises."""
@@ -68,7 +75,7 @@ class Inbox:
 
     async def forget(self, contact: str, before_ms: int) -> None:
         """Removes the messages of a contact that was erased at `before_ms`: those that were added before. Raises as `add`."""
-        await self._client.xtrim(self._stream(contact), minid=str(before_ms), approximate=False)
+        await self._forget([self._stream(contact), self._ids(contact)], [before_ms])
 
     def _stream(self, contact: str) -> str:
         return f"{self._prefix}inapp:{contact}"

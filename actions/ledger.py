@@ -10,6 +10,7 @@ Invariants:
   * Entries outlive the retention of the `deliveries` topic, so that no record read again can be taken for new.
   * What caps count (`limits.py`) is written with the outcomes, and so rebuilt with them.
   * Of two outcomes of one delivery the one with the greater rank stays (`Outcome.rank`), whatever the order they came.
+  * A contact stands by name in what waits or is under way alone, and `forget` makes that due: everything else has its hash.
 
 All keys share one hash tag, so that a Redis Cluster keeps them together.
 """
@@ -26,6 +27,7 @@ from redis.exceptions import ResponseError
 from actions import ledger_scripts as scripts
 from actions.policies import CAP_MS_MAX
 from schemas.deliveries import Delivery, Outcome
+from schemas.erasures import contact_hash
 from schemas.instants import parse_instant
 from schemas.topics import DAY_MS
 
@@ -92,6 +94,7 @@ class Ledger:
         self._record, self._release = script(scripts.GUARD + scripts.RECORD), script(scripts.GUARD + scripts.RELEASE)
         self._begin = script(scripts.GUARD + scripts.BEGIN)
         self._learn = script(scripts.LOCK_GUARD + scripts.RECORD)
+        self._forget = script(scripts.FORGET)
         self._set_positions, self._set_epoch = script(scripts.POSITIONS), script(scripts.OPEN)
 
     async def take(self, delivery: Delivery, now_ms: int) -> Taken:
@@ -109,12 +112,14 @@ class Ledger:
         return await self._take_or_park(delivery, self._held(held), 0, "park")
 
     async def _take_or_park(self, delivery: Delivery, where: str, score: int, what: str) -> Taken:
-        keys = [self.epoch, *self._keys(delivery.id), where]
+        keys = [self.epoch, *self._keys(delivery.id), where, self._open(delivery.contact)]
         body = msgspec.json.encode(delivery)
         state, attempts, outcome = await self._run(
             self._take, keys, [delivery.id, delivery.retry, body, score, what, ENTRY_MS, self._owner]
         )
         found = msgspec.json.decode(outcome, type=Outcome) if outcome else None
+        if found is not None:
+            found = msgspec.structs.replace(found, contact=delivery.contact)
         return Taken(state.decode(), attempts, found)
 
     async def claim(self, now_ms: int, limit: int) -> list[Claimed]:
@@ -149,6 +154,15 @@ class Ledger:
     async def record(self, outcome: Outcome) -> None:
         """Writes down what became of an attempt, unless something later is known; raises `Unsynced`."""
         await self._run(self._record, *self._record_args(self.epoch, outcome, 0))
+
+    async def forget(self, contact: str, before_ms: int, due_ms: int) -> None:
+        """Of a contact that was erased at `before_ms`: what it was sent until then is counted no more.
+
+        What waits is due at `due_ms`, to be left out unless the contact has come back; what is under way ends first. Needs no
+        ledger that has caught up.
+        """
+        keys = [self._open(contact), self.caps(contact), self.caps_before(contact), self._due, self._helds]
+        await self._run(self._forget, keys, [before_ms, due_ms, self._stem + "entry:"])
 
     async def helds(self) -> list[str]:
         """What deliveries are held for."""
@@ -224,8 +238,11 @@ class Ledger:
         if outcome.again is not None:
             body = msgspec.json.encode(outcome.again)
             due_ms = parse_instant(outcome.due_at, offset_required=True) or 0 if outcome.due_at else 0
-        keys = [guard, *self._keys(outcome.delivery), self._due, where, self.caps(outcome.contact)]
-        args = [outcome.delivery, outcome.retry, outcome.attempts, outcome.status, msgspec.json.encode(outcome), body]
+        keys = [guard, *self._keys(outcome.delivery), self._due, where]
+        keys += [self.caps(outcome.contact), self._open(outcome.contact)]
+        # it outlives the contact, and a reason may quote the address
+        kept = msgspec.json.encode(msgspec.structs.replace(outcome, contact="", reason=None, again=None))
+        args = [outcome.delivery, outcome.retry, outcome.attempts, outcome.status, kept, body]
         counted = "" if outcome.transactional else self.counted(outcome)
         at_ms = parse_instant(outcome.at, offset_required=True) or 0
         in_doubt = "1" if outcome.in_doubt or outcome.code == "in_doubt" else ""
@@ -233,6 +250,10 @@ class Ledger:
 
     def caps(self, contact: str) -> str:
         """Key of the messages to a contact that caps count."""
+        return self.key(f"sent:{contact_hash(contact)}")
+
+    def caps_before(self, contact: str) -> str:
+        """The same as earlier versions named it."""
         return self.key(f"caps:{contact}")
 
     def counted(self, message: Delivery | Outcome) -> str:
@@ -256,6 +277,10 @@ class Ledger:
 
     def _keys(self, id: str) -> tuple[str, str]:
         return f"{self._stem}entry:{id}", f"{self._stem}body:{id}"
+
+    def _open(self, contact: str) -> str:
+        """Key of the deliveries to a contact that have no final outcome."""
+        return f"{self._stem}open:{contact_hash(contact)}"
 
     def _held(self, held: str) -> str:
         return f"{self._stem}held:{held}"

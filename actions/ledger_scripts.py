@@ -5,7 +5,7 @@ GUARD = """
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if redis.call('GET', KEYS[1]) ~= run then return redis.error_reply('UNSYNCED') end
 """
-# KEYS: epoch, entry, body, parked set · ARGV: id, retry, delivery, score, take or park, ms to keep, owner
+# KEYS: epoch, entry, body, parked set, open · ARGV: id, retry, delivery, score, take or park, ms to keep, owner
 TAKE = """
 local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state', 'outcome', 'owner')
 if e[3] == 'taken' and e[5] == ARGV[7] and e[1] == ARGV[2] then
@@ -22,6 +22,8 @@ redis.call('HDEL', KEYS[2], 'outcome')
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
 redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[6])
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
+redis.call('SADD', KEYS[5], ARGV[1])
+redis.call('PEXPIRE', KEYS[5], ARGV[6])
 return {'new', attempts, ''}
 """
 # KEYS: epoch, due · ARGV: now, lease ends, how many, stem of entries, stem of bodies
@@ -52,7 +54,7 @@ PUT_BACK = """
 redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 """
-# KEYS: epoch or lock, entry, body, due, parked set, caps · ARGV: id, retry, attempts, state, outcome, delivery, due, ms to
+# KEYS: epoch or lock, entry, body, due, parked set, caps, open · ARGV: id, retry, attempts, state, outcome, delivery, due, ms to
 # keep, not before (0, or of a rebuild), '1' where in doubt, what caps count ('' for nothing), when, ms to keep that
 RECORD = """
 local e = redis.call('HMGET', KEYS[2], 'retry', 'attempts', 'state')
@@ -84,11 +86,27 @@ if ARGV[4] == 'waiting' then
   redis.call('SET', KEYS[3], ARGV[6], 'PX', ARGV[8])
   redis.call('ZREM', KEYS[4], ARGV[1])
   redis.call('ZADD', KEYS[5], math.max(tonumber(ARGV[7]), tonumber(ARGV[9])), ARGV[1])
+  redis.call('SADD', KEYS[7], ARGV[1])
+  redis.call('PEXPIRE', KEYS[7], ARGV[8])
 else
   redis.call('HSET', KEYS[2], 'outcome', ARGV[5])
   redis.call('DEL', KEYS[3])
   redis.call('ZREM', KEYS[4], ARGV[1])
   redis.call('ZREM', KEYS[5], ARGV[1])
+  redis.call('SREM', KEYS[7], ARGV[1])
+end
+return 1
+"""
+# KEYS: open, caps, caps as they were named before, due, helds · ARGV: when it was erased, when what waits is due, stem of
+# entries; of what is under way the lease goes on
+FORGET = """
+for i = 2, 3 do redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. ARGV[1]) end
+local helds = redis.call('SMEMBERS', KEYS[5])
+for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if redis.call('HGET', ARGV[3] .. id, 'state') == 'waiting' then
+    for _, held in ipairs(helds) do redis.call('ZREM', held, id) end
+    redis.call('ZADD', KEYS[4], ARGV[2], id)
+  end
 end
 return 1
 """
@@ -98,12 +116,18 @@ redis.call('ZUNIONSTORE', KEYS[3], 2, KEYS[3], KEYS[2], 'AGGREGATE', 'MIN')
 redis.call('SREM', KEYS[4], KEYS[2])
 return redis.call('DEL', KEYS[2])
 """
-# KEYS: epoch, caps, rate, turns · ARGV: id, what caps count ('' for nothing), ms to keep that, microseconds between tokens
-# (0: no rate), burst, ms that a turn is kept, then of each cap channel, group, at most, within, then
+# KEYS: epoch, caps, rate, turns, caps as they were named before · ARGV: id, what caps count ('' for nothing), ms to keep
+# that, microseconds between tokens (0: no rate), burst, ms that a turn is kept, then of each cap channel, group, at most,
+# within, then
 LIMIT = """
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(now_us / 1000)
+if redis.call('EXISTS', KEYS[5]) == 1 then
+  redis.call('ZUNIONSTORE', KEYS[2], 2, KEYS[2], KEYS[5], 'AGGREGATE', 'MIN')
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  redis.call('DEL', KEYS[5])
+end
 if ARGV[2] ~= '' and not redis.call('ZSCORE', KEYS[2], ARGV[2]) then
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[3]))
   local sent, full, wait = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES'), nil, 0

@@ -61,6 +61,7 @@ class Limits:
             ledger.caps(delivery.contact),
             ledger.key(f"rate:{lane}"),
             ledger.key(f"turns:{lane}"),
+            ledger.caps_before(delivery.contact),
         ]
         interval_us = 0 if rate is None else round(1_000_000 / rate.per_second)
         counted = "" if delivery.transactional or not caps else ledger.counted(delivery)

@@ -5,7 +5,8 @@ Invariants:
   * A batch is what was fetched after the last `_place`: whatever happens to the assignment or to Redis meanwhile, it is
     thrown away and read again from where Redis stands.
   * What is in memory is bounded by what is fetched at once.
-  * Of a contact that was erased the in-app messages go as well, before its record counts as read.
+  * Of a contact that was erased the in-app messages go as well, and what waits to be sent is made due, to be left out,
+    before its record counts as read.
 """
 
 import asyncio
@@ -20,9 +21,11 @@ from aiokafka.errors import IllegalStateError
 from redis.exceptions import RedisError
 
 from actions.inapp import Inbox
+from actions.ledger import Ledger
 from actions.read_model import BeingRebuilt, Moved, ReadModel, Write, partition_name
 from actions.suppression import suppression_of
 from schemas.topics import CONTACTS, EVENTS_EMAIL, EVENTS_OWN, MEMBERSHIPS
+from streams.clock import wall_ms
 
 if TYPE_CHECKING:
     from streams.projector_metrics import ProjectorMetrics
@@ -38,6 +41,8 @@ BATCH_BYTES: Final = 1 << 20
 REDIS_WAIT_S_MIN, REDIS_WAIT_S_MAX = 0.05, 2.0
 LOOK_EVERY_S: Final = 1.0
 SAY_EVERY_S: Final = 5.0
+# by then the read model says that an erased contact is gone, or so it usually does: else what waits is only tried sooner
+FORGOTTEN_MS: Final = 1_000
 AWAY: Final = "redis is away"
 
 T = TypeVar("T")
@@ -55,13 +60,15 @@ class Projection:
         consumer: AIOKafkaConsumer,
         model: ReadModel,
         inbox: Inbox,
+        ledger: Ledger,
         partitions: Sequence[TopicPartition],
         prefix: str,
         metrics: "ProjectorMetrics",
         show: Show | None = None,
     ) -> None:
         self._show = show
-        self._consumer, self._model, self._inbox, self._metrics = consumer, model, inbox, metrics
+        self._consumer, self._model, self._metrics = consumer, model, metrics
+        self._inbox, self._ledger = inbox, ledger
         self._names = {each: partition_name(each.topic.removeprefix(prefix), each.partition) for each in partitions}
         self._prefix = prefix
         self._positions: dict[TopicPartition, int] = {}
@@ -188,6 +195,8 @@ class Projection:
             if record.value is None and record.topic == f"{self._prefix}{CONTACTS.name}":
                 contact = (record.key or b"").decode("utf-8", "replace")
                 await self._with_redis(functools.partial(self._inbox.forget, contact, record.timestamp))
+                due_ms = int(wall_ms()) + FORGOTTEN_MS
+                await self._with_redis(functools.partial(self._ledger.forget, contact, record.timestamp, due_ms))
 
     def _write(self, record: ConsumerRecord) -> Write | None:
         """What a record does to the read model; None for nothing."""

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from actions.inapp import Inbox
+from actions.ledger import Ledger
 from actions.read_model import ReadModel
 from schemas.topics import CONTACTS, SOURCES
 from streams.broker import FETCH_BYTES_MAX, REQUEST_TIMEOUT_MS, partitions_of
@@ -77,9 +78,8 @@ async def _project(settings: Settings, rebuild: bool, show: Show | None) -> None
         if rebuild:
             await _clear(model)
         consumer = await stack.enter_async_context(_consumer(settings, "projector"))
-        projection = Projection(
-            consumer, model, Inbox(client, settings.prefix), partitions, settings.prefix, metrics, show
-        )
+        inbox, ledger = Inbox(client, settings.prefix), Ledger(client, settings.prefix)
+        projection = Projection(consumer, model, inbox, ledger, partitions, settings.prefix, metrics, show)
         pulse = Pulse(consumer, settings.topic(CONTACTS.name))
         web = WebServer(metrics.registry, lambda: _live(projection), lambda: _readiness(projection, pulse))
         await web.start(settings.web_host, settings.web_port)

@@ -330,6 +330,33 @@ async def test_a_pause_holds_what_is_next_to_be_tried_again_at_a_receiver_that_h
     assert len(channel.sent) == 30 + LANE_ATTEMPTS_MAX
 
 
+async def test_a_pause_keeps_nothing_for_a_contact_that_was_erased(
+    make_engine: Callable[..., Dispatcher],
+    client: redis.Redis,
+    prefix: str,
+    world: World,
+    make_delivery: Make,
+    wait_for: WaitFor,
+) -> None:
+    """A pause may last for weeks, and what it holds has the contact's address in it."""
+    world.pauses.add("rule/hook")
+    channel, model = Channel(), ReadModel(client, prefix)
+    engine = make_engine(channel)
+    ledger = engine._ledger
+    await engine.deliver(make_delivery("a" * 32))
+    await model.begin(["contacts/0"])
+    await model.apply("contacts/0", 0, 1, [model.contact("c-17", None)])
+    await ledger.forget("c-17", world.now_ms(), world.now_ms())
+    await engine.deliver(make_delivery("b" * 32))
+
+    async def over() -> bool:
+        return len(world.outcomes) == 3 and not await ledger.waiting()
+
+    await wait_for(over, TIMEOUT_S, "both to be left out")
+    assert [outcome.code for outcome in world.outcomes] == ["paused", "gone", "gone"]
+    assert channel.sent == []
+
+
 async def test_a_pause_holds_what_comes_and_what_was_to_be_tried_again(
     make_engine: Callable[..., Dispatcher], world: World, make_delivery: Make, wait_for: WaitFor
 ) -> None:

@@ -92,6 +92,16 @@ async def test_of_an_erased_contact_what_was_there_goes_and_what_came_later_stay
     assert [message["cursor"] for message in await inbox.read("c-17")] == ["2000-0"]
 
 
+async def test_with_the_last_message_of_an_erased_contact_its_name_goes(
+    inbox: Inbox, client: redis.Redis, prefix: str
+) -> None:
+    """It is in the keys."""
+    await inbox.add("c-17", "d1", {"id": "d1"})
+    await inbox.forget("c-17", 4_000_000_000_000)
+
+    assert not await client.exists(f"{prefix}inapp:c-17", f"{prefix}inapp-ids:c-17")
+
+
 async def test_a_repeat_adds_nothing_after_the_message_itself_has_gone(
     inbox: Inbox, client: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

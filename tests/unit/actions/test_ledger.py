@@ -152,6 +152,40 @@ async def test_what_is_held_is_due_only_after_its_release(ledger: Ledger, make_d
     assert await ledger.helds() == []
 
 
+async def test_what_waits_for_a_contact_that_was_erased_is_due_and_what_is_under_way_is_left_to_end(
+    ledger: Ledger, make_delivery: Make
+) -> None:
+    """Held or put off, it would keep the contact's address for days; attempted twice at once, it would be sent twice."""
+    held, later, under_way = (make_delivery(character * 32) for character in "abc")
+    other = make_delivery("d" * 32, contact="c-18")
+    await ledger.park(held, None, "channel/email")
+    await ledger.park(later, NOW_MS + 86_400_000, "")
+    await ledger.take(under_way, NOW_MS)
+    await ledger.park(other, None, "channel/email")
+    await ledger.forget("c-17", NOW_MS, NOW_MS + 1)
+
+    assert {claimed.delivery.id for claimed in await ledger.claim(NOW_MS + 1, 10)} == {held.id, later.id}
+    await ledger.release("channel/email")
+    assert [claimed.delivery.id for claimed in await ledger.claim(NOW_MS + 1, 10)] == [other.id]
+
+
+async def test_what_is_over_names_nobody(ledger: Ledger, client: redis.Redis, prefix: str, make_delivery: Make) -> None:
+    """An entry outlives what it is of by weeks. Who reads the delivery again is told of its contact all the same."""
+    delivery = make_delivery(channel="email", target="ada@home.example")
+    await ledger.take(delivery, NOW_MS)
+    await ledger.record(outcome_of(delivery, "waiting", 1, NOW_MS, "retry", "no ada@home.example here", due_ms=NOW_MS))
+    await ledger.record(outcome_of(delivery, "failed", 2, NOW_MS, "refused", "no ada@home.example here"))
+
+    async for key in client.scan_iter(match=f"*{prefix}ledger*"):
+        kind = await client.type(key)
+        value = await (client.hgetall(key) if kind == b"hash" else client.dump(key))
+        for word in (b"c-17", b"ada@home.example"):
+            assert word not in key and word not in repr(value).encode(), (key, value)
+    outcome = (await ledger.take(delivery, NOW_MS)).outcome
+    assert outcome is not None
+    assert (outcome.contact, outcome.status, outcome.attempts) == ("c-17", "failed", 2)
+
+
 async def test_a_failed_delivery_is_taken_again_when_a_person_asks_and_a_sent_one_never(
     ledger: Ledger, other: Ledger, make_delivery: Make
 ) -> None:

@@ -93,6 +93,34 @@ async def test_what_is_to_go_later_goes_when_the_oldest_leaves_the_window(
     assert await client.zcard(ledger.caps("c-17")) == 3, "what no cap can ask for any more is dropped"
 
 
+async def test_what_an_earlier_version_has_counted_counts_on(
+    limits: Limits, ledger: Ledger, client: redis.Redis, promo: Make
+) -> None:
+    """It had the contact's id in the key."""
+    before = ledger.caps_before("c-17")
+    await client.zadd(before, {ledger.counted(promo(1)): await now_ms(client)})
+    assert await limits.take(promo(2), (TWO,), None) is None
+    assert await limits.take(promo(3), (TWO,), None) is not None
+
+    assert not await client.exists(before)
+    assert await client.pttl(ledger.caps("c-17")) > 0
+
+
+async def test_of_an_erased_contact_nothing_is_counted_but_what_came_later(
+    limits: Limits, ledger: Ledger, client: redis.Redis, promo: Make
+) -> None:
+    """Tombstones are read again when a read model is rebuilt: who has come back since is not to be messaged beyond the cap."""
+    assert await limits.take(promo(1), (TWO,), None) is None
+    erased_ms = await now_ms(client) + 1
+    while await now_ms(client) <= erased_ms:
+        pass
+    assert await limits.take(promo(2), (TWO,), None) is None
+    await ledger.forget("c-17", erased_ms, 0)
+
+    assert await limits.take(promo(3), (TWO,), None) is None
+    assert await limits.take(promo(4), (TWO,), None) is not None
+
+
 async def test_what_fails_for_good_is_given_back(limits: Limits, ledger: Ledger, promo: Make) -> None:
     for n in (1, 2):
         await ledger.take(promo(n), 0)
