@@ -20,9 +20,9 @@ from streams.gateway.serving import CONNECTIONS_MAX as OPEN_CONNECTIONS_MAX
 from streams.gateway.tracking import BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX
 from streams.gateway.tracking_description import _MEANING
 from streams.gateway.tracking_web import CROWDED_RETRY_S, UNAVAILABLE_RETRY_S
-from streams.gateway.webhooks_web import _RESPONSES, BODY_BYTES_MAX
+from streams.gateway.webhooks_web import _RESPONSES
 from streams.settings import SECRET_PREFIX, SETTINGS
-from streams.vendors import own_reading
+from streams.vendors import contract, own_reading
 from streams.vendors.connection import NAME_KINDS, TRACKING, Connection
 from streams.vendors.connection_reading import (
     _KEYS,
@@ -240,7 +240,9 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"didn't come within {BODY_S_MAX:g} s" in tracking
     assert f"`Retry-After` ({CROWDED_RETRY_S} s)" in tracking
     assert f"`Retry-After` ({UNAVAILABLE_RETRY_S} s)" in tracking
-    assert f"more than {BODY_BYTES_MAX:,} bytes" in section("Webhooks")
+    assert f"more than {contract.BODY_BYTES_MAX:,} bytes, unpacked ({contract.BATCH_BYTES_MAX:,} of " in section(
+        "Webhooks"
+    )
     assert f"More than {OBJECTS_MAX:,} notifications, or {BYTES_MAX >> 20} MiB of events" in section("Webhooks")
     assert f"at most {CONNECTIONS_MAX:,}." in section("Connections")
     assert f"{SECRETS_MAX} at most" in keys
