@@ -25,7 +25,7 @@ from aiokafka.errors import KafkaError
 from schemas.topics import EVENTS_BILLING, EVENTS_EMAIL, EVENTS_PRODUCT, REJECTED, partition_of
 from streams.broker import CONNECT_TIMEOUT_S, partitions_of, words_of
 from streams.errors import StreamsError
-from streams.gateway.record import Record
+from streams.gateway.record import Record, bytes_of
 from streams.poison import place_of
 from streams.security import access, forbidden
 from streams.settings import SettingError, Settings
@@ -37,8 +37,6 @@ ACK_S_MAX: Final = 10.0
 # the first record of a batch waits so long for others: a produce request costs as much as forty events
 GATHER_S: Final = 0.004
 BATCH_BYTES: Final = 256 * 1024
-# what aiokafka and Python need besides the bytes of a record
-RECORD_BYTES: Final = 200
 RECONNECT_S: Final = 2.0
 # older than this, what is on its way says that Kafka is away
 LATE_S: Final = 5.0
@@ -91,7 +89,7 @@ class _Batch:
         """Puts a record behind the others; False where it has no room, or was sent."""
         if self.builder.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
             return False
-        self.bytes += _bytes_of(record)
+        self.bytes += bytes_of(record)
         return True
 
     def end(self, error: KafkaError | None) -> None:
@@ -171,7 +169,7 @@ class Intake:
         now_s = time.monotonic()
         if any(producer.is_late(slot, now_s) for slot in {slot for slot, _ in routed}):
             raise Unavailable(f"Kafka has not acknowledged what came before for more than {LATE_S:g} s")
-        self.reserve(sum(_bytes_of(record) for _, record in routed))
+        self.reserve(sum(bytes_of(record) for _, record in routed))
         batches = dict.fromkeys(self._add(producer, slot, record) for slot, record in routed)
         if batches:
             await _all_of([batch.acknowledged for batch in batches])
@@ -294,10 +292,6 @@ async def _all_of(acknowledged: list[asyncio.Future[None]]) -> None:
     for future in acknowledged:
         if (error := future.exception()) is not None:
             raise Unavailable(f"Kafka did not take it: {type(error).__name__}")
-
-
-def _bytes_of(record: Record) -> int:
-    return len(record.value) + RECORD_BYTES
 
 
 async def _stop(client: AIOKafkaProducer) -> None:

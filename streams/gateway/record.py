@@ -1,10 +1,14 @@
 """What the gateway writes."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.rejected import Rejection, rejection_headers
 from schemas.topics import REJECTED
 from streams.log import Headers
+
+# what aiokafka and Python need besides the bytes of a record, and of one of its headers
+RECORD_BYTES: Final = 200
+HEADER_BYTES: Final = 100
 
 
 class Record(NamedTuple):
@@ -14,6 +18,12 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes
     headers: Headers = []  # noqa: RUF012  # nobody writes to it
+
+
+def bytes_of(record: Record) -> int:
+    """What a record takes of memory, about."""
+    headers = sum(HEADER_BYTES + len(value) for _, value in record.headers)
+    return RECORD_BYTES + len(record.key or b"") + len(record.value) + headers
 
 
 def rejected_record(

@@ -25,8 +25,11 @@ from streams.gateway.record import Record, rejected_record
 EVENT_BYTES_MAX: Final = 32 * 1024
 BATCH_BYTES_MAX: Final = 500 * 1024
 BATCH_EVENTS_MAX: Final = 2500
-# events read before the loop gets its turn
+# events read before the loop gets its turn, and their bytes: 32 KB of nested arrays take as long as 250 events
 TURN_EVENTS: Final = 250
+TURN_BYTES: Final = 32 * 1024
+# of all that one call may become: what stands beside the events is in each of their records
+RECORDS_BYTES_MAX: Final = 4 * 1024 * 1024
 
 # our own `list`, `delete` and `tick` are not among them: a browser's write key is no secret, and must not erase anybody
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
@@ -89,9 +92,23 @@ def read_call(name: str, body: bytes) -> Call:
 
 
 def records_of(call: Call, arrival: Arrival) -> Iterator[list[Record]]:
-    """What becomes of each event, in order, `TURN_EVENTS` at a time."""
-    for start in range(0, len(call.events), TURN_EVENTS):
-        yield [record_of(raw, call, arrival) for raw in call.events[start : start + TURN_EVENTS]]
+    """What becomes of each event, in order, some at a time; raises `Refused` where it becomes more than may be."""
+    made_bytes, turn, turn_bytes = 0, [], 0
+    for raw in call.events:
+        record = record_of(raw, call, arrival)
+        turn.append(record)
+        turn_bytes += max(len(raw), len(record.value))
+        if len(turn) == TURN_EVENTS or turn_bytes >= TURN_BYTES:
+            made_bytes += turn_bytes
+            if made_bytes > RECORDS_BYTES_MAX:
+                sentence = (
+                    f"expected at most {RECORDS_BYTES_MAX} bytes with what stands beside the events in each, got more"
+                )
+                raise Refused("too_large", sentence)
+            yield turn
+            turn, turn_bytes = [], 0
+    if turn:
+        yield turn
     if call.left_over is not None:
         sentence = f"expected at most {BATCH_EVENTS_MAX} events in a batch, got more: these are the rest"
         yield [_rejected(Rejection(Reason.TOO_LARGE, sentence), call.left_over, None, arrival)]
@@ -146,8 +163,11 @@ def _read_batch(body: bytes) -> Call:
 def _beside(read: Batch) -> dict[str, Any]:
     """What stands beside the events, with the bounds of an event."""
     parts = (b'"%b":%b' % (name.encode(), getattr(read, name)) for name in Batch.__struct_fields__[1:])
+    beside = b"{%b}" % b",".join(parts)
+    if len(beside) > EVENT_BYTES_MAX:
+        raise Refused("too_large", f"expected at most {EVENT_BYTES_MAX} bytes beside the events, got {len(beside)}")
     try:
-        return fields_of(b"{%b}" % b",".join(parts))
+        return fields_of(beside)
     except Rejection as rejection:
         raise Refused("invalid_request", f"beside the events: {rejection.sentence}") from None
 

@@ -21,7 +21,7 @@ from streams.connections import Connected, Connections
 from streams.gateway.bodies import Late, read_body
 from streams.gateway.intake import Crowded, Held, Intake, Unavailable
 from streams.gateway.metrics import GatewayMetrics
-from streams.gateway.record import Record
+from streams.gateway.record import Record, bytes_of
 from streams.gateway.tracking import (
     BATCH_BYTES_MAX,
     BATCHES,
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 CROWDED_RETRY_S: Final = 1
 UNAVAILABLE_RETRY_S: Final = 5
+# what Python needs for an event of a batch besides its bytes
+EVENT_BYTES: Final = 50
 # how long a browser remembers what it may send
 PREFLIGHT_S: Final = 7200
 _TAKEN: Final = b'{"success":true}'
@@ -122,6 +124,7 @@ class TrackingPages:
         encoding = request.headers.get("content-encoding", "")
         body = await read_body(request.stream(), encoding, most, held)
         call = read_call(name, body)
+        held.add(len(call.events) * EVENT_BYTES)
         known = known or self._known(call.key, request, cors)
         arrival = Arrival(
             known.connection.id,
@@ -135,6 +138,7 @@ class TrackingPages:
             if records:
                 await asyncio.sleep(0)
             records += some
+            held.add(sum(map(bytes_of, some)))
         await self._intake.take(records)
         rejected = sum(record.topic == REJECTED.name for record in records)
         self._metrics.events.labels(arrival.source, "taken").inc(len(records) - rejected)

@@ -273,6 +273,35 @@ def test_events_beyond_the_limit_of_a_batch_are_rejected_together() -> None:
     assert events[-2:] == orjson.loads(taken[-1].value)
 
 
+def test_what_stands_beside_the_events_has_the_bound_of_an_event() -> None:
+    """It is in the record of each: a batch of half a megabyte was records of 600 MB."""
+    body = {"batch": [{"type": "page", "userId": "ada"}], "context": {"text": "x" * EVENT_BYTES_MAX}}
+    with pytest.raises(Refused, match="expected at most 32768 bytes beside the events") as refused:
+        records("batch", body)
+    assert "too_large" == refused.value.code
+
+
+def test_a_batch_that_becomes_far_more_than_it_is_is_refused() -> None:
+    body = {"batch": [{"type": "page", "userId": "ada"}] * BATCH_EVENTS_MAX, "context": {"text": "x" * 2_000}}
+    with pytest.raises(Refused, match="expected at most 4194304 bytes") as refused:
+        records("batch", body)
+    assert "too_large" == refused.value.code
+
+    assert 1_000 == len(records("batch", {**body, "batch": body["batch"][:1_000]}))
+
+
+def test_the_loop_gets_its_turn_after_some_events_or_few_that_are_large() -> None:
+    """Half a megabyte of arrays in arrays took a quarter of a second, in which nobody else was answered."""
+    arrival = Arrival("website", NOW_MS, None, lambda: "gw-0")
+    large = {"type": "page", "userId": "ada", "properties": {"a": [[]] * 2_000}}
+    for event, count, most in (({}, 600, 250), (large, 40, 6)):
+        call = read_call("batch", orjson.dumps({"batch": [event] * count}))
+        turns = [len(some) for some in records_of(call, arrival)]
+
+        assert count == sum(turns)
+        assert most == max(turns)
+
+
 def test_a_batch_of_nothing_is_nothing() -> None:
     assert [] == records("batch", {"batch": []})
 

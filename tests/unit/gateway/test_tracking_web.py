@@ -235,6 +235,18 @@ async def test_bodies_that_are_read_count_towards_the_bound(gateway: Any, wait_f
     assert 400 == (await gateway.post("/v1/batch", bytes(300)))[0]
 
 
+async def test_what_is_made_of_a_body_counts_towards_the_bound_before_kafka_gets_it(gateway: Any) -> None:
+    """2,500 empty objects are 7 KB, and as many rejections a thousand times that in all who send them at once."""
+    gateway.kafka._bytes_max = 500_000
+    assert 429 == (await gateway.post("/v1/batch", {"batch": [{}] * BATCH_EVENTS_MAX}))[0]
+    assert [] == gateway.kafka.records
+    assert 0 == gateway.kafka.bytes
+
+    gateway.kafka._bytes_max = 64 << 20
+    assert 200 == (await gateway.post("/v1/batch", {"batch": [{}] * BATCH_EVENTS_MAX}))[0]
+    assert 0 == gateway.kafka.bytes
+
+
 async def test_whoever_sends_slowly_is_hung_up_on(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_S_MAX", 0.3)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
