@@ -49,7 +49,7 @@ def prove(request: Request, secrets: Sequence[str], now_ms: int) -> None:
     signature = _signature(request)
     timestamp, token = (_part(signature, key) for key in ("timestamp", "token"))
     given = [_part(signature, "signature")]
-    if "parent-signature" in signature:
+    if signature.get("parent-signature"):
         given.append(_part(signature, "parent-signature"))
     signed_at = number_in(timestamp, "timestamp")
     signed = (timestamp + token).encode()

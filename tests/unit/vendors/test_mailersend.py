@@ -41,6 +41,9 @@ def test_a_test_is_believed_under_the_secret_that_everybody_knows_and_nothing_el
     assert VENDOR.read(request(test)) == []
     assert doubt(VENDOR, forged, VENDOR.sign(forged, PUBLIC, "", NOW_MS), [SECRET]) == "wrong_signature"
     assert doubt(VENDOR, b"no JSON", VENDOR.sign(b"no JSON", PUBLIC, "", NOW_MS), [SECRET]) == "wrong_signature"
+    # nor is anything large read before it is proved
+    large = orjson.dumps({"type": "webhook.test", "data": [[]] * 10_000})
+    assert doubt(VENDOR, large, VENDOR.sign(large, PUBLIC, "", NOW_MS), [SECRET]) == "wrong_signature"
 
 
 @pytest.mark.parametrize("case", cases("mailersend"))

@@ -46,6 +46,9 @@ def test_an_accounts_own_signature_beside_a_subaccounts_is_as_good() -> None:
     body = orjson.loads(_sealed({"event-data": {}}))
     signature = {**body["signature"], "parent-signature": body["signature"]["signature"], "signature": "0" * 64}
     assert doubt(VENDOR, orjson.dumps({"signature": signature}), {}, [KEY]) is None
+    for empty in ("", None):
+        signature = {**body["signature"], "parent-signature": empty}
+        assert doubt(VENDOR, orjson.dumps({"signature": signature}), {}, [KEY]) is None
 
 
 def test_another_event_under_a_known_signature_has_the_token_that_must_not_come_twice() -> None:
