@@ -24,12 +24,13 @@ QUESTION: Final[dict[str, Any]] = {
     "properties": {
         "segments": {
             "type": "array",
-            "items": {"type": "string"},
+            "items": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"},
             "minItems": 1,
             "maxItems": SEGMENTS_MAX,
             "description": "ids of segments in force",
         }
     },
+    "example": {"segments": ["vip"]},
 }
 
 
@@ -54,7 +55,7 @@ class ContactPages:
 
     def add_to(self, paths: Paths) -> None:
         """Has them answer."""
-        contact = [in_path("id", "the contact's id")]
+        contact = [in_path("id", "the contact's id", "ada")]
         paths.add("/contacts/{id}", self.contact, CONTACTS_READ, described(Contact) | responses(400, 404, 503), contact)
         paths.add(
             "/contacts/{id}/memberships",

@@ -21,9 +21,9 @@ from starlette.types import Receive, Scope, Send
 from streams.api_definitions import DefinitionsInForce
 from streams.api_lookups import told
 from streams.api_metrics import ApiMetrics
-from streams.api_paths import Paths, in_path
+from streams.api_paths import Paths
 from streams.api_problems import responses, unavailable
-from streams.api_segments import named_segment
+from streams.api_segments import SEGMENT, named_segment
 from streams.api_tokens import EXPORT
 from streams.lookups import Lookups, Member, Members, NotWhole
 
@@ -48,7 +48,7 @@ class Exports:
 
     def add_to(self, paths: Paths) -> None:
         """Has them answer."""
-        segment = [in_path("id", "the segment's id")]
+        segment = [SEGMENT]
         answers = responses(400, 404, 503)
         paths.add("/segments/{id}/members.csv", self.as_csv, EXPORT, _described("text/csv") | answers, segment)
         paths.add("/segments/{id}/members.ndjson", self.as_lines, EXPORT, _described(LINES) | answers, segment)

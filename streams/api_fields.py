@@ -1,7 +1,7 @@
 """`GET /v1/fields` of `tidegate api`: the catalogue of fields, out of Redis, which the API needs for nothing else."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
 import msgspec
 from fastapi import Request, Response
@@ -21,6 +21,12 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "source": "only what this source sends",
     "conflicts": "`true`: only what comes in more than one type",
     "limit": f"at most so many, from 1 to {SHOWN_MAX} (default: {SHOWN})",
+}
+# in OpenAPI, what isn't just text
+SCHEMAS: Final[Mapping[str, dict[str, Any]]] = {
+    "kind": {"enum": list(KINDS)},
+    "conflicts": {"type": "boolean", "default": False},
+    "limit": {"type": "integer", "minimum": 1, "maximum": SHOWN_MAX, "default": SHOWN},
 }
 
 

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from streams.api_problems import Problem, responses
-from streams.api_questions import short
+from streams.api_questions import TEXT_LENGTH_MAX, short
 from streams.api_tokens import SCOPES, Tokens
 
+_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": TEXT_LENGTH_MAX}
 _REF: Final = "#/components/schemas/{name}"
 _OPENS: Final = "; ".join(f"`{name}`: {what}" for name, what in SCOPES.items())
 
@@ -80,16 +81,24 @@ def path_text(request: Request, name: str) -> str:
         raise Problem(400, f"expected UTF-8, percent-encoded, in the path, got {short(given)}") from None
 
 
-def in_path(name: str, help: str) -> dict[str, Any]:
+def in_path(name: str, help: str, example: str) -> dict[str, Any]:
     """A part of a path, as it stands in OpenAPI."""
     schema = {"type": "string", "minLength": 1}
-    return {"name": name, "in": "path", "required": True, "description": f"{help}, percent-encoded", "schema": schema}
+    described = f"{help}, percent-encoded"
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": described,
+        "schema": schema,
+        "example": example,
+    }
 
 
-def in_query(parameters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Parameters, each with what it may be, as they stand in OpenAPI."""
+def in_query(parameters: Mapping[str, str], schemas: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Parameters, each with what it may be, as they stand in OpenAPI: text of some length where `schemas` has nothing else."""
     return [
-        {"name": name, "in": "query", "description": help, "schema": {"type": "string"}}
+        {"name": name, "in": "query", "description": help, "schema": schemas.get(name, _TEXT)}
         for name, help in parameters.items()
     ]
 

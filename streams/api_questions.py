@@ -1,7 +1,7 @@
 """Parameters, as text, to what is asked: those of a report are the options of `tidegate sequences report`."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from actions.report_facts import ValueOf
 from schemas.instants import DURATION_MS_MAX, parse_duration, parse_instant
@@ -17,6 +17,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "value": "whose sum a contact's worth is: the name of an event, as `Order Completed`",
     "property": f"its number, with `value`: the path of a property (default: {VALUE_PROPERTY})",
 }
+# in OpenAPI, what isn't just text
+SCHEMAS: Final[Mapping[str, dict[str, Any]]] = {"version": {"type": "integer", "minimum": 1, "maximum": 999_999_999}}
 TEXT_LENGTH_MAX: Final = 200
 ID_LENGTH_MAX: Final = 64
 

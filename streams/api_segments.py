@@ -20,9 +20,15 @@ from streams.lookups import MEMBERS_MAX, Lookups, Members
 LIMIT: Final = 100
 # of a cursor in which a contact's id and a value have their greatest lengths
 CURSOR_LENGTH_MAX: Final = 16_384
+SEGMENT: Final = in_path("id", "the segment's id", "vip")
 PARAMETERS: Final[Mapping[str, str]] = {
     "after": "`next` of the page before",
     "limit": f"at most so many members, from 1 to {MEMBERS_MAX} (default: {LIMIT})",
+}
+# in OpenAPI
+SCHEMAS: Final[Mapping[str, dict[str, Any]]] = {
+    "after": {"type": "string", "minLength": 1, "maxLength": CURSOR_LENGTH_MAX},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MEMBERS_MAX, "default": LIMIT},
 }
 
 
@@ -67,7 +73,7 @@ class SegmentPages:
 
     def add_to(self, paths: Paths) -> None:
         """Has them answer."""
-        segment = [in_path("id", "the segment's id")]
+        segment = [SEGMENT]
         paths.add("/segments", self.segments, SEGMENTS_READ, described(Segments) | responses(503))
         answers = responses(400, 404, 503)
         paths.add("/segments/{id}", self.segment, SEGMENTS_READ, described(SegmentShown) | answers, segment)
@@ -77,7 +83,7 @@ class SegmentPages:
             self.members,
             MEMBERSHIPS_READ,
             described(Members) | answers,
-            [*segment, *in_query(PARAMETERS)],
+            [*segment, *in_query(PARAMETERS, SCHEMAS)],
         )
 
     async def segments(self) -> Response:

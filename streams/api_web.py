@@ -20,11 +20,12 @@ from streams.api_contacts import ContactPages, Memberships
 from streams.api_definitions import DefinitionsInForce
 from streams.api_export import Exports
 from streams.api_fields import PARAMETERS as FIELD_PARAMETERS
+from streams.api_fields import SCHEMAS as FIELD_SCHEMAS
 from streams.api_fields import FieldPages
 from streams.api_metrics import ApiMetrics
 from streams.api_paths import Paths, as_it_came, describe, described, in_path, in_query, path_text
 from streams.api_problems import Problem, add_problems, responses, unavailable
-from streams.api_questions import PARAMETERS, question
+from streams.api_questions import PARAMETERS, SCHEMAS, question
 from streams.api_reading import Unreadable
 from streams.api_segments import SegmentPages, Segments, SegmentShown, Size
 from streams.api_tokens import FIELDS_READ, REPORTS_READ, Tokens
@@ -145,10 +146,14 @@ def web_app(
         pages.report,
         REPORTS_READ,
         described(Report) | responses(400, 404, 503),
-        [in_path("id", "the sequence"), *in_query(PARAMETERS)],
+        [in_path("id", "the sequence's id", "win-back"), *in_query(PARAMETERS, SCHEMAS)],
     )
     paths.add(
-        "/fields", fields.fields, FIELDS_READ, described(Fields) | responses(400, 503), in_query(FIELD_PARAMETERS)
+        "/fields",
+        fields.fields,
+        FIELDS_READ,
+        described(Fields) | responses(400, 503),
+        in_query(FIELD_PARAMETERS, FIELD_SCHEMAS),
     )
     ContactPages(lookups, definitions).add_to(paths)
     SegmentPages(lookups, definitions).add_to(paths)
