@@ -11,6 +11,7 @@ What was given up on after `ACK_S_MAX` may still be written. Whoever sent it sen
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -38,6 +39,11 @@ ACK_S_MAX: Final = 10.0
 GATHER_S: Final = 0.004
 BATCH_BYTES: Final = 256 * 1024
 RECONNECT_S: Final = 2.0
+STOP_S_MAX: Final = 1.0
+KILL_S, KILL_ATTEMPTS = 0.1, 5
+# keys whose partitions are found before the loop gets its turn; and those that are remembered
+TURN_KEY_BYTES: Final = 64 * 1024
+CACHED_KEY_BYTES_MAX: Final = 64
 # older than this, what is on its way says that Kafka is away
 LATE_S: Final = 5.0
 
@@ -110,9 +116,23 @@ class _Producer:
         self.sending: set[asyncio.Task[None]] = set()
         self._partition = functools.lru_cache(maxsize=1 << 16)(functools.partial(partition_of, partitions=partitions))
 
-    def slot(self, record: Record) -> _Slot:
-        """Where the record goes."""
-        return record.topic, 0 if record.key is None else self._partition(record.key)
+    async def routed(self, records: Iterable[Record]) -> list[tuple[_Slot, Record]]:
+        """Each record with where it goes; the loop gets its turn, as long keys take a tenth of a millisecond each."""
+        routed, hashed_bytes = [], 0
+        for record in records:
+            routed.append((self._slot(record), record))
+            hashed_bytes += len(record.key or b"")
+            if hashed_bytes >= TURN_KEY_BYTES:
+                hashed_bytes = 0
+                await asyncio.sleep(0)
+        return routed
+
+    def _slot(self, record: Record) -> _Slot:
+        if record.key is None:
+            return record.topic, 0
+        # the cache is for ids as they are: of the longest it would be 70 MB
+        known = self._partition if len(record.key) <= CACHED_KEY_BYTES_MAX else self._partition.__wrapped__
+        return record.topic, known(record.key)
 
     def is_late(self, slot: _Slot, now_s: float) -> bool:
         """Whether Kafka owes an answer for what went there before."""
@@ -165,7 +185,9 @@ class Intake:
         producer = self._producer
         if producer is None:
             raise Unavailable(self._absent or "Kafka is away")
-        routed = [(producer.slot(record), record) for record in records]
+        routed = await producer.routed(records)
+        if producer is not self._producer:
+            raise Unavailable("the connection to Kafka was lost")
         now_s = time.monotonic()
         if any(producer.is_late(slot, now_s) for slot in {slot for slot, _ in routed}):
             raise Unavailable(f"Kafka has not acknowledged what came before for more than {LATE_S:g} s")
@@ -178,7 +200,7 @@ class Intake:
         """Connects, and does so again whenever the connection is lost for good; until cancelled."""
         while True:
             try:
-                self._producer = await self._connect()
+                producer = self._producer = await self._connect()
             except (StreamsError, SettingError) as error:
                 self._say(str(error))
                 await asyncio.sleep(RECONNECT_S)
@@ -186,8 +208,7 @@ class Intake:
             self._lost.clear()
             self._say(None)
             await self._lost.wait()
-            lost, self._producer = self._producer, None
-            await self._drop(lost)
+            await self._drop(producer)
             await asyncio.sleep(RECONNECT_S)
 
     async def close(self) -> None:
@@ -232,6 +253,9 @@ class Intake:
                 error = KafkaError(f"aiokafka raised {type(raised).__name__}")
             lane.popleft()
             self._ended(batch, error)
+            if error is not None:
+                # what comes behind would overtake it; whoever sent it sends both again
+                _end_all(lane, self._ended)
 
     def _ended(self, batch: _Batch, error: KafkaError | None) -> None:
         del self._on_way[batch]
@@ -241,6 +265,7 @@ class Intake:
         elif not self._lost.is_set():
             # an idempotent producer that has lost its place sends nothing any more
             self._say(f"Kafka at {self._settings.broker} failed: {words_of(error)}{forbidden(error)}")
+            self._producer = None
             self._lost.set()
         batch.end(error)
 
@@ -272,8 +297,7 @@ class Intake:
             task.cancel()
         await asyncio.gather(*producer.sending, return_exceptions=True)
         for lane in producer.lanes.values():
-            while lane:
-                self._ended(lane.popleft(), KafkaError("the connection was given up"))
+            _end_all(lane, self._ended)
 
     def _say(self, problem: str | None) -> None:
         if problem == self._absent:
@@ -294,9 +318,31 @@ async def _all_of(acknowledged: list[asyncio.Future[None]]) -> None:
             raise Unavailable(f"Kafka did not take it: {type(error).__name__}")
 
 
+def _end_all(lane: deque[_Batch], ended: Callable[[_Batch, KafkaError], None]) -> None:
+    while lane:
+        ended(lane.popleft(), KafkaError("the connection was given up"))
+
+
 async def _stop(client: AIOKafkaProducer) -> None:
     try:
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(STOP_S_MAX):
             await client.stop()
-    except (KafkaError, TimeoutError):
+    except KafkaError:
         pass  # it was away, which is why
+    except TimeoutError:
+        await _kill(client)
+
+
+async def _kill(client: AIOKafkaProducer) -> None:
+    """Ends one that waits for Kafka: what it still has would be written some day, behind what was sent again since."""
+    sender = client._sender.sender_task
+    # cancelled, it waits for what is under way; cancelled again, not even for that
+    for _ in range(KILL_ATTEMPTS):
+        if sender is None or sender.done():
+            break
+        sender.cancel()
+        await asyncio.wait([sender], timeout=KILL_S)
+    client._message_accumulator.fail_all(KafkaError("the connection was given up"))
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(STOP_S_MAX):
+            await client.client.close()
