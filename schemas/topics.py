@@ -27,7 +27,8 @@ class Topic(msgspec.Struct, frozen=True):
         if self.retention_ms is not None:
             entries["retention.ms"] = str(self.retention_ms)
         if self.cleanup == "compact":
-            # the time by which an erased contact is gone: compaction leaves the newest segment alone, so it must roll
+            # the time by which what was kept of an erased contact is gone, and by twice that its tombstone: compaction leaves
+            # the newest segment alone, so it must roll
             entries["max.compaction.lag.ms"] = entries["segment.ms"] = str(7 * DAY_MS)
         return entries
 

@@ -80,7 +80,5 @@ def _say(answers: Sequence["Answer"], not_asked: int) -> int:
     if not_asked:
         say(f"the last {not_asked:,} were not asked for: the same command again goes on, it harms no one who is erased")
     if count["erased"]:
-        say(
-            "compacted topics hold them for 7 days at most, logs until their retention ends (deploy/README.md, Erasing)"
-        )
+        say("Kafka's own copies go as compaction and retention have it: deploy/README.md, Erasing contacts")
     return 1 if count["rejected"] or count["waiting"] or not_asked else 0
