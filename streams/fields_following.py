@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FETCH_MS: Final = 200
-# some four milliseconds of the loop's time
+# some four milliseconds of the loop's time, of events as they mostly are; of others it has its turn in between
 FETCH_RECORDS: Final = 400
+TURN_S: Final = 0.005
 WRITE_EVERY_S: Final = 1.0
-GATHERED_FIELDS_MAX: Final = 2_000
+GATHERED_FIELDS_MAX: Final = 1_000
 GATHERED_RECORDS_MAX: Final = 20_000
 TOLD_MAX: Final = 2 * FIELDS_MAX
 SHARE: Final = 0.25
@@ -68,6 +69,7 @@ class Following:
         self._told: Told = {}
         self._placed, self._generation = False, 0
         self._written_s = time.monotonic()
+        self._began_s = time.perf_counter()
         self._said_left_out = False
 
     async def run(self) -> None:
@@ -97,18 +99,26 @@ class Following:
         if not self._placed:
             await self._place()
         fetched = await self._consumer.getmany(timeout_ms=FETCH_MS, max_records=FETCH_RECORDS)
-        began_s = time.perf_counter()
+        self._began_s = time.perf_counter()
         for partition, records in fetched.items():
             expected = self._moves.get(partition, self._positions.get(partition, 0))
-            self._take(partition, records, expected)
+            await self._take(partition, records, expected)
             if records[0].offset > expected + 1:  # one is missing wherever a transaction ended
                 await self._look_for_lost(partition, expected)
-        full = self._gathered.count >= GATHERED_FIELDS_MAX or self._records >= GATHERED_RECORDS_MAX
-        if self._placed and (full or time.monotonic() - self._written_s >= WRITE_EVERY_S):
+        if self._placed and (self._is_full() or time.monotonic() - self._written_s >= WRITE_EVERY_S):
             await self._write()
-        spent_s = time.perf_counter() - began_s
+            self._written_s = time.monotonic()
+            if self._placed:
+                await self._look_at_ends()
+                await self._measure()
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Leaves the others their part of the time."""
+        spent_s = time.perf_counter() - self._began_s
         share = SHARE_BUSY if self._busy() else SHARE
         await asyncio.sleep(spent_s * (1 / share - 1))
+        self._began_s = time.perf_counter()
 
     # ---- positions --------------------------------------------------------------------------------------------------
 
@@ -176,9 +186,6 @@ class Following:
         self._metrics.events.inc(self._records)
         self._positions |= ends
         self._forget()
-        self._written_s = time.monotonic()
-        await self._look_at_ends()
-        await self._measure()
 
     async def _look_at_ends(self) -> None:
         """Tells Redis which partitions have been read to their end."""
@@ -195,20 +202,33 @@ class Following:
 
     # ---- records ----------------------------------------------------------------------------------------------------
 
-    def _take(self, partition: TopicPartition, records: Sequence[ConsumerRecord], expected: int) -> None:
+    async def _take(self, partition: TopicPartition, records: Sequence[ConsumerRecord], expected: int) -> None:
+        """Gathers from `records`; writes and rests in between where they have so many fields that it takes long."""
         if not self._placed or records[0].offset < expected:
             self._placed = False
             return
-        topic = self._topics[partition.topic]
+        generation = self._generation
         for record in records:
-            try:
-                event = parse_event(record.value or b"", ticks=True)
-            except Rejection:
-                self._metrics.unreadable.inc()
-                continue
-            self._gathered.add(event, topic, record.timestamp)
-        self._moves[partition] = records[-1].offset + 1
-        self._records += len(records)
+            self._add(partition, record)
+            if self._is_full():
+                await self._write()
+            if time.perf_counter() - self._began_s >= TURN_S:
+                await self._rest()
+            if generation != self._generation:
+                return  # the rest is read again
+
+    def _add(self, partition: TopicPartition, record: ConsumerRecord) -> None:
+        self._moves[partition] = record.offset + 1
+        self._records += 1
+        try:
+            event = parse_event(record.value or b"", ticks=True)
+        except Rejection:
+            self._metrics.unreadable.inc()
+            return
+        self._gathered.add(event, self._topics[partition.topic], record.timestamp)
+
+    def _is_full(self) -> bool:
+        return self._gathered.count >= GATHERED_FIELDS_MAX or self._records >= GATHERED_RECORDS_MAX
 
     async def _measure(self) -> None:
         lag = 0
