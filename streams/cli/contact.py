@@ -71,8 +71,9 @@ async def _known(given: "Settings", id: str) -> "Contact | None":
 def _past(given: "Settings", found: "Contact", at_ms: int) -> "list[Stay]":
     from streams.past import read_past, survey
 
-    with progress("records", run(survey(given, found.contact))) as advance:
-        return run(read_past(given, found, at_ms, advance))
+    offsets = run(survey(given, found.contact))
+    with progress("records", len(offsets)) as advance:
+        return run(read_past(given, found, at_ms, offsets, advance))
 
 
 def _show(found: "Contact") -> None:
