@@ -43,10 +43,15 @@ class _Unpacked:
         # 16: with gzip's head and check sum
         self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
         self._most = most
+        self._came = 0
         self.body = bytearray()
 
     def add(self, chunk: bytes) -> None:
         """What comes next."""
+        # as they come as well: gzip may have megabytes in it that unpack to nothing
+        self._came += len(chunk)
+        if self._came > self._most:
+            raise self._too_large()
         if self._inflate is not None and chunk:
             if self._inflate.eof:
                 raise Refused("invalid_request", "expected one gzip stream, got more behind its end")
@@ -58,10 +63,13 @@ class _Unpacked:
                 raise Refused("invalid_request", "expected one gzip stream, got more behind its end")
         self.body += chunk
         if len(self.body) > self._most:
-            raise Refused("too_large", f"expected at most {self._most} bytes, got more")
+            raise self._too_large()
 
     def end(self) -> bytes:
         """All of it."""
         if self._inflate is not None and not self._inflate.eof:
             raise Refused("invalid_request", "expected a whole gzip stream, got a part of one")
         return bytes(self.body)
+
+    def _too_large(self) -> Refused:
+        return Refused("too_large", f"expected at most {self._most} bytes, got more")
