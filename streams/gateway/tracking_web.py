@@ -81,7 +81,9 @@ class TrackingPages:
         headers = {"Vary": "Origin"}
         if self._origins is None or origin.lower() in self._origins:
             headers |= {
-                "Access-Control-Allow-Origin": "*" if self._origins is None else origin,
+                # by name, as `*` is for none with credentials: a beacon says that it has some
+                "Access-Control-Allow-Origin": origin or "*",
+                "Access-Control-Allow-Credentials": "true",
                 "Access-Control-Allow-Methods": "POST",
                 "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding, *",
                 "Access-Control-Max-Age": str(PREFLIGHT_S),
