@@ -251,6 +251,10 @@ class _Reading:
         if text not in ("", "iso", *EPOCH_FORMATS) and not says_a_day(text):
             expected = f"iso, {', '.join(EPOCH_FORMATS)}, or year, month and day as strptime has them (%d.%m.%Y %H:%M)"
             self.reader.error(expected, text, f"{path}.format", EPOCH_FORMATS)
+        elif "%Z" in text.replace("%%", ""):
+            # Python reads such names and does nothing with them, and which it reads is the machine's matter
+            expected = "a format without %Z: %z for +01:00, or the letters as they stand (%H:%M UTC) and `zone`"
+            self.reader.error(expected, text, f"{path}.format")
         return None if text in ("", "iso") else text
 
     def _zone(self, found: dict[str, Any], path: str) -> Zone | None:

@@ -127,6 +127,10 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
             SEEN + "timestamp: {column: at, format: '%H:%M'}",
             "expected iso, seconds, milliseconds, or year, month and day",
         ),
+        (
+            SEEN + "timestamp: {column: at, format: '%Y-%m-%d %H:%M %Z', zone: Europe/Berlin}",
+            "expected a format without %Z: %z for +01:00, or the letters as they stand",
+        ),
         (SEEN + "timestamp: {column: at, format: secnds}", "(did you mean 'seconds'?) - at $.timestamp.format"),
         (SEEN + "timestamp: {column: at, zone: Europe/Berlinn}", "(did you mean 'Europe/Berlin'?)"),
         (SEEN + "encoding: utf-16", "expected an encoding in which ASCII is ASCII"),
