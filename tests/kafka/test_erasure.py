@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 import worker_runs as runs
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from dispatcher_runs import Dispatching, Setup, command
 
 from schemas.erasures import contact_hash
+from schemas.rejected import Reason, rejection_headers
 from schemas.topics import TOPICS
 from streams import topics
+from streams.erasure import PIECE, erase
 
 pytestmark = pytest.mark.kafka
 
@@ -232,6 +235,52 @@ async def test_an_erased_contact_is_gone_from_redis_and_after_compaction_from_ev
         await client.aclose()
         for process in processes.values():
             process.kill()
+
+
+async def test_what_no_worker_takes_is_said_and_taken_when_there_is_one(
+    make_stage: Callable[..., runs.Stage], wait_for: WaitFor
+) -> None:
+    """Nobody is told that a contact is gone who isn't; nor does anything have to be asked for twice."""
+    stage = make_stage(clock="wall", grace="10ms", slack="10ms")
+    (answer,) = await erase(stage.settings, [ADA], wait_s=0.5)
+    assert (answer.what, answer.at) == ("waiting", None)
+
+    stage.worker("a")
+
+    def receipts() -> list[Any]:
+        return [record.json()["known"] for record in runs.committed(stage.settings, "erasures")]
+
+    await wait_for(receipts, TIMEOUT_S, "a receipt")
+    assert receipts() == [False]
+    many = [f"c-{n}" for n in range(PIECE + 3)]
+    told: list[int] = []
+    answers = await erase(stage.settings, many, wait_s=TIMEOUT_S, advance=told.append)
+    assert [answer.contact for answer in answers] == many
+    assert {answer.what for answer in answers} == {"unknown"}
+    assert told == sorted(told) and told[-1] == len(many)
+
+
+async def test_a_delete_that_a_worker_rejects_is_said_with_its_reason(
+    broker: str, make_stage: Callable[..., runs.Stage], wait_for: WaitFor
+) -> None:
+    """Of a contact that is quarantined nothing is touched: it is not erased."""
+    stage = make_stage(clock="wall")
+    asked = asyncio.create_task(erase(stage.settings, [ADA, "other"], wait_s=3))
+
+    def published() -> list[runs.Committed]:
+        return [each for each in runs.committed(stage.settings, "events.product") if each.key == ADA.encode()]
+
+    (delete,) = await wait_for(published, TIMEOUT_S, "the delete")
+    producer = Producer({"bootstrap.servers": broker})
+    place = (stage.settings.topic("events.product"), delete.partition, delete.offset)
+    for value in (b'{"type": "track"}', delete.value):
+        headers = rejection_headers(Reason.QUARANTINED, "expected the contact's state to be sound", *place, 0)
+        producer.produce(stage.settings.topic("rejected"), value, delete.key, delete.partition, headers=headers)
+    assert not producer.flush(10)
+
+    rejected, waiting = await asked
+    assert (rejected.what, rejected.why) == ("rejected", "quarantined: expected the contact's state to be sound")
+    assert waiting.what == "waiting"
 
 
 async def _until_none(look: Callable[[], Awaitable[list[str]]], timeout_s: float, wait_for: WaitFor, what: str) -> None:
