@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from dispatcher_runs import Dispatching
 from worker_runs import Stage
 
+from actions.read_model import Keys
 from schemas.instants import format_instant
 from schemas.topics import TRANSITIONS, partition_of
 from streams import cli
@@ -221,3 +223,27 @@ def test_what_retention_has_removed_is_said_with_the_instant_from_which_on_it_ca
         ("cart", "10:00"),
         ("known", "10:00"),
     ]
+
+
+def test_what_an_earlier_version_left_in_redis_is_no_answer_until_a_projector_has_read_it_anew(
+    running: Running, tidegate: Call, redis_url: str, prefix: str, wait_until: Callable[..., Any]
+) -> None:
+    """That version knew memberships and listed no members: it would look as if nobody were in anything."""
+    running.publish("10:30", event("Product Added", "ada", "10:00", cart_id="1"))
+    expected = [("active", None, True, "10:00", 1), ("cart", "1", True, "10:00", 1), KNOWN]
+    running.settled("ada", expected)
+    assert running.projector.stop() == 0
+    keys, client = Keys(prefix), redis.Redis.from_url(redis_url)
+    for name, position in client.hgetall(keys.positions).items():
+        client.hdel(keys.positions, name)
+        client.hset(keys.positions, name.replace(b".2/", b"/"), position)
+    client.delete(keys.sizes, *client.scan_iter(f"{keys.stem}members:*", count=10_000))
+    refused = [tidegate(*arguments) for arguments in (["members", "known"], ["contact", "ada"])]
+    assert [(status, out, "no projector of this version" in said) for status, out, said in refused] == [
+        (1, "", True)
+    ] * 2
+
+    running.projector.start()
+    wait_until(lambda: tidegate("members", "known")[0] == 0, TIMEOUT_S, "an answer")
+    assert "ada" in tidegate("members", "known")[1]
+    running.settled("ada", expected)
