@@ -21,6 +21,7 @@ TIMEOUT_S = 30
 LOGIN, TEXT = "user:password", "a-secret-of-this-connection"
 SECRETS = dict.fromkeys(MODULES, TEXT) | {
     **dict.fromkeys(("chargebee", "postmark", "mailjet", "brevo", "sparkpost", "pipedrive"), LOGIN),
+    "form": "a-key-for-all-to-see",
     "stripe": "whsec_a-secret-of-this-connection",
     "resend": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "sendgrid": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglS"
@@ -75,7 +76,7 @@ async def test_a_form_that_a_browser_posts_in_parts_is_taken(
         boundary, name = b"----WebKitFormBoundaryAbC", b"cv.pdf" if file else b""
         part = b"--" + boundary + b'\r\nContent-Disposition: form-data; name="'
         body = (
-            part + b'email"\r\n\r\nada@example.com\r\n' + part + b'_key"\r\n\r\n' + TEXT.encode() + b"\r\n"
+            part + b'email"\r\n\r\nada@example.com\r\n' + part + b'_key"\r\n\r\n' + SECRETS["form"].encode() + b"\r\n"
             + part + b'cv"; filename="' + name + b'"\r\nContent-Type: application/pdf\r\n\r\n' + file + b"\r\n"
             + b"--" + boundary + b"--\r\n"
         )  # fmt: skip

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kafka
 CONNECTIONS = """
 connections:
   - {id: website, vendor: tracking, secret: WEBSITE_KEY}
-  - {id: survey, vendor: typeform, secret: WEBSITE_KEY}
+  - {id: survey, vendor: typeform, secret: SURVEY}
 """
 EXAMPLES = 60
 TIMEOUT_S = 120
@@ -30,7 +30,7 @@ async def run(
     broker: str, prefix: str, tmp_path: Path, wait_for: Callable[..., Awaitable[Any]]
 ) -> AsyncIterator[GatewayRun]:
     """A gateway that takes events."""
-    made = GatewayRun(broker, prefix, tmp_path, CONNECTIONS)
+    made = GatewayRun(broker, prefix, tmp_path, CONNECTIONS, secret_survey="a-secret-of-the-survey")
     made.make_topics()
     made.start()
     try:
