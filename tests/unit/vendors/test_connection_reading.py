@@ -249,6 +249,14 @@ def test_a_proof_that_would_prove_nothing_is_an_error(signature: Any, expected: 
     assert any(expected in error for error in errors), errors
 
 
+@pytest.mark.parametrize("path", ["$[?search(@.name, '(a+)+b')]", "$[?match(@.name, @.pattern)]"])
+def test_a_path_has_no_regular_expressions(path: str) -> None:
+    """What a stranger typed could keep one busy for good, and the gateway with it."""
+    (error,) = _errors({**GENERIC, "user_id": path})
+
+    assert "is not defined" in error and error.endswith(" - at $.user_id")
+
+
 @pytest.mark.parametrize(
     "changed, path",
     [
