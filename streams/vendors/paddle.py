@@ -6,7 +6,8 @@ and shows the destination's secret key (`pdl_ntfset_…`), which is the connecti
 
 * Proof: `Paddle-Signature`, the HMAC-SHA256 of `ts:body` in each `h1`; several while a key is rotated.
 * Contact: `user_id` (or `userId`) in `custom_data`, which a checkout copies into its transaction and subscription; else the
-  e-mail address of the customer's record; else the customer (`paddle:ctm_…`). These are linked.
+  e-mail address of the customer's record; else the customer (`paddle:ctm_…`). These are linked. What a page hands to Paddle.js as
+  `customData` its visitor can change: whoever minds creates transactions on a server, or says `contact: [vendor_id]`.
 * Order: `occurred_at`.
 * Replays: 5 s, as Paddle's own libraries have it (each try is signed anew), so that the machine's clock has to be right; and
   `event_id`, which repeats have as well.
