@@ -1,8 +1,10 @@
 """The read model's steps as Lua scripts: Redis runs each as a whole or not at all (see `actions/read_model.py`)."""
 
-# KEYS: positions, filling, lock · ARGV: partitions · where each goes on; one that there was no position of begins to fill
+# KEYS: positions, filling, lock, then those that are deleted · ARGV: partitions · where each goes on; one that there was no
+# position of begins to fill
 BEGIN = """
 if redis.call('EXISTS', KEYS[3]) == 1 then return -2 end
+for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
 for _, partition in ipairs(ARGV) do
   if redis.call('HSETNX', KEYS[1], partition, 0) == 1 then redis.call('SADD', KEYS[2], partition) end
 end
@@ -69,4 +71,11 @@ if ARGV[1] ~= '' then membership = redis.call('HGET', KEYS[4], ARGV[1]) end
 if #ARGV > 2 then endings = redis.call('HMGET', KEYS[4], unpack(ARGV, 3)) end
 local gone = redis.call('EXISTS', KEYS[6])
 return {ready, contact[1], contact[2], gone, traits, membership, redis.call('GET', KEYS[5]), endings}
+"""
+# KEYS: positions, filling, then one of each question · ARGV: a partition · in msgpack, each question's command and arguments
+ASK = """
+local began, filling = redis.call('HEXISTS', KEYS[1], ARGV[1]), redis.call('SCARD', KEYS[2])
+local found = {}
+for i, told in ipairs(cmsgpack.unpack(ARGV[2])) do found[i] = redis.call(told[1], KEYS[i + 2], unpack(told, 2)) end
+return {began, filling, cmsgpack.pack(found)}
 """
