@@ -6,17 +6,13 @@ does nothing but unpack and parse, so the ratio is what being sure costs.
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import gzip
 import json
 import shutil
 import signal
-import socket
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +25,20 @@ from schemas.instants import format_instant
 from schemas.topics import TRANSITIONS
 from streams import broker, loop
 from streams.bench_flow import now_ms
-from streams.bench_stand import Process, apply, cpu_s_of, own_settings, percentile, running, say, stand, until, worker
+from streams.bench_stand import (
+    Process,
+    apply,
+    cpu_s_of,
+    free_port,
+    own_settings,
+    percentile,
+    running,
+    say,
+    serving,
+    stand,
+    until,
+    worker,
+)
 from streams.errors import StreamsError
 from streams.gateway.serving import Server, listen
 from streams.settings import SECRET_PREFIX, Settings
@@ -141,7 +150,7 @@ async def _measure(given: Settings, seconds: int) -> tuple[list[Row], list[Laten
 def _own(given: Settings, what: str, directory: Path) -> Settings:
     own = own_settings(given, what)
     connections = str(directory / "connections.yaml")
-    return dataclasses.replace(own, connections=connections, gateway_host="127.0.0.1", gateway_port=_free_port())
+    return dataclasses.replace(own, connections=connections, gateway_host="127.0.0.1", gateway_port=free_port())
 
 
 # ---- how many ----------------------------------------------------------------------------------------------------------
@@ -187,7 +196,7 @@ async def _row(
     events = BATCH if what == "batches" else 1
     url = f"http://127.0.0.1:{settings.gateway_port}/v1/{'batch' if what == 'batches' else 'track'}"
     say(f"{what}: {seconds} s to a server that only reads and answers")
-    async with _bare() as bare:
+    async with serving(__name__, "serve_bare") as bare:
         bare_cpu_s = cpu_s_of(bare.pid)
         done = await _wrk(directory, f"http://127.0.0.1:{bare.port}/v1/take", what, bodies, seconds)
         bare_per_core_s = done["requests"] * events / (cpu_s_of(bare.pid) - bare_cpu_s)
@@ -239,40 +248,6 @@ def serve_bare(port: int) -> None:
         await server.serve([listen("127.0.0.1", port)])
 
     loop.run(serve())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Bare:
-    pid: int
-    port: int
-
-
-@contextlib.asynccontextmanager
-async def _bare() -> AsyncIterator[_Bare]:
-    port = _free_port()
-    code = f"from streams.bench_gateway import serve_bare; serve_bare({port})"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
-    try:
-        await until(lambda: _listens(port), ALL_TIMEOUT_S, "the bare server")
-        yield _Bare(process.pid, port)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # ---- how soon ----------------------------------------------------------------------------------------------------------

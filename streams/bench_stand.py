@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -117,9 +118,14 @@ class Process:
     def __init__(self, process: asyncio.subprocess.Process, url: str, session: aiohttp.ClientSession) -> None:
         self._process, self._url, self._session = process, url, session
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def cpu_s(self) -> float:
         """CPU time of all its threads so far."""
-        return cpu_s_of(self._process.pid)
+        return cpu_s_of(self.pid)
 
     def resident_bytes(self) -> int:
         """Memory that it has now."""
@@ -200,6 +206,44 @@ async def _running(
                 yield process, f"http://{own.web_host}:{own.web_port}", session
         finally:
             await _stop(process)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bare:
+    """A process that listens on a port of this machine."""
+
+    pid: int
+    port: int
+
+
+@contextlib.asynccontextmanager
+async def serving(module: str, function: str) -> AsyncIterator[Bare]:
+    """`function` of a module, called with a port in a process of its own, from when that listens; it ends with SIGTERM."""
+    port = free_port()
+    code = f"from {module} import {function}; {function}({port})"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    try:
+        await until(lambda: _listens(port), START_TIMEOUT_S, "the bare server")
+        yield Bare(process.pid, port)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 @contextlib.asynccontextmanager

@@ -193,3 +193,23 @@ def gateway(seconds: int, as_json: bool) -> None:
     from streams.bench_gateway import run_gateway_bench
 
     run_gateway_bench(settings(), seconds, as_json=as_json)
+
+
+@bench.command()
+@click.option("--contacts", type=click.IntRange(100, 10_000_000), default=100_000, show_default=True)
+@click.option("--rate", type=click.IntRange(1, 10_000), default=500, show_default=True, help="Requests a second.")
+@click.option("--seconds", type=click.IntRange(2, 3_600), default=20, show_default=True, help="How long.")
+@json_option
+def lookups(contacts: int, rate: int, seconds: int, as_json: bool) -> None:
+    """How soon an API answers what is known of a contact, beside a server that has its answer ready.
+
+    The contacts are put into TIDEGATE_REDIS under a prefix of its own, and taken out again. `CPU ms`: of the server's process, a
+    request; what asks is on this machine as well.
+
+    \b
+    Example:
+      tidegate bench lookups --rate 500 --seconds 30
+    """
+    from streams.bench_lookups import run_lookups
+
+    run_lookups(settings(), contacts, rate, seconds, as_json=as_json)
