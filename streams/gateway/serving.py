@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -14,20 +15,41 @@ from streams.dispatcher_web import refusal
 from streams.errors import StreamsError
 
 CONNECTIONS_MAX: Final = 10_000
+HEAD_BYTES_MAX: Final = 16 * 1024
 # from connecting, or from the last answer, to the end of a request's head
 HEAD_S_MAX: Final = 10.0
+# of one body: chunks of a byte each, a quarter of a megabyte of them a read, held up everybody for a second
+CHUNKS_MAX: Final = 2_000
 # longer than proxies keep theirs, which would send a request into a connection that is just being closed
 KEEP_ALIVE_S: Final = 75
 # from SIGTERM on, for answers that wait for Kafka
 FINISH_S_MAX: Final = 7
 
 
+class _Connection(h11.Connection):
+    """h11's, with a bound on the chunks of a body."""
+
+    _chunks = 0
+
+    def next_event(self) -> Any:
+        """As h11 has it; raises `RemoteProtocolError` for a body in too many pieces as well."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = 0
+        elif isinstance(event, h11.Data) and event.chunk_start:
+            self._chunks += 1
+            if self._chunks > CHUNKS_MAX:
+                raise h11.RemoteProtocolError(f"expected at most {CHUNKS_MAX} chunks")
+        return event
+
+
 class Protocol(H11Protocol):
-    """uvicorn's, with bounds on connections that say nothing, of which it has none."""
+    """uvicorn's, with bounds on connections that say nothing or all in small pieces, of which it has none."""
 
     def __init__(self, connections_max: int, **options: Any) -> None:
         super().__init__(**options)
         self._connections_max = connections_max
+        self.conn = _Connection(h11.SERVER, HEAD_BYTES_MAX)
 
     def connection_made(self, transport: Any) -> None:
         """Hangs up at once on one more than may be."""
@@ -43,6 +65,13 @@ class Protocol(H11Protocol):
         if hasattr(self, "_look"):
             self._look.cancel()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """As it was, but where an answer was begun: h11 raises there, a traceback in the log for whoever wants one."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def _hang_up_or_wait(self) -> None:
         """Hangs up where no request is under way, nor any came since the last look; between requests a keep-alive may wait."""

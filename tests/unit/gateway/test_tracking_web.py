@@ -301,6 +301,44 @@ async def test_a_second_request_that_is_not_finished_closes_its_connection(
     writer.close()
 
 
+async def test_a_body_in_a_great_many_chunks_is_hung_up_on(gateway: Any, wait_for: Any) -> None:
+    """Each costs as much as an event: half a megabyte of them, of a byte each, held up everybody for seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(CHUNKED.encode() + b"1\r\n \r\n" * (serving.CHUNKS_MAX + 1))
+    with contextlib.suppress(ConnectionError):
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    await wait_for(lambda: gateway.server.open_connections == 0, 5, "the end of the connection")
+
+    body = json.dumps(BATCH).encode()
+    body += b" " * (serving.CHUNKS_MAX - len(body))
+    for _ in range(2):
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for at in range(len(body)):
+                yield body[at : at + 1]
+
+        async with gateway.client.post(
+            "/v1/batch", data=pieces(), headers={"Authorization": f"Basic {BASIC}"}
+        ) as answer:
+            assert 200 == answer.status
+
+
+@pytest.mark.parametrize("rest", [b"zz\r\n", b"1\r\nx\r\n" * (serving.CHUNKS_MAX + 1)])
+async def test_what_is_no_http_behind_an_answer_ends_the_connection_and_says_nothing(
+    gateway: Any, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was a traceback in the log, and needed no write key."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(CHUNKED.replace(BASIC, "bm9wZTo=").encode())
+    assert (await asyncio.wait_for(reader.readuntil(b"}"), 5)).startswith(b"HTTP/1.1 401 ")
+    with contextlib.suppress(ConnectionError):
+        writer.write(rest)
+        assert b"" == await asyncio.wait_for(reader.read(), 5)
+    assert [] == caplog.records
+    writer.close()
+
+
 async def test_a_request_that_waits_for_kafka_is_not_hung_up_on(monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
     monkeypatch.setattr(serving, "HEAD_S_MAX", 0.1)
     gateway = make()
@@ -412,3 +450,4 @@ async def test_a_port_that_is_taken_is_said_with_the_setting_to_change() -> None
 
 
 BASIC = base64.b64encode(b"website-key:").decode()
+CHUNKED = f"POST /v1/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nAuthorization: Basic {BASIC}\r\n\r\n"
