@@ -23,6 +23,7 @@
   each object.
 * Order: by `at` (ISO 8601, or epoch seconds or ms), else that of arrival.
 * Replays: by the age, where a time is signed, and by the id; with neither, the same name and object are the same notification.
+  No scheme but `standard-webhooks` signs headers: an id or a name from one is as whoever has seen a request sends it again.
 """
 
 from collections.abc import Mapping
