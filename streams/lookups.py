@@ -150,10 +150,9 @@ class Lookups:
     async def _details(self, segment: str, entries: Sequence[str]) -> list[Member]:
         """The members that `entries` name; who has left since they were asked for is left out."""
         named = [msgspec.json.decode(entry, type=list[str]) for entry in entries]
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for contact, *key in named:
-                pipeline.hget(self._keys.memberships(contact), membership_field(segment, *key))
-            found = await pipeline.execute()
+        found = await self._ask(
+            *(("HGET", self._keys.memberships(contact), membership_field(segment, *key)) for contact, *key in named)
+        )
         held = [(contact, _membership(value)) for (contact, *_), value in zip(named, found, strict=True) if value]
         return [Member(contact, each.key, each.since, each.seq, each.version) for contact, each in held if each.member]
 
@@ -177,6 +176,6 @@ def _pairs(listed: Sequence[str]) -> dict[str, str]:
     return dict(zip(listed[::2], listed[1::2], strict=True))
 
 
-def _membership(value: str | bytes) -> Membership:
+def _membership(value: str) -> Membership:
     record = msgspec.json.decode(value, type=MembershipRecord)
     return Membership(record.segment, record.key, record.member, record.since, record.seq, record.segment_version)
