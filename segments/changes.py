@@ -21,7 +21,6 @@ from segments.bounds import drop_keys
 from segments.conditions import Definitions, ScoreIs, Segment, is_quiet, walk
 from segments.nodes import HeldNode, KeyedNode, SegmentNode
 from segments.program import Index
-from segments.questions import question
 from segments.refresh import refresh
 from segments.state import UNSEEN_MS, ContactState, Keyed
 from segments.unit import Unit
@@ -29,7 +28,7 @@ from segments.unit import Unit
 # a contact's accepted events in order of arrival, each with the time at which it counts
 Past = Sequence[tuple[Event, int]]
 
-_ASKED = ("when", "per", "tz")
+_MEANING = ("when", "per", "tz")
 
 
 class Change:
@@ -49,9 +48,9 @@ class Change:
         for segment in after.definitions.segments:
             if segment.id not in was:
                 self.added.add(segment.id)
-            elif _asks_otherwise(before, was[segment.id], after, segment):
+            elif _meaning(before, was[segment.id]) != _meaning(after, segment):
                 self.changed.add(segment.id)
-            elif _hold_ms(was[segment.id]) != _hold_ms(segment):
+            elif _data(was[segment.id].body.get("hold")) != _data(segment.body.get("hold")):
                 self.reheld.add(segment.id)
 
     def is_new(self, id: str) -> bool:
@@ -59,23 +58,15 @@ class Change:
         return id in self.added or id in self.changed
 
 
-def _asks_otherwise(before: Index, was: Segment, after: Index, segment: Segment) -> bool:
-    # of ten thousand segments nearly all are written as they were, which is told at a tenth of the cost
-    if _written(before, was) == _written(after, segment):
-        return False
-    return question(was, before.scores_by_id) != question(segment, after.scores_by_id)
-
-
-def _written(index: Index, segment: Segment) -> bytes:
-    """What a segment asks as it is written: its own words, and those of the scores it reads."""
+def _meaning(index: Index, segment: Segment) -> bytes:
+    """What makes a segment another one where it differs as data: its own words, and those of the scores it reads."""
     read = sorted({part.id for part in walk(segment.when) if isinstance(part, ScoreIs)})
     scores = [index.scores_by_id[id].body for id in read]
-    data = [[segment.body.get(key) for key in _ASKED], scores]
+    return _data([[segment.body.get(key) for key in _MEANING], scores])
+
+
+def _data(data: Any) -> bytes:
     return orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
-
-
-def _hold_ms(segment: Segment) -> tuple[int, int]:
-    return segment.enter_ms, segment.leave_ms
 
 
 def errors_against(before: Definitions, after: Definitions) -> list[str]:

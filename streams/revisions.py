@@ -3,8 +3,8 @@
 Invariants:
   * What is in force is what the newest closing revision lists; versions behind the last revision count for nothing.
   * Versions of one id go up by one, also over a removal: `seq` goes on, and no version ever means two things.
-  * A change that can't change an answer (`name`, `carry`, `24h` for `1d` …) rewrites the body under its version.
-  * A segment whose score asks something else is another one, be it named in the apply or not.
+  * A change that can't change an answer (`name`, `description`, `carry` …) rewrites the body under its version.
+  * A segment whose score differs is another one, be it named in the apply or not.
 """
 
 import dataclasses
@@ -19,10 +19,7 @@ import msgspec
 from actions.sequences import VERSIONS_KEPT
 from schemas import definitions as wire
 from schemas.definitions import DefinitionRecord, RevisionRecord, definition_key
-from segments import DefinitionErrors, Definitions, Limits, load_data
 from segments.check_references import scores_read
-from segments.questions import questions
-from segments.read import DEPTH_MAX, NODES_MAX
 from streams.errors import DefinitionsRefused, StreamsError
 
 Kind = Literal["segment", "score", "rule", "sequence", "policy"]
@@ -33,12 +30,10 @@ What = Literal["new", "changed", "updated", "unchanged", "removed"]
 # which are a megabyte, gzip leaves a tenth
 RECORD_BYTES_MAX = 900 * 1024
 VALUE_BYTES_MAX = 15 * 1024 * 1024
-# a segment can only be another one when one of these differs (segments/README.md, New definitions)
-_ASKED = ("when", "per", "tz", "hold")
-# a score can, a rule, a sequence or a policy is another one when anything but these differs
+# a segment is another one when one of these differs as data (language page, section 9)
+SEGMENT_MEANING = ("when", "per", "tz", "hold")
+# a rule, a sequence or a policy is another one when anything but these differs
 PROSE = ("name", "description", "tags", "owner")
-# whether a definition may be that deep was asked when it was applied
-_BOUNDLESS = Limits(depth=DEPTH_MAX, conditions=NODES_MAX)
 
 
 class DefinitionsUnreadable(StreamsError):
@@ -198,20 +193,16 @@ def revise(
     with None all of `bodies` are unchanged.
     """
     there = in_force.records
-    differing = {name for name, body in bodies.items() if name in there and not _same(there[name].body, body)}
-    changed = _changed(in_force, bodies, removed := tuple(removed), differing)
-    bodies = {**bodies, **{name: there[name].body for name in sorted(changed) if name not in bodies}}
+    rescored = _rescored(in_force, bodies, removed := tuple(removed))
+    bodies = {**bodies, **{name: there[name].body for name in sorted(rescored) if name not in bodies}}
     after = dict(there)
     since_ms = dict(in_force.since_ms)
     changes, records = [], []
     for name, body in bodies.items():
-        what: What = "new" if name not in there else "changed" if name in changed else "updated"
-        if what == "updated" and name not in differing:
-            changes.append(Change(name[0], name[1], there[name].version, "unchanged"))
+        record, what = _version(in_force, name, body, now_ms, anew=name in rescored)
+        changes.append(Change(name[0], name[1], record.version, what))
+        if what == "unchanged":
             continue
-        version = there[name].version if what == "updated" else in_force.versions.get(name, 0) + 1
-        record = DefinitionRecord(kind=name[0], id=name[1], version=version, body=body, applied_at_ms=now_ms)
-        changes.append(Change(name[0], name[1], version, what))
         records.append(record)
         after[name] = record
         if what != "updated" and not _listens_as_before(name, there, body):
@@ -242,47 +233,41 @@ def _listens_as_before(name: Name, there: Mapping[Name, DefinitionRecord], body:
     return listens and name in there and _same(there[name].body.get("on"), body.get("on"))
 
 
-def _changed(
-    in_force: InForce, bodies: Mapping[Name, dict[str, Any]], removed: Sequence[Name], differing: set[Name]
-) -> set[Name]:
-    """Those in force that are others with `bodies`; `differing` are those that differ as data."""
-    there = in_force.records
-    others = {
-        name for name in differing if not _same(_meaning(name[0], there[name].body), _meaning(name[0], bodies[name]))
+def _rescored(in_force: InForce, bodies: Mapping[Name, dict[str, Any]], removed: Sequence[Name]) -> set[Name]:
+    """The segments in force that read a score which differs in `bodies`."""
+    scores = {record.id: record.body for record in in_force.scores}
+    changed = {
+        id for (kind, id), body in bodies.items() if kind == "score" and id in scores and not _same(scores[id], body)
     }
-    scores = {id for kind, id in others if kind == "score"}
-    if scores:
-        staying = {name: bodies.get(name, record.body) for name, record in there.items() if name not in removed}
-        others |= {
-            name for name, body in staying.items() if name[0] == "segment" and scores_read(body.get("when")) & scores
-        }
-    doubtful = {name for name in others if name[0] in ("segment", "score")}
-    return others - _asking_the_same(there, bodies, doubtful)
+    names: list[Name] = [("segment", record.id) for record in in_force.segments] if changed else []
+    there = in_force.records
+    return {
+        name
+        for name in names
+        if name not in removed and scores_read(bodies.get(name, there[name].body).get("when")) & changed
+    }
 
 
-def _asking_the_same(
-    there: Mapping[Name, DefinitionRecord], bodies: Mapping[Name, dict[str, Any]], doubtful: set[Name]
-) -> set[Name]:
-    """Those of `doubtful`, segments and scores, that only say otherwise what they said before."""
-    if not doubtful:
-        return set()
-    before = {name: record.body for name, record in there.items()}
-    try:
-        was, now = (questions(_loaded(each)) for each in (before, {**before, **bodies}))
-    except DefinitionErrors:
-        return set()  # what is in force was applied by another release, whose language this one doesn't read
-    return {name for name in doubtful if was[name] == now[name]}
-
-
-def _loaded(bodies: Mapping[Name, dict[str, Any]]) -> Definitions:
-    listed = {f"{kind}s": [body for name, body in bodies.items() if name[0] == kind] for kind in ("segment", "score")}
-    return load_data({**listed, "rules": []}, limits=_BOUNDLESS)
+def _version(
+    in_force: InForce, name: Name, body: dict[str, Any], now_ms: int, *, anew: bool
+) -> tuple[DefinitionRecord, What]:
+    kind, id = name
+    last = in_force.versions.get(name, 0)
+    there = in_force.records.get(name)
+    if there is None:
+        return DefinitionRecord(kind=kind, id=id, version=last + 1, body=body, applied_at_ms=now_ms), "new"
+    if not anew and _same(there.body, body):
+        return there, "unchanged"
+    if not anew and _same(_meaning(kind, there.body), _meaning(kind, body)):
+        return DefinitionRecord(kind=kind, id=id, version=there.version, body=body, applied_at_ms=now_ms), "updated"
+    return DefinitionRecord(kind=kind, id=id, version=last + 1, body=body, applied_at_ms=now_ms), "changed"
 
 
 def _meaning(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
     if kind == "segment":
-        return {key: body[key] for key in _ASKED if key in body}
-    return {key: value for key, value in body.items() if key not in PROSE}
+        return {key: body[key] for key in SEGMENT_MEANING if key in body}
+    # of a score all is meaning: what reads it compares it as data
+    return body if kind == "score" else {key: value for key, value in body.items() if key not in PROSE}
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -54,10 +54,7 @@ class Plan:
         return [*self.segments.values(), *self.scores.values()]
 
     def asks_anew(self, other: "Plan", name: str) -> bool:
-        """Whether the segment's question is another than in the other plan: its `when`, `tz` or a score it reads.
-
-        As data: other words for the same are another question here, and no test gives the oracle such.
-        """
+        """Whether the segment's question is another than in the other plan: its `when`, `tz` or a score it reads."""
         before, after = other.segments[name], self.segments[name]
         scores = [one["score"] for one in conditions_in(after["when"]) if "score" in one]
         return any(before.get(key) != after.get(key) for key in ("when", "per", "tz")) or any(

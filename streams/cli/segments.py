@@ -34,10 +34,9 @@ def segments() -> None:
 def apply(files: tuple[str, ...], author: str | None, note: str, as_json: bool) -> None:
     """Put the definitions of FILE... in force, all of them or, where one has an error, none.
 
-    Definitions in force that the files don't name stay as they are. A segment gets a new version when it asks something
-    else by its `when`, `tz` or `hold`, or by a score that it reads; a score when it counts otherwise; all else when anything
-    but name, description, tags or owner differs. Any other difference is taken over under the version in force, and emits
-    nothing: other words for the same, too.
+    Definitions in force that the files don't name stay as they are. A segment gets a new version when its `when`,
+    `per`, `tz` or `hold` differs, or a score that it reads; a score when anything does; all else when anything but
+    name, description, tags or owner does. Any other difference is taken over under the version in force, and emits nothing.
 
     \b
     Example:
@@ -64,15 +63,13 @@ def apply(files: tuple[str, ...], author: str | None, note: str, as_json: bool) 
     rows = [(change.kind, change.id, change.version, change.what) for change in changes]
     print_table(("kind", "id", "version", "is"), rows, as_json)
     say(f"revision {number} is in force" + ("" if revised else ", as before: nothing differs"))
-    if updated := [change.id for change in changes if change.kind == "segment" and change.what == "updated"]:
-        say(
-            f"nobody's answer can change by what differs in {_named(updated)}: the version stays, and all that is counted"
-        )
     counting = [change.id for change in changes if change.kind == "segment" and change.what in ("new", "changed")]
     taken = run(events_taken(given)) if counting else False
     if taken:
+        named = ", ".join(counting[:NAMED_MAX])
+        more = f" and {len(counting) - NAMED_MAX} more" if len(counting) > NAMED_MAX else ""
         say(
-            f"note: events have been taken already; conditions on events of {_named(counting)} count from now on "
+            f"note: events have been taken already; conditions on events of {named}{more} count from now on "
             "(traits as they stand)"
         )
 
@@ -134,11 +131,6 @@ def list_(as_json: bool) -> None:
 segments.add_command(show)
 segments.add_command(history)
 segments.add_command(diff)
-
-
-def _named(ids: list[str]) -> str:
-    more = f" and {len(ids) - NAMED_MAX} more" if len(ids) > NAMED_MAX else ""
-    return ", ".join(ids[:NAMED_MAX]) + more
 
 
 def _author(given: str, note: str) -> str:

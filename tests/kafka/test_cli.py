@@ -256,27 +256,6 @@ def test_who_changed_a_definition_when_why_and_how_is_told(
     )
 
 
-def test_other_words_for_the_same_are_taken_over_and_nothing_is_counted_anew(
-    topics: Settings, tidegate: Call, tmp_path: Path
-) -> None:
-    """It is said, and that events count from now on is not."""
-    file = tmp_path / "s.yaml"
-    file.write_text(SEGMENTS.replace("count: {gte: 2}", "count: {gte: 2}, within: 1d"))
-    assert tidegate("segments", "apply", "s.yaml")[0] == 0
-    _write(topics, "state", [(b"c-1", b"state", [])])
-
-    file.write_text(SEGMENTS.replace("count: {gte: 2}", "count: {gt: 1}, within: 24h"))
-    _, out, err = tidegate("segments", "apply", "s.yaml", "--json")
-    assert [(row["id"], row["version"], row["is"]) for row in json.loads(out)][:1] == [("big", 1, "updated")]
-    assert err == (
-        "revision 2 is in force\n"
-        "nobody's answer can change by what differs in big: the version stays, and all that is counted\n"
-    )
-    assert tidegate("segments", "apply", "s.yaml")[2] == "revision 2 is in force, as before: nothing differs\n"
-    rows = json.loads(tidegate("segments", "history", "big", "--json")[1])
-    assert [(row["revision"], row["version"], row["is"]) for row in rows] == [(1, 1, "new"), (2, 1, "updated")]
-
-
 def test_a_definition_that_no_record_can_hold_is_refused_with_its_name(
     topics: Settings, tidegate: Call, tmp_path: Path
 ) -> None:

@@ -4,14 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import segments
 from schemas.events import parse_event
-from segments.check_references import scores_read
-from segments.questions import questions
-from tests.histories import ALL, CASES, MEASURED, Case, cases, settled_cases
+from tests.histories import ALL, CASES, MEASURED, cases, settled_cases
 from tests.oracle_values import shown
 from tests.property.engines import by_core, by_oracle, by_pair, members, untils_ms
 
@@ -20,27 +18,8 @@ few = settings(max_examples=settings().max_examples // 3)
 graces_ms = st.sampled_from([2000, 2000, 0, 5000])
 
 
-def says_it_otherwise(case: Case) -> bool:
-    """Whether definitions in the case only say in other words what some before them say; of these see `test_questions`.
-
-    The oracle compares definitions as data, and would have such measure anew what they hold.
-    """
-    said: dict[tuple[str, bytes], str] = {}
-    for each in (case.definitions, *(line for line in case.lines if line["type"] == "definitions")):
-        scores = {one["id"]: one for one in each.get("scores", [])}
-        data = {"segments": each["segments"], "scores": [*scores.values()], "rules": []}
-        asked = questions(segments.load_data(data))
-        for one in each["segments"]:
-            body = {key: part for key, part in one.items() if key != "hold"}
-            words = json.dumps([body, [scores[id] for id in sorted(scores_read(one["when"]))]], sort_keys=True)
-            if said.setdefault((one["id"], asked["segment", one["id"]]), words) != words:
-                return True
-    return False
-
-
 def assert_alike(data: st.DataObject, construct: str) -> None:
     case = data.draw(cases(construct), label="case")
-    assume(not says_it_otherwise(case))
     grace_ms, until_ms = (
         data.draw(graces_ms, label="grace_ms"),
         data.draw(st.sampled_from(untils_ms(case)), label="until_ms"),
