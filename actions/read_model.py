@@ -11,9 +11,8 @@ Invariants:
   * Of a contact that was erased there is a mark for `GONE_MS` and nothing else: by the hash of its id, as addresses that
     are not written to are by theirs, so that nobody who is gone stands in here.
   * Members by segment, and how many they are, change in the script that writes the membership.
-  * Where a topic's records are kept otherwise than by earlier versions, its partitions have another name here
-    (`partition_name`): they are read from their beginning, and are filling until then. An earlier version that runs beside
-    this one, or after it, moves positions under its own names, so nothing it has written counts as read here.
+  * Positions are of one `VERSION` of what is kept: another begins with each topic anew. Earlier ones are deleted, so that
+    an earlier version's checks wait, and nothing that its projectors write counts as read here.
 
 Keys share one hash tag, which is not the ledger's: all of this may be thrown away.
 """
@@ -32,7 +31,6 @@ from actions.ledger import ENTRY_MS
 from actions.sequences import LIFTED
 from schemas.deliveries import Delivery
 from schemas.erasures import contact_hash
-from schemas.topics import CONTACTS, EVENTS_EMAIL, EVENTS_OWN, MEMBERSHIPS
 from schemas.transitions import Consent, MembershipRecord
 
 # as long as a delivery may wait: none that was written before goes out afterwards
@@ -40,14 +38,13 @@ GONE_MS: Final = ENTRY_MS
 REBUILD_LOCK_MS: Final = 30_000
 UNLINK_KEYS: Final = 1_000
 REBUILDING: Final = -2
-# topics whose records are kept otherwise than they were once: members by segment, hashes of who is gone, of addresses
-_LAYOUTS: Final = dict.fromkeys((MEMBERSHIPS.name, CONTACTS.name, EVENTS_EMAIL.name, EVENTS_OWN.name), 2)
+# of what is kept, and how; 2: members by segment, hashes of who is gone and of addresses
+VERSION: Final = 2
 
 
 def partition_name(topic: str, number: int) -> str:
     """What the read model calls a partition of a topic (its short name)."""
-    layout = _LAYOUTS.get(topic, 1)
-    return f"{topic}/{number}" if layout == 1 else f"{topic}.{layout}/{number}"
+    return f"{topic}/{number}"
 
 
 class Moved(Exception):
@@ -85,7 +82,8 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         self.stem = f"{{{prefix}read}}:"
-        self.positions, self.filling = self.stem + "positions", self.stem + "filling"
+        self.positions, self.filling = (f"{self.stem}{name}.{VERSION}" for name in ("positions", "filling"))
+        self.earlier = self.stem + "positions", self.stem + "filling"
         self.lock, self.sizes = self.stem + "lock", self.stem + "sizes"
 
     def contact(self, contact: str) -> str:
@@ -150,7 +148,7 @@ class ReadModel:
 
     async def begin(self, partitions: Sequence[str]) -> dict[str, int]:
         """Where each of `partitions` (`topic/number`, all there are) goes on; raises `BeingRebuilt`."""
-        keys = [self._keys.positions, self._keys.filling, self._keys.lock]
+        keys = [self._keys.positions, self._keys.filling, self._keys.lock, *self._keys.earlier]
         found = await self._begin(keys=keys, args=list(partitions))
         if found == REBUILDING:
             raise BeingRebuilt

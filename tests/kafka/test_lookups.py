@@ -234,9 +234,7 @@ def test_what_an_earlier_version_left_in_redis_is_no_answer_until_a_projector_ha
     running.settled("ada", expected)
     assert running.projector.stop() == 0
     keys, client = Keys(prefix), redis.Redis.from_url(redis_url)
-    for name, position in client.hgetall(keys.positions).items():
-        client.hdel(keys.positions, name)
-        client.hset(keys.positions, name.replace(b".2/", b"/"), position)
+    client.rename(keys.positions, f"{keys.stem}positions")
     client.delete(keys.sizes, *client.scan_iter(f"{keys.stem}members:*", count=10_000))
     refused = [tidegate(*arguments) for arguments in (["members", "known"], ["contact", "ada"])]
     assert [(status, out, "no projector of this version" in said) for status, out, said in refused] == [

@@ -160,6 +160,17 @@ async def test_it_is_whole_when_every_partition_was_read_to_its_end_once(
     assert not await ready(), "a topic that came later is to be read as well"
 
 
+async def test_what_an_earlier_version_has_read_is_not_what_this_one_has(
+    client: redis.Redis, prefix: str, mail: Delivery
+) -> None:
+    """It has marks of who is gone and addresses that are suppressed under other names: mail would go to them."""
+    await client.hset(f"{{{prefix}read}}:positions", mapping=dict.fromkeys(PARTITIONS, 7))
+    model = ReadModel(client, prefix)
+    assert not (await model.facts(mail, with_zone=False)).ready
+    assert await model.begin(PARTITIONS) == dict.fromkeys(PARTITIONS, 0)
+    assert not (await model.facts(mail, with_zone=False)).ready
+
+
 async def test_thrown_away_it_leaves_the_ledger_alone_and_whoever_writes_begins_anew(
     model: ReadModel, client: redis.Redis, mail: Delivery, prefix: str
 ) -> None:

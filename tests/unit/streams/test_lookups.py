@@ -230,11 +230,13 @@ async def test_a_read_model_of_an_earlier_version_is_read_anew_and_told_of_only_
     client: redis.Redis, prefix: str
 ) -> None:
     """It lists no members, and has who is gone, and whom no mail goes to, by name."""
-    await client.hset(Keys(prefix).positions, mapping={"contacts/0": 7, "memberships/0": 9})
+    keys = Keys(prefix)
+    await client.hset(f"{keys.stem}positions", mapping={"contacts/0": 7, "memberships/0": 9})
     projected = Projected(client, prefix)
-    with pytest.raises(NotWhole):
+    with pytest.raises(NotWhole, match="no projector of this version"):
         await projected.lookups.sizes()
 
     assert await projected.model.begin([CONTACTS, MEMBERSHIPS]) == {CONTACTS: 0, MEMBERSHIPS: 0}
     with pytest.raises(NotWhole, match="2 partitions to go"):
         await projected.lookups.sizes()
+    assert not await client.exists(f"{keys.stem}positions"), "or the checks of that version would go by what it was"
