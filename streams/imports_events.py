@@ -24,6 +24,8 @@ MESSAGE_ID_BYTES = 16
 # of each column
 CELLS_CACHED = 1 << 13
 COLUMNS_SHOWN = 50
+# orjson reads 1024 and writes 254
+ROW_DEPTH_MAX = 200
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class Events:
             raise Unroutable(f"expected a JSON object, got {error.msg} at byte {error.pos}") from None
         if not isinstance(row, dict):
             raise Unroutable("expected a JSON object, got something else")
+        if _is_deep(row, ROW_DEPTH_MAX):
+            raise Unroutable(f"expected at most {ROW_DEPTH_MAX} levels of nesting, got more")
         return row
 
     def _message_id(self, number: int, row: Row) -> str:
@@ -178,6 +182,14 @@ class Events:
                 raise Unroutable(sentence) from None
 
         return get
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Whether there are more levels of objects and arrays."""
+    if not levels:
+        return True
+    within = value.values() if type(value) is dict else value
+    return any(_is_deep(each, levels - 1) for each in within if type(each) is dict or type(each) is list)
 
 
 def _values(pairs: Sequence[tuple[str, Get]], row: Row) -> dict[str, Any]:

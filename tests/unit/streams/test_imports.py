@@ -354,6 +354,19 @@ def test_lines_of_json_are_mapped_by_paths(read: Read) -> None:
     assert [number for number, _ in answer.bad] == [2, 3, 4]
 
 
+@pytest.mark.parametrize("depth", [199, 200, 300, 1000])
+@pytest.mark.parametrize(
+    "more", ["", "skip: {column: deep, eq: a}", "properties: {deep: {column: deep, type: number}}", "messageId: deep"]
+)
+def test_a_row_of_many_levels_is_a_bad_row_and_does_not_end_the_import(read: Read, more: str, depth: int) -> None:
+    """--resume would have come to it again and again."""
+    deep = b'{"u": "ada", "deep": ' + b"[" * depth + b"]" * depth + b"}"
+    answer = read(deep + b'\n{"u": "bob"}', f"id: a\ntype: page\nuserId: u\n{more}", name="a.jsonl")
+
+    assert "bob" == answer.of("userId")[-1]
+    assert (depth == 199 and not more.endswith(("number}}", "deep"))) == (not answer.bad)
+
+
 def test_a_row_has_the_same_message_id_whenever_it_is_read(read: Read) -> None:
     """Two rows that are alike have two; another mapping's id, or another file, has all anew."""
     data = "who\nann\nann\n"
