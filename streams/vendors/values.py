@@ -2,6 +2,7 @@
 
 import decimal
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -18,30 +19,61 @@ EXPONENTS: Final[Mapping[str, int]] = dict.fromkeys(_WITHOUT.split(), 0) | dict.
 
 # of a notification: what it becomes stands a few levels deeper in an event
 LEVELS_MAX: Final = EVENT_DEPTH_MAX - 4
+_TOO_DEEP: Final = f"expected at most {LEVELS_MAX} levels of nesting, got more"
 # of an array of notifications; vendors' have a few thousand at most, and each costs what an event does, whatever is in it
 OBJECTS_MAX: Final = 10_000
 
 
+# an escape of text: a pair of surrogates, half of one, or any other
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
 def json_object(raw: bytes) -> dict[str, Any]:
     """The JSON object that `raw` is; raises `Rejection`. Of a key twice in an object the last counts, as in JavaScript."""
-    found = json_value(raw)
+    return _object(json_value(raw))
+
+
+def json_value(raw: bytes) -> Any:
+    """The JSON value that `raw` is; raises `Rejection`, also where it is nested deeper than an event may be."""
+    return _shallow(_read(raw))
+
+
+def _object(found: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Rejection(Reason.NOT_AN_OBJECT, f"expected a JSON object, got {kind_of(found)}")
     return found
 
 
-def json_value(raw: bytes) -> Any:
-    """The JSON value that `raw` is; raises `Rejection`, also where it is nested deeper than an event may be."""
+def _shallow(found: Any) -> Any:
+    if _is_deep(found):
+        raise Rejection(Reason.TOO_DEEP, _TOO_DEEP)
+    return found
+
+
+def _read(raw: bytes) -> Any:
     try:
-        found = orjson.loads(raw)
+        return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        # an emoji that somebody's program cut in two would cost all that was told beside it
+        whole = _ESCAPE.sub(_without_halves, raw) if "surrogate" in error.msg else raw
+        if whole != raw:
+            return _read(whole)
         raise Rejection(Reason.NOT_JSON, f"expected JSON in UTF-8: {error.msg} at byte {error.pos}") from None
-    level = [found]
+
+
+def _without_halves(escape: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if escape.group(1) else escape.group()
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
     for _ in range(LEVELS_MAX):
         level = [child for each in level for child in _children(each)]
         if not level:
-            return found
-    raise Rejection(Reason.TOO_DEEP, f"expected at most {LEVELS_MAX} levels of nesting, got more")
+            return False
+    return True
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -51,15 +83,19 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def json_objects(raw: bytes) -> list[dict[str, Any]]:
-    """The JSON objects of an array, or the one that is none; raises `Rejection`, also for more than `OBJECTS_MAX`."""
-    found = json_value(raw)
-    listed = found if isinstance(found, list) else [found]
-    if len(listed) > OBJECTS_MAX:
-        raise Rejection(Reason.TOO_LARGE, f"expected at most {OBJECTS_MAX} notifications at once, got {len(listed)}")
-    for at, each in enumerate(listed):
+    """The JSON objects of an array, or the one that is none; raises `Rejection`, also for more than `OBJECTS_MAX`.
+
+    In the place of one in an array that is nested too deep is an object that says so: the others are taken.
+    """
+    found = _read(raw)
+    if not isinstance(found, list):
+        return [_object(_shallow(found))]
+    if len(found) > OBJECTS_MAX:
+        raise Rejection(Reason.TOO_LARGE, f"expected at most {OBJECTS_MAX} notifications at once, got {len(found)}")
+    for at, each in enumerate(found):
         if not isinstance(each, dict):
             raise Rejection(Reason.NOT_AN_OBJECT, f"expected a JSON object at $[{at}], got {kind_of(each)}")
-    return listed
+    return [{"rejected": _TOO_DEEP} if _is_deep(each) else each for each in found]
 
 
 def kind_of(value: Any) -> str:

@@ -266,6 +266,20 @@ async def test_a_thousand_events_at_once_are_taken_as_segment_sends_them(gateway
     assert 413 == (await gateway.post(body, headers, SITE))[0]
 
 
+@pytest.mark.parametrize(
+    "odd", [b'{"a": ' * 70 + b"1" + b"}" * 70, rb'"a cut emoji \ud83d"', rb'"\udc00\ud83d\ude00 \\ud83d"']
+)
+async def test_what_one_of_many_has_costs_none_of_the_others(gateway: Gateway, odd: bytes) -> None:
+    event = b'{"type": "page", "userId": "u%d", "messageId": "m%d", "properties": {"title": %s}}'
+    body = b"[" + b",".join(event % (n, n, odd if n == 1 else b'"a title"') for n in range(3)) + b"]"
+    headers = VENDORS["segment"].sign(body, SECRETS["TIDEGATE_SECRET_FORM"], "", NOW_MS)
+
+    assert 200 == (await gateway.post(body, headers, SITE))[0]
+    taken = {each.key for each in gateway.kafka.records if each.topic != "rejected"}
+    assert {b"u0", b"u2"} <= taken
+    assert 3 == len(gateway.kafka.records)
+
+
 async def test_a_body_that_is_more_than_a_record_is_cut_where_it_cant_be_read(gateway: Gateway) -> None:
     body = b'[{"type": "page"}, ' + b" " * BODY_BYTES_MAX
     headers = VENDORS["segment"].sign(body, SECRETS["TIDEGATE_SECRET_FORM"], "", NOW_MS)
