@@ -1,8 +1,8 @@
 """The process of `tidegate api`: what Tidegate knows, over HTTP.
 
-`api_web.py` has the paths, `api_answers.py` has each question read once for all who ask it, `api_reading.py` reads,
-`api_definitions.py` follows what is in force, `api_fields.py` asks Redis. It begins and goes on without Kafka and Redis, and
-says so.
+`api_web.py` has the paths and `api_tokens.py` who may ask them. Out of Redis: `api_contacts.py`, `api_segments.py`,
+`api_export.py`, `api_fields.py`. Out of Kafka: `api_definitions.py` follows what is in force, `api_reading.py` reads reports,
+`api_answers.py` has each read once for all who ask it. It begins and goes on without Kafka and Redis, and says so.
 """
 
 import asyncio

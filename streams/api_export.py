@@ -69,6 +69,7 @@ class Exports:
         name = f'attachment; filename="{id}.{suffix}"'
         headers = {"Cache-Control": "no-store", "Content-Disposition": name}
         self._count(1)
+        logger.info("an export of the members of %s, with the token of %s", id, request.state.token.variable)
         return _Export(self._pages(id, first, head, write), headers, kind, lambda: self._count(-1))
 
     async def _pages(self, id: str, page: Members, head: bytes, write: Write) -> AsyncIterator[bytes]:

@@ -24,7 +24,7 @@ from streams.api_fields import FieldPages
 from streams.api_fields import question as field_question
 from streams.api_metrics import ApiMetrics
 from streams.api_reading import Unreadable, read_apart
-from streams.api_tokens import read_tokens
+from streams.api_tokens import SCOPES, read_tokens
 from streams.api_web import Pages, web_app
 from streams.broker import CONNECT_TIMEOUT_S
 from streams.dispatcher_setup import connect
@@ -352,6 +352,22 @@ async def test_what_there_is_describes_itself(api: Api) -> None:
     assert ["event", "kind", "source", "conflicts", "limit"] == [each["name"] for each in get["parameters"]]
     assert set(Fields.__struct_fields__) == schemas["Fields"]["properties"].keys()
     assert 200 == (await api.get("/docs", headers={}))[0]
+
+
+async def test_every_path_says_which_scope_it_wants_and_how_it_refuses(api: Api) -> None:
+    _, described, _ = await api.get("/openapi.json", headers={})
+
+    wanted = set()
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            ((scope,),) = (each["HTTPBearer"] for each in operation["security"])
+            wanted.add(scope)
+            assert {"200", "401", "403", "503"} <= operation["responses"].keys(), path
+            assert "422" not in operation["responses"], path
+            refused = [each["content"] for status, each in operation["responses"].items() if status != "200"]
+            assert all(["application/problem+json"] == list(content) for content in refused), path
+    assert SCOPES.keys() == wanted
+    assert 11 == len(described["paths"])
 
 
 def test_an_address_that_is_taken_or_none_names_the_setting() -> None:

@@ -363,6 +363,15 @@ async def test_each_path_wants_its_scope_and_no_other(api: Api, path: str, body:
         await api.ask(path, TOKENS[scope], body)
 
 
+async def test_who_exports_what_is_in_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "streams.api_export")
+    await api.put("cart", ["ada"])
+    await api.export("/v1/segments/cart/members.csv", TOKENS["export"])
+
+    number = list(SCOPES).index("export")
+    assert [f"an export of the members of cart, with the token of TIDEGATE_SECRET_API_{number}"] == caplog.messages
+
+
 async def test_an_export_has_all_members_as_csv_and_as_lines(api: Api) -> None:
     ids = [*STRANGE, *(f"c-{n}" for n in range(api_export.PAGE * 2))]
     await api.put("cart", ids)
