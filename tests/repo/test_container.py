@@ -270,6 +270,12 @@ def test_redis_keeps_what_the_ledger_relies_on(compose: dict[str, Any]) -> None:
     assert [name for name, expected, _ in REDIS_CONFIGURATION if given.get(name) != expected] == []
 
 
+@pytest.mark.parametrize("name", ["dispatcher", "projector", "api"])
+def test_who_needs_redis_has_the_one_that_is_there(ours: dict[str, dict[str, Any]], name: str) -> None:
+    assert settings_in(ours[name]).redis == "redis://redis:6379/0"
+    assert "redis" in ours[name]["depends_on"]
+
+
 def test_supervisors_wait_longer_than_a_process_takes_to_stop(ours: dict[str, dict[str, Any]]) -> None:
     needed = {
         "worker-1": STOP_TIMEOUT_S,
