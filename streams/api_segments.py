@@ -86,7 +86,7 @@ class SegmentPages:
             [*segment, *in_query(PARAMETERS, SCHEMAS)],
         )
 
-    async def segments(self) -> Response:
+    async def segments(self, request: Request) -> Response:
         """The segments in force, by id."""
         if self._definitions.problem is not None:
             raise unavailable(self._definitions.problem)

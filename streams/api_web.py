@@ -67,7 +67,7 @@ class Pages:
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
-    async def sequences(self) -> Response:
+    async def sequences(self, request: Request) -> Response:
         """The sequences in force, by id."""
         if self._definitions.problem is not None:
             raise unavailable(self._definitions.problem)
