@@ -48,6 +48,7 @@ class Import:
         self._bad = bad
         self._noted_s = time.monotonic()
         self._done_events = self._done_bad = 0
+        self._begun_anew = False
 
     @property
     def bytes_read(self) -> int:
@@ -101,12 +102,19 @@ class Import:
             self._noted_s = now_s
             self._note(place)
 
+    def begin(self, *, anew: bool) -> None:
+        """Notes that it has begun: of what is killed before Kafka has acknowledged a block, some may be there."""
+        self._begun_anew = anew
+        self._note(self.start)
+
     def close(self, *, done: bool) -> None:
         """Notes how far it came; `done`: to its end, and Kafka has it all."""
         if done:
             self._note(msgspec.structs.replace(self.place(), done=True))
         elif self._reached.offset:
             self._note(self._reached)
+        elif self._begun_anew and not self._done_events:
+            self._note(msgspec.structs.replace(self.start, done=True))  # there is nothing of it in Kafka
         if self._bad is not None:
             self._bad.close()
 
@@ -156,6 +164,8 @@ def open_import(
             rows.go_to(Position(start.offset, start.lines))
         bad_file = None if bad is None else BadFile(bad, path, rows.header, start)
         imported = Import(file, rows, events, start, places, bad_file)
+        if mapping.repeatable:
+            imported.begin(anew=not resume)
         try:
             yield imported
         except BaseException:

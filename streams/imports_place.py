@@ -103,9 +103,8 @@ class PlaceFile:
         if not resume:
             if not (same_file and same_kafka):
                 return Place(about)
-            how_far = (
-                "was imported whole" if there.done else f"was imported up to line {there.lines}; --resume goes on there"
-            )
+            reached = f"was imported up to line {there.lines}" if there.offset else "was begun to be imported"
+            how_far = "was imported whole" if there.done else f"{reached}; --resume goes on there"
             twice = "" if self._repeatable else "What is published again counts twice once the dedup horizon is over; "
             raise InputError(f"{self.path}: by this, the file {how_far}. {twice}{self._anew}")
         if there.about != about:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_an_import_that_was_killed_is_gone_on_with_and_the_list_is_whole_and_can
         command = ("tidegate", "lists", "import", "Trade fair/2026", str(path), "--column", "id")
         importer = WorkerProcess("importer", stage.environment, tmp_path)
         importer.start((*command, "--rate", "8000"))
-        wait_until(lambda: list(tmp_path.glob("visitors.csv.*.import")), 30, "Kafka to have some of the file")
+        wait_until(lambda: _reached(path), 30, "Kafka to have some of the file")
         importer.kill()
         refused = _import(stage, str(path), "--column", "id")
         assert (refused.returncode, "--resume goes on there" in refused.stderr) == (2, True), refused.stderr
@@ -87,3 +88,10 @@ def _told(stage: Stage) -> dict[str, list[tuple[str, str, str]]]:
     """Segment, transition and cause of what was told of each contact."""
     found = runs.transitions(stage.settings)
     return {contact: [(row[0], row[2], row[5]) for row in rows] for contact, rows in found.items()}
+
+
+def _reached(path: Path) -> int:
+    """Up to which byte of the file Kafka is known to have it."""
+    for place in path.parent.glob(f"{path.name}.list.*.added.import"):
+        return int(json.loads(place.read_bytes())["offset"])
+    return 0

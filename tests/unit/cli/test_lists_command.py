@@ -97,6 +97,31 @@ def test_a_list_that_was_imported_whole_may_be_imported_again_and_one_cut_short_
     assert [path] == list(tmp_path.iterdir())
 
 
+def test_a_short_list_that_is_cut_short_is_said_as_well_and_one_that_never_began_is_not(tmp_path: Path) -> None:
+    """Kafka acknowledges a mebibyte at a time: what is killed before may be there all the same, in part."""
+    path, place = tmp_path / "v.csv", tmp_path / "v.csv.list.fair.added.import"
+    path.write_text("userId\nada\nbob\n")
+    settings = load_settings({})
+
+    def cut(rows: int, **options: bool) -> None:
+        with open_import(str(path), list_mapping("fair", "userId"), settings, **options) as imported:
+            for number, row in next(iter(imported))[:rows]:
+                assert imported.route(number, row) is not None
+            assert place.exists(), "as a kill would leave it"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut(0)
+    assert not place.exists()
+    with pytest.raises(KeyboardInterrupt):
+        cut(1)
+    with pytest.raises(InputError, match=r"was begun to be imported; --resume goes on there"):
+        cut(0)
+    with open_import(str(path), list_mapping("fair", "userId"), settings, resume=True) as again:
+        assert ["ada", "bob"] == [row[0] for block in again for _, row in block]  # type: ignore[index]
+    assert [path] == list(tmp_path.iterdir())
+
+
 def test_lists_of_any_name_have_a_place_of_their_own() -> None:
     """A name may hold what no file's name can."""
     names = ("fair", "Fair", "../fair", "fair/é", "x" * 300)
