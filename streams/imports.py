@@ -162,7 +162,8 @@ def open_import(
         )
         if start.offset:
             rows.go_to(Position(start.offset, start.lines))
-        bad_file = None if bad is None else BadFile(bad, path, rows.header, start)
+        # of an import that is through, they may be mended by now
+        bad_file = None if bad is None or start.done else BadFile(bad, path, rows.header, start)
         imported = Import(file, rows, events, start, places, bad_file)
         if mapping.repeatable:
             imported.begin(anew=not resume)

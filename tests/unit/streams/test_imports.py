@@ -730,6 +730,21 @@ def test_bad_rows_are_kept_to_be_mended_once_each_also_over_a_break(
     assert bad.read_text() == "who,x\n" + ',"3\n4"\n' * 20 + "bob\n"
 
 
+def test_bad_rows_that_were_mended_stay_so_where_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    """They were cut where the file of them had ended."""
+    path, bad = tmp_path / "o.csv", tmp_path / "bad.csv"
+    path.write_text("who,x\n,1\nann,2\n")
+    with _begin(path, bad=str(bad)) as imported:
+        Answer(imported)
+    assert bad.read_text() == "who,x\n,1\n"
+
+    bad.write_text("who,x\nsomebody@example.com,1\n")
+    for _ in range(2):
+        with _begin(path, resume=True, bad=str(bad)) as imported:
+            assert imported.start.done
+    assert bad.read_text() == "who,x\nsomebody@example.com,1\n"
+
+
 def test_the_file_of_bad_rows_is_never_the_one_that_is_imported(tmp_path: Path) -> None:
     """It would be emptied."""
     path = tmp_path / "o.csv"
