@@ -8,6 +8,7 @@ bytes as they came: the call it came in is answered with 200, as Segment does it
 `originalTimestamp`. Fields that nobody here knows are kept; a write key is not.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,7 @@ TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
 # analytics.js calls them by their first letter
 CALLS: Final[Mapping[str, str]] = {name: name for name in TYPES} | {name[0]: name for name in TYPES}
 BATCHES: Final = ("batch", "import", "b")
+_MISSING: Final = (None, "")
 
 
 class Refused(Exception):
@@ -200,11 +202,15 @@ def _record(fields: dict[str, Any], call: Call, arrival: Arrival) -> Record:
 
 def _correct_time(fields: dict[str, Any], call: Call, received_at_ms: int) -> None:
     """`timestamp = receivedAt - (sentAt - originalTimestamp)`; what can't be read is left for `event_of` to say so."""
-    original = fields.get("timestamp") or fields.get("originalTimestamp")
-    if not original:
+    original = fields.get("timestamp")
+    if original in _MISSING:
+        original = fields.get("originalTimestamp")
+    if original in _MISSING:
         return
     fields["originalTimestamp"] = fields["timestamp"] = original
-    sent_at_ms = _instant(fields.get("sentAt")) or call.sent_at_ms
+    sent_at_ms = _instant(fields.get("sentAt"))
+    if sent_at_ms is None:
+        sent_at_ms = call.sent_at_ms
     at_ms = _instant(original)
     if sent_at_ms is None or at_ms is None:
         return
@@ -243,6 +249,8 @@ def _instant(value: Any) -> int | None:
     """Epoch ms of what a sender wrote, None where there is none that can be read."""
     if isinstance(value, str):
         return parse_instant(value, offset_required=True)
+    if isinstance(value, float):
+        return math.floor(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -188,6 +188,28 @@ def test_timestamps_are_corrected_by_how_far_the_senders_clock_is_off() -> None:
     assert format_instant(NOW_MS) == event["receivedAt"]
 
 
+@pytest.mark.parametrize("at_ms", [1_577_836_800_000, 1_577_836_800_000.25, 0, 0.5])
+def test_times_in_epoch_milliseconds_are_corrected_as_well(at_ms: float) -> None:
+    """Browsers have fractions of them, and a clock without a battery begins with 0."""
+    event = one("track", {"userId": "ada", "event": "x", "timestamp": at_ms, "sentAt": at_ms + 30_000})
+
+    assert format_instant(NOW_MS - 30_000) == event["timestamp"]
+    assert at_ms == event["originalTimestamp"]
+
+
+@pytest.mark.parametrize(
+    ("at", "sent_at"),
+    [
+        ("9999-12-31T00:00:00.000Z", "0001-01-01T00:00:00.000Z"),
+        ("9999-12-31T00:00:00.000Z", -62_135_596_800_000),
+        ("2020-01-01T00:00:00.000Z", 10**18),
+        ("2020-01-01T00:00:00.000Z", 1e300),
+    ],
+)
+def test_an_instant_of_sending_that_would_lead_out_of_time_corrects_nothing(at: str, sent_at: Any) -> None:
+    assert at == one("track", {"userId": "ada", "event": "x", "timestamp": at, "sentAt": sent_at})["timestamp"]
+
+
 def test_the_instant_of_sending_may_stand_beside_the_events() -> None:
     event = {"type": "track", "userId": "ada", "event": "x", "timestamp": "2020-01-01T00:00:00.000Z"}
     body = {"batch": [event], "sentAt": "2020-01-01T00:00:30.123456+00:00"}
