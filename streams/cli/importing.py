@@ -1,5 +1,6 @@
 """What commands that import files share: which lines had problems, rows on their way, and what is said at the end."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,5 +115,10 @@ def _show(imported: "Import", problems: Problems) -> None:
                     continue
                 if routed is not None and shown < EVENTS_SHOWN:
                     shown += 1
-                    click.echo(routed.value.decode())
+                    click.echo(_escaped(routed.value.decode()))
             advance(imported.place().events, imported.bytes_read)
+
+
+def _escaped(text: str) -> str:
+    """The same JSON with nothing in it that steers a terminal: of such characters it escapes the first 32 itself."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -72,6 +72,17 @@ def test_a_dry_run_shows_the_first_events_and_reads_the_rest(tidegate: Call) -> 
     assert sorted(path.name for path in Path().iterdir()) == ["bad.csv", "e.csv", "m.yaml"]
 
 
+def test_nothing_in_a_file_steers_the_terminal(tidegate: Call) -> None:
+    """Whoever fills in a form writes rows of it: CSI of one character, and text from right to left."""
+    who = "ann\x9b31m\u202e\x7f\U000e0001 é"
+    Path("e.csv").write_text(f"who,n\n{who},1\n{who},\x9b2J\n")
+    _, out, err = tidegate("e.csv", "--map", "m.yaml", "--dry-run")
+
+    assert who == json.loads(out)["userId"]
+    assert "é" in out
+    assert (out + err).replace("\n", "").isprintable()
+
+
 def test_bad_rows_beyond_the_first_hundred_are_counted_alone(tidegate: Call) -> None:
     """A file of another kind fills no terminal."""
     Path("e.csv").write_text("who,n\n" + "c,x\n" * 1000)
