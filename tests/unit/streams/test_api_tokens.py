@@ -7,6 +7,7 @@ import hmac
 import pytest
 
 from streams import api_tokens
+from streams.api_cursors import after_of, cursor_of
 from streams.api_tokens import SCOPES, read_tokens
 from streams.settings import SettingError
 
@@ -38,6 +39,19 @@ def test_what_a_token_may_ask_is_all_that_needs_to_be_there() -> None:
     token = tokens.of(f"Bearer {CRM}".encode())
     assert token is not None and {"export"} == token.scopes
     assert CRM not in repr(token)
+
+
+def test_a_cursor_is_taken_by_every_api_of_its_token_and_by_none_once_that_is_replaced() -> None:
+    before, beside, after = (
+        read_tokens({"TIDEGATE_SECRET_API_SHOP": f"{scopes} {token}"}).of(f"Bearer {token}".encode())
+        for scopes, token in (("memberships:read", CRM), ("export,memberships:read", CRM), ("memberships:read", BOARD))
+    )
+    assert before is not None and beside is not None and after is not None
+    cursor = cursor_of(before, "cart", '["ada/é"]')
+
+    assert '["ada/é"]' == after_of(beside, "cart", cursor)
+    with pytest.raises(ValueError, match="begin without it"):
+        after_of(after, "cart", cursor)
 
 
 def test_every_token_is_compared_whichever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
