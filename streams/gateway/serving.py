@@ -66,6 +66,12 @@ class Protocol(H11Protocol):
             self._look.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """As it was; hangs up on more than a head that comes before the last answer went: it would be kept, uncounted."""
+        super().data_received(data)
+        if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > HEAD_BYTES_MAX:
+            self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:
         """As it was, but where an answer was begun: h11 raises there, a traceback in the log for whoever wants one."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

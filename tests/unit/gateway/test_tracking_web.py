@@ -339,6 +339,18 @@ async def test_what_is_no_http_behind_an_answer_ends_the_connection_and_says_not
     writer.close()
 
 
+async def test_requests_that_do_not_wait_for_their_answers_may_be_a_few(gateway: Any, wait_for: Any) -> None:
+    """Ten thousand connections, with a quarter of a megabyte of them each, were gigabytes that nobody counted."""
+    request = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(request * 100)
+    for _ in range(100):
+        assert (await asyncio.wait_for(reader.readuntil(b"}"), 5)).startswith(b"HTTP/1.1 404 ")
+    writer.write(request * 2_000)
+    await wait_for(lambda: gateway.server.open_connections == 0, 5, "the end of the connection")
+    writer.close()
+
+
 async def test_a_request_that_waits_for_kafka_is_not_hung_up_on(monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
     monkeypatch.setattr(serving, "HEAD_S_MAX", 0.1)
     gateway = make()
