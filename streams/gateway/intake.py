@@ -39,8 +39,9 @@ ACK_S_MAX: Final = 10.0
 GATHER_S: Final = 0.004
 BATCH_BYTES: Final = 256 * 1024
 RECONNECT_S: Final = 2.0
+# the process ends within ten seconds, of which answers may take seven
 STOP_S_MAX: Final = 1.0
-KILL_S, KILL_ATTEMPTS = 0.1, 5
+KILL_S, KILL_ATTEMPTS, CLOSE_S_MAX = 0.05, 4, 0.3
 # keys whose partitions are found before the loop gets its turn; and those that are remembered
 TURN_KEY_BYTES: Final = 64 * 1024
 CACHED_KEY_BYTES_MAX: Final = 64
@@ -344,5 +345,5 @@ async def _kill(client: AIOKafkaProducer) -> None:
         await asyncio.wait([sender], timeout=KILL_S)
     client._message_accumulator.fail_all(KafkaError("the connection was given up"))
     with contextlib.suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(STOP_S_MAX):
+        async with asyncio.timeout(CLOSE_S_MAX):
             await client.client.close()
