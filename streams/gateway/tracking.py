@@ -9,6 +9,7 @@ bytes as they came: the call it came in is answered with 200, as Segment does it
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,6 +39,8 @@ TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
 CALLS: Final[Mapping[str, str]] = {name: name for name in TYPES} | {name[0]: name for name in TYPES}
 BATCHES: Final = ("batch", "import", "b")
 _MISSING: Final = (None, "")
+
+_KEY: Final = re.compile(rb'("writeKey"\s*:\s*)"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 class Refused(Exception):
@@ -130,7 +133,9 @@ def record_of(raw: bytes, call: Call, arrival: Arrival) -> Record:
 
 
 def _rejected(rejection: Rejection, raw: bytes, contact: str | None, arrival: Arrival) -> Record:
-    return rejected_record(rejection, raw, contact, arrival.source, arrival.received_at_ms)
+    # as it came, but for what opens the door: others read that topic
+    shown = _KEY.sub(rb'\1"***"', raw)
+    return rejected_record(rejection, shown, contact, arrival.source, arrival.received_at_ms)
 
 
 def _read_single(type: str, body: bytes) -> Call:

@@ -19,10 +19,11 @@ from schemas.rejected import Rejection
 from streams.connections import Connected, Connections
 from streams.gateway.bodies import Late, read_body
 from streams.gateway.fetching import Fetcher, Unfetched
-from streams.gateway.intake import Crowded, Intake, Unavailable
+from streams.gateway.intake import Crowded, Held, Intake, Unavailable
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.notified import Notified, notified, refused
 from streams.gateway.once import Once
+from streams.gateway.record import bytes_of
 from streams.gateway.tracking import Refused
 from streams.gateway.tracking_web import CROWDED_RETRY_S, UNAVAILABLE_RETRY_S
 from streams.gateway.web import GONE
@@ -98,7 +99,7 @@ class WebhookPages:
                     raise Refused("too_large", f"expected at most {most} bytes, got more")
                 encoding = asked.headers.get("content-encoding", "")
                 body = await read_body(asked.stream(), encoding, most, held)
-                return _answered(await self._take(connected, vendor, self._request(asked, body)))
+                return _answered(await self._take(connected, vendor, self._request(asked, body), held))
         except Unproved as unproved:
             self._metrics.unproved.labels(vendor.name, unproved.doubt).inc()
             return _text(401, str(unproved), {"WWW-Authenticate": "Basic"} if "login" in unproved.doubt else {})
@@ -118,7 +119,7 @@ class WebhookPages:
         except ClientDisconnect:
             return Response(status_code=GONE)
 
-    async def _take(self, connected: Connected, vendor: Vendor, request: Request) -> Answer:
+    async def _take(self, connected: Connected, vendor: Vendor, request: Request, held: Held) -> Answer:
         """Returns once Kafka has all of it."""
         now_ms = self._now_ms()
         try:
@@ -128,13 +129,13 @@ class WebhookPages:
             vendor.prove(request, connected.secrets, now_ms)
         once = vendor.once(request)
         if once is None:
-            await self._believe(connected, vendor, request)
+            await self._believe(connected, vendor, request, held)
         else:
-            await self._believe_once(connected, vendor, request, once, now_ms)
+            await self._believe_once(connected, vendor, request, held, once, now_ms)
         return vendor.answer
 
     async def _believe_once(
-        self, connected: Connected, vendor: Vendor, request: Request, once: str, now_ms: int
+        self, connected: Connected, vendor: Vendor, request: Request, held: Held, once: str, now_ms: int
     ) -> None:
         id = connected.connection.id
         claim = self._once.claim(id, once, now_ms, vendor.once_ms)
@@ -144,23 +145,24 @@ class WebhookPages:
             self._metrics.unproved.labels(vendor.name, "repeated").inc()
             return
         try:
-            await self._believe(connected, vendor, request)
+            await self._believe(connected, vendor, request, held)
         except BaseException:
             self._once.forget(id, once)
             raise
         self._once.keep(id, once)
 
-    async def _believe(self, connected: Connected, vendor: Vendor, request: Request) -> None:
-        await self._hand_over(connected, request)
+    async def _believe(self, connected: Connected, vendor: Vendor, request: Request, held: Held) -> None:
+        await self._hand_over(connected, request, held)
         agrees = vendor.confirms(request)
         if agrees is not None:
             await self._fetcher.get(agrees)
             logger.info("connection %s: agreed to the vendor's subscription", connected.connection.id)
 
-    async def _hand_over(self, connected: Connected, request: Request) -> None:
+    async def _hand_over(self, connected: Connected, request: Request, held: Held) -> None:
         done = Notified()
         try:
             for some in notified(connected, request):
+                held.add(sum(map(bytes_of, some.records)))
                 done.add(some)
                 await asyncio.sleep(0)
         except Rejection as rejection:

@@ -364,3 +364,21 @@ def test_whatever_bytes_come_they_are_taken_or_refused(body: bytes, name: str) -
         records(name, body)
     except Refused:
         return
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("track", {"event": "Of nobody", "writeKey": 'a "secret" key'}),
+        ("batch", {"batch": [{"type": "track", "writeKey": 'a "secret" key', "event": "Of nobody"}]}),
+        ("batch", {"batch": [{"type": "track", "event": "Too long", "x": "x" * 40_000, "writeKey": 'a "secret" key'}]}),
+    ],
+)
+def test_what_is_rejected_is_kept_as_it_came_but_for_the_write_key(name: str, body: dict[str, Any]) -> None:
+    """Whoever may read `rejected` could send in the sender's name."""
+    (record,) = records(name, body)
+
+    assert "rejected" == record.topic
+    assert b"secret" not in record.value
+    sent = body["batch"][0] if name == "batch" else body
+    assert {**sent, "writeKey": "***"} == json.loads(record.value)

@@ -378,3 +378,13 @@ async def test_a_subscription_is_agreed_to_at_the_vendor_s(gateway: Gateway) -> 
 
     assert 200 == (await gateway.post(orjson.dumps(asked), {}, MAIL))[0]
     assert [sns.PLACE, agreement] == gateway.world.asked
+
+
+async def test_what_is_made_of_a_body_counts_to_the_bytes_that_wait_for_kafka(gateway: Gateway) -> None:
+    counted: list[int] = []
+    reserve = gateway.kafka.reserve
+    gateway.kafka.reserve = lambda count: (counted.append(count), reserve(count))[1]  # type: ignore[method-assign]
+
+    assert 200 == (await gateway.post(BODY))[0]
+    assert sum(counted) > len(BODY) + sum(len(record.value) for record in gateway.kafka.records)
+    assert 0 == gateway.kafka.bytes
