@@ -150,7 +150,7 @@ def open_import(
         if resume and not is_file:
             raise InputError(f"{path}: expected a file with --resume, got what can't be read from its middle")
         places = PlaceFile(path, mapping) if keeps_place and is_file else None
-        subject = about(path if is_file else None, mapping, settings)
+        subject = about(path if is_file else None, mapping, settings, live=live)
         start = Place(subject) if places is None else places.start(subject, resume=resume)
         rows = _rows(file, mapping)
         events = Events(

@@ -19,13 +19,14 @@ _FORMAT = 1
 
 
 class About(msgspec.Struct, frozen=True):
-    """What is imported, how and where to: file (size and SHA-256 of its head), mapping, Kafka."""
+    """What is imported, how and where to: file (size and SHA-256 of its head), mapping, Kafka; `live`: not marked as past."""
 
     file_bytes: int
     head: str
     mapping: str
     broker: str
     prefix: str
+    live: bool = False
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -45,14 +46,15 @@ class Place(msgspec.Struct, frozen=True):
     format: int = _FORMAT
 
 
-def about(path: str | None, mapping: Mapping, settings: Settings) -> About:
+def about(path: str | None, mapping: Mapping, settings: Settings, *, live: bool) -> About:
     """What an import of the file at `path` (None: of a pipe) is about; raises `InputError` where it can't be read."""
     if path is None:
-        return About(0, "", mapping.digest, settings.broker, settings.prefix)
+        return About(0, "", mapping.digest, settings.broker, settings.prefix, live)
     try:
         with Path(path).open("rb") as file:
             head = hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()
-            return About(os.fstat(file.fileno()).st_size, head, mapping.digest, settings.broker, settings.prefix)
+            size = os.fstat(file.fileno()).st_size
+            return About(size, head, mapping.digest, settings.broker, settings.prefix, live)
     except OSError as error:
         raise InputError(f"{path}: expected a file to import: {error.strerror}") from None
 
@@ -108,12 +110,9 @@ class PlaceFile:
             twice = "" if self._repeatable else "What is published again counts twice once the dedup horizon is over; "
             raise InputError(f"{self.path}: by this, the file {how_far}. {twice}{self._anew}")
         if there.about != about:
+            what = "mapping" if there.about.mapping != about.mapping else "--live"
             what = (
-                "the file"
-                if not same_file
-                else "Kafka (TIDEGATE_BROKER, TIDEGATE_PREFIX)"
-                if not same_kafka
-                else "mapping"
+                "the file" if not same_file else "Kafka (TIDEGATE_BROKER, TIDEGATE_PREFIX)" if not same_kafka else what
             )
             raise InputError(
                 f"{self.path}: expected what was imported up to here, but {what} is another one now; {self._anew}"

@@ -694,6 +694,9 @@ def test_an_import_that_was_begun_is_not_begun_again_by_mistake(
         _begin(path, mapping=SEEN + "rest: traits", resume=True),
     ):
         pass
+    # half of it marked as past, and half not, is what nobody means
+    with pytest.raises(InputError, match="--live is another one now"), _begin(path, live=True, resume=True):
+        pass
     with _begin(path, broker="b:1"):
         pass
     path.write_text("who\n" + "ann\n" * 101)
