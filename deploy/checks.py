@@ -30,12 +30,13 @@ from tools import ROOT, RUN
 BIN = Path(sys.executable).parent
 NO_TESTS = 5  # pytest's exit status where nothing was selected
 # of tests on Kafka and Redis at a time; such a file's tests wait more than they work
-LANES = 2
+LANES = 3
 # what tests have that take a broker or a Redis
 MARK = "pytest.mark.kafka"
 # the longest of them, begun first: what is begun last is what everything else waits for
 LONG = (
-    "worker_life", "dispatcher", "surroundings", "worker", "torture", "dispatcher_life", "poison", "watchdog", "demo"
+    "worker_life", "dispatcher", "surroundings", "worker", "torture", "gateway", "dispatcher_life", "imports", "demo",
+    "watchdog", "fields", "report", "poison",
 )  # fmt: skip
 PROPERTY, SIMULATION = "tests/property", "tests/simulation"
 # what computes gives way to what waits for an answer within a time

@@ -112,7 +112,8 @@ class Sources:
         events, rejected = await self._came()
         table = Table(box=None, pad_edge=False)
         for heading in ("connection", "vendor", "requests", "events", "most of them"):
-            table.add_column(heading, justify="right" if heading in ("requests", "events") else "left", no_wrap=True)
+            counted = heading in ("requests", "events")
+            table.add_column(heading, justify="right" if counted else "left", no_wrap=heading != "most of them")
         for id, count in self.requests.items():
             names = collections.Counter(
                 parse_event(orjson.dumps(event)).name for event in events if _source(event) == id

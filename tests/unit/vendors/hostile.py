@@ -69,7 +69,7 @@ def reading(
     *,
     encode: Callable[[Any], bytes] | None = None,
     headers: Mapping[str, str] | None = None,
-    examples: int = 150,
+    examples: int = 100,
 ) -> Callable[[], None]:
     """A test that `read` and `events_of` raise nothing but `Rejection`, and that workers can read what they make.
 
@@ -104,7 +104,7 @@ def reading(
 
 
 def proving(
-    vendor: Vendor, names: Sequence[str], *, secret: str = "a-secret-of-tests", examples: int = 150
+    vendor: Vendor, names: Sequence[str], *, secret: str = "a-secret-of-tests", examples: int = 100
 ) -> Callable[[], None]:
     """A test that `prove` raises nothing but `Unproved`, whatever the headers (those of these names, and others) and body."""
     pieces = st.sampled_from(
