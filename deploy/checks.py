@@ -30,7 +30,7 @@ from tools import ROOT, RUN
 BIN = Path(sys.executable).parent
 NO_TESTS = 5  # pytest's exit status where nothing was selected
 # of tests on Kafka and Redis at a time; such a file's tests wait more than they work
-LANES = 3
+LANES = 2
 # what tests have that take a broker or a Redis
 MARK = "pytest.mark.kafka"
 # the longest of them, begun first: what is begun last is what everything else waits for
@@ -41,10 +41,20 @@ LONG = (
 PROPERTY, SIMULATION = "tests/property", "tests/simulation"
 # what computes gives way to what waits for an answer within a time
 AFTER_OTHERS = ("nice", "-n", "10")
-# run on both builds of the core; of the simulation, what the core's answers are part of
+# run on both builds of the core; of properties and the simulation, what the core's answers are part of: explanations and
+# warnings are made of these
 CORE_TESTS = [
     f"tests/{name}"
-    for name in ("cases", "property", "realdata", "scenarios", "simulation/test_world.py", "unit/segments")
+    for name in (
+        "cases",
+        "property/test_core_and_oracle.py",
+        "property/test_hostile.py",
+        "property/test_sequences.py",
+        "realdata",
+        "scenarios",
+        "simulation/test_world.py",
+        "unit/segments",
+    )
 ]
 
 
