@@ -30,8 +30,8 @@ import orjson
 from schemas.instants import DAY_MS, format_instant
 from schemas.rejected import Reason, Rejection
 from streams.vendors.billing import monthly, recurring, subscription_traits
-from streams.vendors.contract import Meaning, Names, Notification, Request, Said, Unproved, Vendor, text_of, user_id_in
-from streams.vendors.signing import SECOND_MS, header, hex_digest, number_in, prove_age, prove_one_of
+from streams.vendors.contract import Meaning, Names, Notification, Request, Said, Vendor, text_of, user_id_in
+from streams.vendors.signing import SECOND_MS, DatedHmac
 from streams.vendors.values import (
     at,
     code_of,
@@ -46,6 +46,7 @@ from streams.vendors.values import (
 )
 
 SIGNATURE: Final = "Paddle-Signature"
+_SCHEME: Final = DatedHmac(SIGNATURE, ";", "ts", "h1", b":")
 AGE_MS_MAX: Final = 5 * SECOND_MS
 
 _STATUSES: Final = {
@@ -72,24 +73,12 @@ _NO_PURCHASE: Final = "subscription_payment_method_change"
 
 def prove(request: Request, secrets: Sequence[str], now_ms: int) -> None:
     """`ts=` and one or more `h1=`; raises `Unproved`."""
-    pairs = [part.strip().partition("=") for part in header(request, SIGNATURE).split(";")]
-    signed_at = next((value for name, _, value in pairs if name == "ts"), None)
-    if signed_at is None:
-        raise Unproved("wrong_signature", f"expected ts= in {SIGNATURE}, got none")
-    at_ms = number_in(signed_at, f"ts= in {SIGNATURE}") * SECOND_MS
-    came = [value for name, _, value in pairs if name == "h1"]
-    prove_one_of(came, [_signature(request.body, secret, signed_at) for secret in secrets], f"h1= in {SIGNATURE}")
-    prove_age(at_ms, now_ms, AGE_MS_MAX)
+    _SCHEME.prove(request, secrets, now_ms, AGE_MS_MAX)
 
 
 def sign(body: bytes, secret: str, url: str, now_ms: int) -> dict[str, str]:
     """The header that proves `body`."""
-    signed_at = str(now_ms // SECOND_MS)
-    return {SIGNATURE: f"ts={signed_at};h1={_signature(body, secret, signed_at)}"}
-
-
-def _signature(body: bytes, secret: str, signed_at: str) -> str:
-    return hex_digest(secret, signed_at.encode() + b":" + body)
+    return _SCHEME.sign(body, secret, now_ms)
 
 
 def read(request: Request) -> list[Notification]:

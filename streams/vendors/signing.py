@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from streams.vendors.contract import Request, Unproved
@@ -97,3 +98,38 @@ def login_problem(secret: str) -> str | None:
 def fingerprint(raw: bytes) -> str:
     """128 bits of SHA-256, as an id of what has none."""
     return hashlib.sha256(raw).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class DatedHmac:
+    """A header of parts, with the time of signing in seconds and hexadecimal HMAC-SHA256s of `<time><joint><body>`.
+
+    `header` is its name, `between` stands between its parts, `time` and `signature` name them.
+    """
+
+    header: str
+    between: str
+    time: str
+    signature: str
+    joint: bytes
+
+    def prove(self, request: Request, secrets: Sequence[str], now_ms: int, age_ms_max: int = AGE_MS_MAX) -> None:
+        """A signature, then the age; raises `Unproved`."""
+        pairs = [part.strip().partition("=") for part in header(request, self.header).split(self.between)]
+        signed_at = next((value for name, _, value in pairs if name == self.time), None)
+        if signed_at is None:
+            raise Unproved("wrong_signature", f"expected {self.time}= in {self.header}, got none")
+        at_ms = number_in(signed_at, f"{self.time}= in {self.header}") * SECOND_MS
+        came = [value for name, _, value in pairs if name == self.signature]
+        expected = [self._of(request.body, secret, signed_at) for secret in secrets]
+        prove_one_of(came, expected, f"{self.signature}= in {self.header}")
+        prove_age(at_ms, now_ms, age_ms_max)
+
+    def sign(self, body: bytes, secret: str, now_ms: int) -> dict[str, str]:
+        """The header that proves `body`."""
+        signed_at = str(now_ms // SECOND_MS)
+        signature = self._of(body, secret, signed_at)
+        return {self.header: f"{self.time}={signed_at}{self.between}{self.signature}={signature}"}
+
+    def _of(self, body: bytes, secret: str, signed_at: str) -> str:
+        return hex_digest(secret, signed_at.encode() + self.joint + body)

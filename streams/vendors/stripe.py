@@ -33,8 +33,8 @@ import orjson
 
 from schemas.rejected import Reason, Rejection
 from streams.vendors.billing import monthly, recurring, subscription_traits
-from streams.vendors.contract import Meaning, Names, Notification, Request, Said, Unproved, Vendor, text_of, user_id_in
-from streams.vendors.signing import SECOND_MS, header, hex_digest, number_in, prove_age, prove_one_of
+from streams.vendors.contract import Meaning, Names, Notification, Request, Said, Vendor, text_of, user_id_in
+from streams.vendors.signing import SECOND_MS, DatedHmac
 from streams.vendors.values import (
     at,
     code_of,
@@ -49,6 +49,7 @@ from streams.vendors.values import (
 )
 
 SIGNATURE: Final = "Stripe-Signature"
+_SCHEME: Final = DatedHmac(SIGNATURE, ",", "t", "v1", b".")
 # Stripe's own (https://docs.stripe.com/currencies): ISK and UGX are sent as hundredths though they have none, MGA isn't
 _WITHOUT: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF"
 _WITH_THREE: Final = "BHD JOD KWD OMR TND"
@@ -91,24 +92,12 @@ _PING: Final = "v2.core.event_destination.ping"
 
 def prove(request: Request, secrets: Sequence[str], now_ms: int) -> None:
     """`t=` and one or more `v1=`; raises `Unproved`."""
-    pairs = [part.strip().partition("=") for part in header(request, SIGNATURE).split(",")]
-    signed_at = next((value for name, _, value in pairs if name == "t"), None)
-    if signed_at is None:
-        raise Unproved("wrong_signature", f"expected t= in {SIGNATURE}, got none")
-    at_ms = number_in(signed_at, f"t= in {SIGNATURE}") * SECOND_MS
-    came = [value for name, _, value in pairs if name == "v1"]
-    prove_one_of(came, [_signature(request.body, secret, signed_at) for secret in secrets], f"v1= in {SIGNATURE}")
-    prove_age(at_ms, now_ms)
+    _SCHEME.prove(request, secrets, now_ms)
 
 
 def sign(body: bytes, secret: str, url: str, now_ms: int) -> dict[str, str]:
     """The header that proves `body`."""
-    signed_at = str(now_ms // SECOND_MS)
-    return {SIGNATURE: f"t={signed_at},v1={_signature(body, secret, signed_at)}"}
-
-
-def _signature(body: bytes, secret: str, signed_at: str) -> str:
-    return hex_digest(secret, signed_at.encode() + b"." + body)
+    return _SCHEME.sign(body, secret, now_ms)
 
 
 def read(request: Request) -> list[Notification]:
