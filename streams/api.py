@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -25,9 +24,8 @@ from streams.api_reading import read_apart
 from streams.api_tokens import read_tokens
 from streams.api_web import Pages, web_app
 from streams.dispatcher_setup import connect
-from streams.dispatcher_web import refusal
+from streams.dispatcher_web import listen
 from streams.dispatching import closed
-from streams.errors import StreamsError
 from streams.fields_store import FieldStore
 from streams.lookups import Lookups
 from streams.report import Asked
@@ -86,15 +84,6 @@ async def run_api(settings: Settings, environment: Mapping[str, str] | None = No
             task.cancel()
         await asyncio.gather(*works, return_exceptions=True)
         await closed(client.aclose())
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Listens, on any free port for 0. Raises `StreamsError` naming the setting to change."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family)
-    except (OSError, UnicodeError) as error:
-        raise StreamsError(f"expected to listen on {host}:{port}, got {refusal(error)}") from None
 
 
 class _Server(uvicorn.Server):

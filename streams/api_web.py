@@ -4,14 +4,13 @@ Whoever asks shows a token (`api_tokens.py`); what describes the paths, and what
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from typing import TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actions.report import Report
 from schemas.instants import format_instant
@@ -29,14 +28,13 @@ from streams.api_questions import PARAMETERS, SCHEMAS, question
 from streams.api_reading import Unreadable
 from streams.api_segments import SegmentPages, Segments, SegmentShown, Size
 from streams.api_tokens import FIELDS_READ, REPORTS_READ, Tokens
+from streams.counted import GONE, OTHER, Counted
 from streams.fields_shown import Fields
 from streams.lookups import Contact, Lookups, Members
 from streams.report import Asked
 from streams.report_versions import UnknownSequence
 
 T = TypeVar("T")
-# who asked has hung up, so that nobody hears it: for metrics, as nginx has it
-GONE = 499
 
 
 class _Gone(Exception):
@@ -162,34 +160,13 @@ def web_app(
     for name in ("metrics", "livez", "readyz"):
         app.add_api_route(f"/{name}", getattr(pages, name), methods=["GET"], include_in_schema=False)
     describe(app, (Report, Sequences, Fields, Contact, Memberships, Segments, SegmentShown, Size, Members))
-    return Counted(app, metrics)
 
-
-class Counted:
-    """Counts requests to `app` by path and status, and how long they take."""
-
-    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        status, began_s = 0, time.perf_counter()
+    async def matched_as_it_came(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             as_it_came(scope)
+        await app(scope, receive, send)
 
-        async def counted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, counted)
-        finally:
-            path = getattr(scope.get("route"), "path", "other")
-            if scope["type"] == "http" and path.startswith(("/v1/", "other")):
-                self._metrics.requests.labels(path, str(status or GONE)).inc()
-                self._metrics.seconds.labels(path).observe(time.perf_counter() - began_s)
+    return Counted(matched_as_it_came, metrics.requests, metrics.seconds, lambda path: path.startswith(("/v1/", OTHER)))
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:

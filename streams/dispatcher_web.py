@@ -66,12 +66,21 @@ class WebServer:
         return _answer(self._ready())
 
 
-def refusal(error: OSError | UnicodeError) -> str:
+def listen(host: str, port: int, setting: str = "TIDEGATE_WEB", backlog: int | None = None) -> socket.socket:
+    """Listens, on any free port for 0. Raises `StreamsError` naming the setting to change, which begins with `setting`."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=backlog)
+    except (OSError, UnicodeError) as error:
+        raise StreamsError(f"expected to listen on {host}:{port}, got {refusal(error, setting)}") from None
+
+
+def refusal(error: OSError | UnicodeError, setting: str = "TIDEGATE_WEB") -> str:
     """Of what listening failed with: what came, and which setting to change."""
     if isinstance(error, UnicodeError | socket.gaierror) or error.errno in _NO_ADDRESS:
         came = "no address" if isinstance(error, UnicodeError) else _words(error)
-        return f"{came}: set TIDEGATE_WEB_HOST to an address of this machine"
-    return f"{_words(error)}: set TIDEGATE_WEB_PORT (0: any free one)"
+        return f"{came}: set {setting}_HOST to an address of this machine"
+    return f"{_words(error)}: set {setting}_PORT (0: any free one)"
 
 
 def _words(error: OSError) -> str:

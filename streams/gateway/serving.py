@@ -11,8 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from streams.dispatcher_web import refusal
-from streams.errors import StreamsError
+from streams import dispatcher_web
 
 CONNECTIONS_MAX: Final = 10_000
 HEAD_BYTES_MAX: Final = 16 * 1024
@@ -124,10 +123,4 @@ class Server(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """Listens, on any free port for 0. Raises `StreamsError` naming the setting to change."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=4096)
-    except (OSError, UnicodeError) as error:
-        raise StreamsError(
-            f"expected to listen on {host}:{port}, got {refusal(error).replace('TIDEGATE_WEB_', 'TIDEGATE_GATEWAY_')}"
-        ) from None
+    return dispatcher_web.listen(host, port, "TIDEGATE_GATEWAY", backlog=4096)

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from schemas.topics import REJECTED
 from streams.connections import Connected, Connections
+from streams.counted import GONE
 from streams.gateway.bodies import Late, read_body
 from streams.gateway.intake import Crowded, Held, Intake, Unavailable
 from streams.gateway.metrics import GatewayMetrics
@@ -33,7 +34,6 @@ from streams.gateway.tracking import (
     records_of,
 )
 from streams.gateway.tracking_description import DESCRIPTIONS
-from streams.gateway.web import GONE
 
 logger = logging.getLogger(__name__)
 

@@ -1,25 +1,21 @@
 """The gateway as an application: the routers that it is given, counted, and described at /openapi.json."""
 
 import logging
-import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from streams.counted import OTHER, Counted
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.tracking_description import SECURITY
 from streams.poison import place_of
 
 logger = logging.getLogger(__name__)
-
-# who asked has hung up, so that nobody hears it: for metrics, as nginx has it
-GONE: Final = 499
-_OTHER: Final = "other"
 
 
 def web_app(routers: Sequence[APIRouter], metrics: GatewayMetrics) -> ASGIApp:
@@ -37,31 +33,7 @@ def web_app(routers: Sequence[APIRouter], metrics: GatewayMetrics) -> ASGIApp:
     app.add_exception_handler(HTTPException, _routing)
     app.add_exception_handler(Exception, _fault)
     _describe(app)
-    return Counted(app, metrics)
-
-
-class Counted:
-    """Counts requests to `app` by path and status, and how long they take."""
-
-    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        status, began_s = 0, time.perf_counter()
-
-        async def counted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, counted)
-        finally:
-            path = getattr(scope.get("route"), "path", _OTHER)
-            self._metrics.requests.labels(path, str(status or GONE)).inc()
-            self._metrics.seconds.labels(path).observe(time.perf_counter() - began_s)
+    return Counted(app, metrics.requests, metrics.seconds)
 
 
 async def _routing(request: Request, error: Exception) -> Response:
@@ -74,7 +46,7 @@ async def _routing(request: Request, error: Exception) -> Response:
 
 async def _fault(request: Request, error: Exception) -> Response:
     # not the error's own words, which may be a contact's: at debug they are there
-    path = getattr(request.scope.get("route"), "path", _OTHER)
+    path = getattr(request.scope.get("route"), "path", OTHER)
     logger.error("%s: answered 500, as this version raises %s (%s)", path, type(error).__name__, place_of(error))
     logger.debug("%s: answered 500", path, exc_info=error)
     return _response(500, "this is a fault of Tidegate's: its log says more", None)

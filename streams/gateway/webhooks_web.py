@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from schemas.rejected import Rejection
 from streams.connections import Connected, Connections
+from streams.counted import GONE
 from streams.gateway.bodies import Late, read_body
 from streams.gateway.fetching import Fetcher, Unfetched
 from streams.gateway.intake import Crowded, Held, Intake, Unavailable
@@ -26,7 +27,6 @@ from streams.gateway.once import Once
 from streams.gateway.record import bytes_of
 from streams.gateway.tracking import Refused
 from streams.gateway.tracking_web import CROWDED_RETRY_S, UNAVAILABLE_RETRY_S
-from streams.gateway.web import GONE
 from streams.vendors.contract import Answer, Request, Unproved, Vendor, Wanted
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ import uvicorn
 from actions.report import Report
 from actions.report_facts import ValueOf
 from schemas.definitions import DefinitionRecord
-from streams.api import listen
 from streams.api_answers import Answers
 from streams.api_definitions import DefinitionsInForce
 from streams.api_fields import FieldPages
@@ -28,6 +27,7 @@ from streams.api_tokens import SCOPES, read_tokens
 from streams.api_web import Pages, web_app
 from streams.broker import CONNECT_TIMEOUT_S
 from streams.dispatcher_setup import connect
+from streams.dispatcher_web import listen
 from streams.errors import StreamsError
 from streams.fields_shown import Fields, Question
 from streams.fields_store import FieldStore

@@ -23,7 +23,6 @@ from actions.read_model import ReadModel, partition_name
 from schemas.definitions import DefinitionRecord
 from schemas.transitions import Consent, ContactRecord, MembershipRecord, membership_key
 from streams import api_contacts, api_export
-from streams.api import listen
 from streams.api_answers import Answers
 from streams.api_definitions import DefinitionsInForce
 from streams.api_fields import FieldPages
@@ -31,6 +30,7 @@ from streams.api_metrics import ApiMetrics
 from streams.api_tokens import SCOPES, read_tokens
 from streams.api_web import Pages, web_app
 from streams.dispatcher_setup import connect
+from streams.dispatcher_web import listen
 from streams.fields_store import FieldStore
 from streams.lookups import Lookups
 from streams.revisions import InForce
