@@ -25,10 +25,10 @@ from actions.lanes import LANE_ATTEMPTS_MAX
 from actions.mail_connections import MailConnections, MailServer
 from schemas.deliveries import Channel, Delivery, TransitionOf
 from schemas.instants import format_instant
-from schemas.topics import CONTACTS, DELIVERIES, EVENTS_PRODUCT, TRANSITIONS, partition_of
+from schemas.topics import CONTACTS, DELIVERIES, EVENTS_PRODUCT, partition_of
 from schemas.transitions import ContactRecord
 from streams import broker, loop
-from streams.bench_flow import now_ms
+from streams.bench_flow import now_ms, read_transitions
 from streams.bench_sinks import MAIL_DOMAIN, Sinks, sinks
 from streams.bench_stand import (
     Process,
@@ -310,7 +310,7 @@ async def _row(settings: Settings, receivers: Sinks, channel: Channel, rate: int
     contacts = [f"{channel}-{rate}-{number:06d}" for number in range(int(rate * (SETTLE_S + seconds)))]
     readable_ms: dict[str, float] = {}
     ready = asyncio.Event()
-    reading = asyncio.create_task(_read(settings, readable_ms, ready))
+    reading = asyncio.create_task(read_transitions(settings, readable_ms, ready))
     try:
         await ready.wait()
         sent_ms = await _publish(settings, contacts, rate)
@@ -343,13 +343,3 @@ async def _publish(settings: Settings, contacts: list[str], rate: int) -> dict[s
             sent_ms[contact] = now_ms()
             await publish(producer, settings, contact, int(sent_ms[contact]), {})
     return sent_ms
-
-
-async def _read(settings: Settings, readable_ms: dict[str, float], ready: asyncio.Event) -> None:
-    async with broker.reader(settings, [settings.topic(TRANSITIONS.name)], "latest") as consumer:
-        ready.set()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                at_ms = now_ms()
-                for record in records:
-                    readable_ms.setdefault((record.key or b"").decode(), at_ms)

@@ -105,3 +105,14 @@ class _Told(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Told).decode
+
+
+async def read_transitions(settings: Settings, readable_ms: dict[str, float], ready: asyncio.Event) -> None:
+    """Notes when the first transition of each contact was readable, epoch ms, until cancelled; `ready` once it reads."""
+    async with broker.reader(settings, [settings.topic(TRANSITIONS.name)], "latest") as consumer:
+        ready.set()
+        while True:
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                at_ms = now_ms()
+                for record in records:
+                    readable_ms.setdefault((record.key or b"").decode(), at_ms)

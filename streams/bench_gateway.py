@@ -22,9 +22,8 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from schemas.instants import format_instant
-from schemas.topics import TRANSITIONS
-from streams import broker, loop
-from streams.bench_flow import now_ms
+from streams import loop
+from streams.bench_flow import now_ms, read_transitions
 from streams.bench_stand import (
     Process,
     apply,
@@ -257,7 +256,7 @@ async def _latency(settings: Settings, rate: int, seconds: int) -> Latency:
     say(f"{rate} single calls a second for {seconds} s, with a worker")
     readable_ms: dict[str, float] = {}
     ready = asyncio.Event()
-    reading = asyncio.create_task(_read(settings, readable_ms, ready))
+    reading = asyncio.create_task(read_transitions(settings, readable_ms, ready))
     contacts = [f"came-{rate}-{number}" for number in range(rate * seconds)]
     try:
         await ready.wait()
@@ -292,13 +291,3 @@ async def _call(settings: Settings, contacts: list[str], rate: int) -> dict[str,
             sent_ms[contact] = now_ms()
             calls.create_task(call(contact))
     return sent_ms
-
-
-async def _read(settings: Settings, readable_ms: dict[str, float], ready: asyncio.Event) -> None:
-    async with broker.reader(settings, [settings.topic(TRANSITIONS.name)], "latest") as consumer:
-        ready.set()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                at_ms = now_ms()
-                for record in records:
-                    readable_ms.setdefault((record.key or b"").decode(), at_ms)
